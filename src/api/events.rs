@@ -1,0 +1,255 @@
+//! What is asked for, what is told, and what is kept.
+
+use super::status::CountsStatus;
+use super::status::ProbeResult;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FlipRequest {
+    pub to: String,
+    #[serde(default)]
+    pub force: bool,
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Refuse unless this generation is still active.
+    #[serde(default)]
+    pub expect_generation: Option<u64>,
+    /// End the answer's stream once `to` is published, not when the old slot is drained.
+    #[serde(default)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    #[serde(default)]
+    pub force: bool,
+    #[serde(default)]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub no_wait: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotRequest {
+    pub slot: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    pub schema: u32,
+    pub slot: String,
+    /// What still has to happen before the quarantine ends; none when it is over.
+    pub remaining: Option<String>,
+}
+
+/// One line of an event stream.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct StreamEvent {
+    pub schema: u32,
+    pub at: String,
+    /// Empty for events of the whole daemon.
+    pub service: String,
+    /// The operation this belongs to, where there is one.
+    pub flip: Option<u64>,
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+/// What happened; the field `event` names it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum EventKind {
+    /// An operation was accepted; its gate runs.
+    Started {
+        direction: String,
+        from: String,
+        to: String,
+        by: String,
+        reason: Option<String>,
+    },
+    /// One probe of the gate.
+    Probe {
+        slot: String,
+        member: String,
+        endpoint: String,
+        result: ProbeResult,
+        streak: u32,
+        needed: u32,
+    },
+    GatePassed {
+        slot: String,
+        took_ms: u64,
+    },
+    /// The transition is on disk.
+    Journalled {
+        took_ms: u64,
+    },
+    /// From here on no new request reaches `from`.
+    Published {
+        from: String,
+        to: String,
+        generation: u64,
+        took_ms: u64,
+    },
+    /// Told about once a second while the old generation drains.
+    Draining {
+        slot: String,
+        generation: u64,
+        left: CountsStatus,
+    },
+    /// What outlived its budget is cut off.
+    CutOff {
+        slot: String,
+        generation: u64,
+        cut: CountsStatus,
+    },
+    Drained {
+        slot: String,
+        generation: u64,
+        cut: u64,
+        took_ms: u64,
+    },
+    /// A slot's health changed.
+    Health {
+        slot: String,
+        health: String,
+        reason: Option<String>,
+    },
+    Quarantined {
+        slot: String,
+        reason: String,
+    },
+    QuarantineEnded {
+        slot: String,
+    },
+    Acknowledged {
+        slot: String,
+        by: String,
+    },
+    /// The active slot is bad, and traffic stays; why.
+    Staying {
+        slot: String,
+        reason: String,
+    },
+    Settled,
+    Reloaded {
+        changes: Vec<String>,
+        needs_restart: Vec<String>,
+    },
+    ReloadFailed {
+        problems: Vec<String>,
+    },
+    /// This reader was too slow: so many events are missing here.
+    Missed {
+        events: u64,
+    },
+    /// The last line of an operation's own stream.
+    Done {
+        verdict: Verdict,
+        active: String,
+        reasons: Vec<String>,
+        took_ms: u64,
+        drained_ms: Option<u64>,
+        cut: u64,
+    },
+}
+
+/// How an operation ended for the one who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// Traffic is on the slot that was asked for.
+    Done,
+    /// It was there already; nothing changed.
+    Unchanged,
+    /// The gate said no; nothing changed.
+    Refused,
+    /// The journal could not be written; nothing changed.
+    Failed,
+    /// It was done, and traffic moved away again by itself before the old slot was drained.
+    MovedBack,
+}
+
+/// The answer of `probe`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeReport {
+    pub schema: u32,
+    pub slot: String,
+    pub passed: bool,
+    pub endpoints: Vec<ProbedEndpoint>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbedEndpoint {
+    pub member: String,
+    pub address: String,
+    #[serde(flatten)]
+    pub result: ProbeResult,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Killed {
+    pub schema: u32,
+    pub id: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct History {
+    pub schema: u32,
+    pub operations: Vec<AuditRecord>,
+}
+
+/// One line of the audit log: one operation, whoever started it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    pub schema: u32,
+    /// When it started.
+    pub at: String,
+    /// `uid 1000 (alice)`, or `switchd`.
+    pub actor: String,
+    pub service: String,
+    /// `flip`, `rollback`, `failback`, `ack`, `kill` or `reload`.
+    pub command: String,
+    pub flip: Option<u64>,
+    pub reason: Option<String>,
+    pub from: Option<String>,
+    pub to: Option<String>,
+    /// `done`, `unchanged`, `refused`, `failed` or `interrupted`.
+    pub result: String,
+    /// Why it was refused, failed or interrupted; empty otherwise.
+    pub details: Vec<String>,
+    /// Until traffic moved; none when it did not.
+    pub published_ms: Option<u64>,
+    /// Until the old slot was empty.
+    pub drained_ms: Option<u64>,
+    /// How many requests were cut off.
+    pub cut: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    pub schema: u32,
+    /// What changed, in words; empty when nothing did.
+    pub changes: Vec<String>,
+    pub needs_restart: Vec<String>,
+}
+
+/// An RFC 9457 problem.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// A stable name: `about:blank` or `urn:switchd:refused`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    pub title: String,
+    pub status: u16,
+    pub detail: String,
+    /// How to get one's way all the same; none where there is none.
+    #[serde(rename = "override", default, skip_serializing_if = "Option::is_none")]
+    pub way_around: Option<String>,
+    /// Several reasons, one each (config problems, probes).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
+}

@@ -1,0 +1,37 @@
+//! THE ADMIN API'S WORDS. Shared by daemon (`admin/`) and command line (`cli/`).
+//!
+//! HTTP/JSON over the admin socket, under `/v1`. Never anything but data.
+//! Rules: fields are added, never renamed or taken away, while [`SCHEMA`] stands;
+//! times are RFC 3339 in UTC, durations are milliseconds and end in `_ms`.
+//!
+//! | method and path | body | answer |
+//! |---|---|---|
+//! | `GET /v1/status` | | [`Status`] |
+//! | `POST /v1/services/{service}/flip` | [`FlipRequest`] | a stream of [`StreamEvent`]s, one JSON object per line; the last one is [`EventKind::Done`] |
+//! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
+//! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
+//! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
+//! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
+//! | `DELETE /v1/requests/{id}` | | [`Killed`] |
+//! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
+//! | `GET /v1/events[?service=S]` | | an endless stream of [`StreamEvent`]s |
+//! | `POST /v1/reload` | | [`Reloaded`] |
+//! | `GET /metrics` | | Prometheus text |
+//!
+//! Errors are RFC 9457 problems: [`Problem`], `application/problem+json`.
+
+mod events;
+mod status;
+
+pub use events::{
+    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, ProbeReport,
+    ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,
+};
+pub use status::{
+    ConfigStatus, CountsStatus, DrainStatus, EndpointStatus, FailbackStatus, MemberStatus,
+    OperationStatus, ProbeResult, QuarantineStatus, RequestList, RequestStatus, ServiceStatus,
+    SharedStatus, SlotStatus, Status,
+};
+
+/// The version of every JSON document, in its field `schema`.
+pub const SCHEMA: u32 = 1;

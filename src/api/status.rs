@@ -1,0 +1,178 @@
+//! What `status` and `ps` show.
+
+use serde::{Deserialize, Serialize};
+
+/// The whole daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub schema: u32,
+    pub version: String,
+    pub pid: u32,
+    pub started: String,
+    pub listeners: Vec<String>,
+    pub config: ConfigStatus,
+    pub services: Vec<ServiceStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ConfigStatus {
+    pub path: String,
+    /// When the settings in force were loaded.
+    pub loaded: String,
+    /// Why the file as it is now was not taken; empty when it was. One problem per entry.
+    pub problems: Vec<String>,
+    /// Keys whose new values wait for a restart.
+    pub needs_restart: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServiceStatus {
+    pub name: String,
+    pub hosts: Vec<String>,
+    pub active: String,
+    pub previous: Option<String>,
+    pub generation: u64,
+    pub epoch: u64,
+    /// `steady`, `gating`, `publishing` or `settling`.
+    pub phase: String,
+    /// When traffic last moved.
+    pub moved: Option<String>,
+    /// The operation that is gating, publishing or settling.
+    pub operation: Option<OperationStatus>,
+    /// Why traffic stays on a bad slot, in words; none when the active slot is well.
+    pub staying: Option<String>,
+    pub failback: FailbackStatus,
+    pub shared: Option<SharedStatus>,
+    pub slots: Vec<SlotStatus>,
+    /// Older generations that still drain, newest first.
+    pub draining: Vec<DrainStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct OperationStatus {
+    pub flip: u64,
+    /// `flip`, `rollback` or `failback`.
+    pub direction: String,
+    pub by: String,
+    pub from: String,
+    pub to: String,
+    pub forced: bool,
+    pub reason: Option<String>,
+    pub started: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FailbackStatus {
+    /// `always`, `after-flip` or `off`.
+    pub mode: String,
+    pub moves_in_window: u32,
+    pub max_moves: u32,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SharedStatus {
+    pub address: String,
+    /// `healthy`, `unhealthy` or `unknown`.
+    pub health: String,
+    pub since: Option<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SlotStatus {
+    pub name: String,
+    pub active: bool,
+    /// `healthy`, `unhealthy` or `unknown`.
+    pub health: String,
+    pub since: Option<String>,
+    /// Why it is not healthy, in words.
+    pub reason: Option<String>,
+    pub quarantine: Option<QuarantineStatus>,
+    /// Over all generations of this slot.
+    pub in_flight: CountsStatus,
+    pub queued: u64,
+    /// Requests since the daemon started.
+    pub requests: u64,
+    pub members: Vec<MemberStatus>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountsStatus {
+    pub requests: u64,
+    pub transfers: u64,
+    pub websockets: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct QuarantineStatus {
+    pub since: String,
+    pub reason: String,
+    pub acknowledged: bool,
+    /// What still has to happen before it ends, in words.
+    pub ends: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MemberStatus {
+    pub name: String,
+    pub endpoints: Vec<EndpointStatus>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct EndpointStatus {
+    pub address: String,
+    pub health: String,
+    pub since: Option<String>,
+    pub in_flight: u64,
+    pub last: Option<ProbeResult>,
+}
+
+/// One probe of one endpoint.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ProbeResult {
+    pub at: String,
+    pub took_ms: f64,
+    pub passed: bool,
+    /// `HTTP 200`, `connection refused`, `timeout after 2s`, `HTTP 500: <first 200 bytes>`.
+    pub result: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DrainStatus {
+    pub slot: String,
+    pub generation: u64,
+    pub left: CountsStatus,
+    pub since: String,
+    /// When the last kind is cut off.
+    pub until: String,
+}
+
+/// What `ps` shows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestList {
+    pub schema: u32,
+    pub requests: Vec<RequestStatus>,
+}
+
+/// One request under way.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RequestStatus {
+    /// For `kill`; unique while the daemon runs.
+    pub id: u64,
+    /// `request`, `transfer` or `websocket`.
+    pub kind: String,
+    /// `queued`, `connecting`, `sending`, `waiting`, `answering` or `tunnel`.
+    pub state: String,
+    pub service: String,
+    /// None while it waits for a place.
+    pub slot: Option<String>,
+    pub generation: Option<u64>,
+    pub endpoint: Option<String>,
+    pub client: String,
+    pub method: String,
+    pub path: String,
+    pub age_ms: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub request_id: String,
+}

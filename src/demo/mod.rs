@@ -1,0 +1,1 @@
+//! A PROOF IN TEN SECONDS.

@@ -1,0 +1,1 @@
+//! THE CLIENTS' SIDE.

@@ -1,0 +1,18 @@
+//! WHERE THE PLANES MEET. Control publishes a [`View`] here; workers read it and count in it.
+//!
+//! Called by `upstream/`, `proxy/`, `edge/` (reading, counting) and `control/` (publishing, watching).
+//! Never runs a task, never waits for either side. Rules: counted before sent ([`LiveReader::admit`]);
+//! one writer ([`Live::publish`]); a View is immutable and built whole.
+
+mod admission;
+mod health;
+mod places;
+mod reader;
+mod sync;
+mod view;
+
+pub use admission::{Counts, EpochClock, InFlight, Kind};
+pub use health::{EndpointHealth, Wellness};
+pub use places::{Place, Places, Waiting};
+pub use reader::{Live, LiveReader, Ticket, ViewRef};
+pub use view::{Endpoint, EndpointId, HostTable, Member, Service, Slot, View};

@@ -1,0 +1,188 @@
+//! The picture that workers act on: immutable, built whole by control, replaced as a whole.
+
+use super::admission::InFlight;
+use super::health::EndpointHealth;
+use super::places::Places;
+use crate::config::HostPattern;
+use crate::config::Limits;
+use crate::config::Network;
+use crate::config::Service as ServiceSettings;
+use crate::net::EndpointAddr;
+use crate::switch::Epoch;
+use crate::switch::Generation;
+use crate::switch::MemberName;
+use crate::switch::SlotName;
+use crate::telemetry::SlotMetrics;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+use std::sync::atomic::Ordering;
+
+/// Everything a worker needs to know to serve requests.
+#[derive(Debug)]
+pub struct View {
+    pub epoch: Epoch,
+    pub services: Vec<Service>,
+    pub hosts: HostTable,
+    pub limits: Limits,
+    pub trusted_proxies: Vec<Network>,
+}
+
+/// One service as it is now.
+#[derive(Debug)]
+pub struct Service {
+    pub settings: Arc<ServiceSettings>,
+    /// Index into `slots`.
+    pub active: usize,
+    pub slots: Vec<Arc<Slot>>,
+}
+
+impl Service {
+    #[must_use]
+    pub fn active(&self) -> &Arc<Slot> {
+        &self.slots[self.active]
+    }
+}
+
+/// One slot, as one generation knows it. A slot that is flipped away from and back to is a new `Slot`
+/// with counts of its own.
+#[derive(Debug)]
+pub struct Slot {
+    pub name: SlotName,
+    pub generation: Generation,
+    /// In the order of the settings; the first is where unrouted requests go.
+    pub members: Vec<Member>,
+    pub in_flight: InFlight,
+    /// Absent when the service has no limit.
+    pub places: Option<Places>,
+    /// Shared by all generations of this slot.
+    pub metrics: Arc<SlotMetrics>,
+    cut: AtomicU8,
+}
+
+impl Slot {
+    #[must_use]
+    pub fn new(
+        (name, generation): (SlotName, Generation),
+        members: Vec<Member>,
+        workers: usize,
+        places: Option<Places>,
+        metrics: Arc<SlotMetrics>,
+    ) -> Self {
+        let in_flight = InFlight::new(workers);
+        Self {
+            name,
+            generation,
+            members,
+            in_flight,
+            places,
+            metrics,
+            cut: AtomicU8::new(0),
+        }
+    }
+
+    /// Ends what still runs here of this kind. Workers look at their next tick, every 100 ms.
+    pub fn cut_off(&self, kind: super::Kind) {
+        // Relaxed: a flag that stands alone.
+        self.cut.fetch_or(1 << kind as u8, Ordering::Relaxed);
+    }
+
+    #[must_use]
+    pub fn is_cut_off(&self, kind: super::Kind) -> bool {
+        self.cut.load(Ordering::Relaxed) & (1 << kind as u8) != 0
+    }
+}
+
+/// One of the ports that make up a slot.
+#[derive(Debug)]
+pub struct Member {
+    pub name: MemberName,
+    /// One or more.
+    pub endpoints: Vec<Arc<Endpoint>>,
+}
+
+/// Never given out twice while the daemon runs; workers key their connection pools by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct EndpointId(pub u32);
+
+/// One address of a member. Lives on over flips and reloads while it stays configured.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub id: EndpointId,
+    pub address: EndpointAddr,
+    /// `address` as text, made once: the access log names it for each request.
+    pub label: Box<str>,
+    pub health: EndpointHealth,
+    /// For balancing: requests under way here, whatever their generation.
+    pub in_flight: InFlight,
+}
+
+impl Endpoint {
+    #[must_use]
+    pub fn new(id: EndpointId, address: EndpointAddr, workers: usize) -> Self {
+        let label = address.to_string().into();
+        Self {
+            id,
+            address,
+            label,
+            health: EndpointHealth::default(),
+            in_flight: InFlight::new(workers),
+        }
+    }
+}
+
+/// Finds the service that a host belongs to: exact names first, then the longest suffix, then `*`.
+#[derive(Debug, Default)]
+pub struct HostTable {
+    exact: Vec<(Box<[u8]>, usize)>,
+    suffixes: Vec<(Box<[u8]>, usize)>,
+    any: Option<usize>,
+}
+
+impl HostTable {
+    /// `services` in the order of [`View::services`].
+    #[must_use]
+    pub fn new<'a>(services: impl IntoIterator<Item = &'a ServiceSettings>) -> Self {
+        let mut table = Self::default();
+        for (index, service) in services.into_iter().enumerate() {
+            for host in &service.hosts {
+                match host {
+                    HostPattern::Any => table.any = Some(index),
+                    HostPattern::Exact(name) => table.exact.push((name.as_bytes().into(), index)),
+                    HostPattern::Suffix(name) => {
+                        table.suffixes.push((name.as_bytes().into(), index))
+                    }
+                }
+            }
+        }
+        table.exact.sort();
+        table
+            .suffixes
+            .sort_by_key(|(name, _)| std::cmp::Reverse(name.len()));
+        table
+    }
+
+    /// The index of the service that answers `host` (without port, any case).
+    #[must_use]
+    pub fn find(&self, host: &[u8]) -> Option<usize> {
+        if self.exact.is_empty() && self.suffixes.is_empty() {
+            return self.any;
+        }
+        // A name longer than DNS allows is nobody's.
+        let mut lower = [0_u8; 255];
+        let lower = lower.get_mut(..host.len())?;
+        lower.copy_from_slice(host);
+        lower.make_ascii_lowercase();
+        let name: &[u8] = lower.strip_suffix(b".").unwrap_or(lower);
+        let exact = self
+            .exact
+            .binary_search_by(|(known, _)| (**known).cmp(name));
+        if let Ok(at) = exact {
+            return Some(self.exact[at].1);
+        }
+        let suffix = self
+            .suffixes
+            .iter()
+            .find(|(end, _)| name.len() > end.len() && name.ends_with(end));
+        suffix.map(|(_, index)| *index).or(self.any)
+    }
+}

@@ -1,0 +1,330 @@
+//! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
+
+use super::slot::{FlipId, Generation, SlotName};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// A point in time: milliseconds since the Unix epoch, never going backwards within one run.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    serde::Serialize,
+    serde::Deserialize,
+)]
+#[serde(transparent)]
+pub struct Moment(pub u64);
+
+impl Moment {
+    #[must_use]
+    pub fn after(self, wait: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        )
+    }
+
+    /// Zero when `earlier` is not earlier.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// Who asked: `uid 1000 (alice)` for a peer of the admin socket, `switchd` for the daemon itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct Actor(pub String);
+
+impl Actor {
+    /// The daemon, moving traffic by itself.
+    #[must_use]
+    pub fn itself() -> Self {
+        Self("switchd".to_owned())
+    }
+}
+
+impl fmt::Display for Actor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an operator may ask of one service.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    Flip {
+        to: SlotName,
+        /// Skips the gate; needs a reason.
+        force: bool,
+        reason: Option<String>,
+        /// Refuse unless this generation is still the active one.
+        expect: Option<Generation>,
+    },
+    /// A flip to the slot that was active before.
+    Rollback { force: bool, reason: Option<String> },
+    /// Lifts the operator's half of a quarantine.
+    Acknowledge { slot: SlotName },
+}
+
+/// How well a whole slot is: every member, every endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum SlotHealth {
+    /// Not enough probes yet to say; never good enough to move traffic to by itself.
+    #[default]
+    Unknown,
+    Healthy,
+    /// The reason is a probe's own words.
+    Unhealthy {
+        reason: String,
+    },
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    Command {
+        by: Actor,
+        command: Command,
+    },
+    /// The gate of `flip` is through; `Err` holds every probe's reason.
+    Gated {
+        flip: FlipId,
+        verdict: Result<(), Vec<String>>,
+    },
+    /// The transition of `flip` is on disk, or could not be put there.
+    Recorded {
+        flip: FlipId,
+        result: Result<(), String>,
+    },
+    /// Nothing is left on `generation`, or what was left has been cut off (`cut` of them).
+    Drained {
+        generation: Generation,
+        cut: u64,
+    },
+    /// A slot's health changed (or is told for the first time).
+    Health {
+        slot: SlotName,
+        health: SlotHealth,
+    },
+    /// What both slots share (a database) answers, or not: the reason.
+    Shared {
+        health: SlotHealth,
+    },
+    /// Time has passed; asked for by [`Effect::WakeAt`].
+    Tick,
+    /// The operator's settings changed.
+    Configured {
+        rules: Rules,
+    },
+}
+
+/// What the operator configured for one service, as far as switching goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rules {
+    /// In the order of the config; two or more.
+    pub slots: Vec<SlotName>,
+    /// Active when there is no state yet.
+    pub initial: SlotName,
+    pub failback: FailbackRules,
+}
+
+/// When may traffic move by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailbackRules {
+    pub mode: FailbackMode,
+    /// With [`FailbackMode::AfterFlip`]: how long after a flip.
+    pub watch: Duration,
+    /// How long a slot that was left must be healthy before it may be moved to by itself again.
+    pub quarantine: Duration,
+    /// An operator must acknowledge as well before a quarantine ends.
+    pub acknowledge: bool,
+    /// At most this many automatic moves within `window`; 0 means none.
+    pub max_moves: u32,
+    pub window: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FailbackMode {
+    Always,
+    AfterFlip,
+    Off,
+}
+
+/// Why traffic moves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Direction {
+    Flip,
+    Rollback,
+    /// By itself, away from a bad slot.
+    Failback,
+}
+
+/// One operation under way or done: who moves what to where, and why.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Operation {
+    pub flip: FlipId,
+    pub direction: Direction,
+    pub by: Actor,
+    pub from: SlotName,
+    pub to: SlotName,
+    pub forced: bool,
+    pub reason: Option<String>,
+    pub started: Moment,
+}
+
+/// What a restart must know of one service. Written before it is published.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Persisted {
+    pub active: SlotName,
+    /// Where a rollback goes.
+    pub previous: Option<SlotName>,
+    pub generation: Generation,
+    /// The last id given out.
+    pub flip: FlipId,
+    /// When traffic last moved.
+    pub moved: Option<Moment>,
+    /// Automatic moves that still count against `max_moves`.
+    pub automatic_moves: Vec<Moment>,
+    pub quarantines: BTreeMap<SlotName, PersistedQuarantine>,
+}
+
+/// A slot that traffic left by itself.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PersistedQuarantine {
+    pub since: Moment,
+    pub reason: String,
+    pub acknowledged: bool,
+}
+
+/// What goes to disk in one step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transition {
+    /// Absent for changes that move no traffic (an acknowledgement, the end of a quarantine).
+    pub operation: Option<Operation>,
+    pub state: Persisted,
+}
+
+/// What to do now, in this order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Prove every member of `slot` freshly; answer with [`Event::Gated`].
+    RunGate {
+        flip: FlipId,
+        slot: SlotName,
+    },
+    /// Put it on disk; answer with [`Event::Recorded`] where it names an operation.
+    Record(Box<Transition>),
+    /// From now on new requests go to `slot`, counted as `generation`.
+    Publish {
+        flip: FlipId,
+        slot: SlotName,
+        generation: Generation,
+    },
+    /// Wait until nothing is left on `generation`, cut off what outlives its budget; answer with [`Event::Drained`].
+    Drain {
+        flip: FlipId,
+        slot: SlotName,
+        generation: Generation,
+    },
+    /// Call again with [`Event::Tick`] at this time (or a little later). A later `WakeAt` replaces it.
+    WakeAt(Moment),
+    Tell(Notice),
+}
+
+/// What is told to whoever listens: the event stream, the log, the waiting client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Notice {
+    Started(Operation),
+    /// The operation ended before traffic moved.
+    Failed {
+        operation: Operation,
+        reasons: Vec<String>,
+    },
+    Published {
+        operation: Operation,
+        generation: Generation,
+    },
+    /// The generation that `operation` replaced is empty.
+    Drained {
+        operation: Operation,
+        generation: Generation,
+        cut: u64,
+    },
+    /// The service is steady again: nothing drains, nothing is watched.
+    Settled,
+    Quarantined {
+        slot: SlotName,
+        reason: String,
+    },
+    QuarantineEnded {
+        slot: SlotName,
+    },
+    Acknowledged {
+        slot: SlotName,
+        by: Actor,
+    },
+    /// The active slot is bad and traffic stays; told once per change of the reason.
+    Staying {
+        slot: SlotName,
+        reason: String,
+    },
+}
+
+/// Why a command was not accepted. Every text names the way around it, where there is one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("there is no slot {slot}; the slots are {}", list(.slots))]
+    UnknownSlot {
+        slot: SlotName,
+        slots: Vec<SlotName>,
+    },
+    #[error("{} started by {} is still {stage}; wait for it, or look with `switchctl status`", describe(.operation), .operation.by)]
+    Busy {
+        operation: Box<Operation>,
+        stage: &'static str,
+    },
+    #[error(
+        "generation {expected} is no longer active, {active} is (on slot {slot}); look with `switchctl status` and ask again"
+    )]
+    Outdated {
+        expected: Generation,
+        active: Generation,
+        slot: SlotName,
+    },
+    #[error("no slot was active before {active}; name one with `switchctl flip SLOT`")]
+    NothingToRollBackTo { active: SlotName },
+    #[error("--force skips the gate and needs --reason \"...\", which is kept in the history")]
+    ForceNeedsReason,
+    #[error("slot {slot} is not in quarantine")]
+    NotQuarantined { slot: SlotName },
+}
+
+fn list(slots: &[SlotName]) -> String {
+    slots
+        .iter()
+        .map(SlotName::as_str)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+fn describe(operation: &Operation) -> String {
+    format!(
+        "a {} to {}",
+        match operation.direction {
+            Direction::Flip => "flip",
+            Direction::Rollback => "rollback",
+            Direction::Failback => "failback",
+        },
+        operation.to
+    )
+}

@@ -1,0 +1,110 @@
+//! Counters by slot: one writer per worker, summed when somebody looks.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Upper bounds of the latency buckets in microseconds; one more bucket takes the rest.
+pub const BUCKETS_US: [u64; 14] = [
+    1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_500_000,
+    5_000_000, 15_000_000, 60_000_000,
+];
+
+/// How one request ended, as far as metrics go.
+#[derive(Debug, Clone, Copy)]
+pub struct Outcome {
+    /// 0 when the client left before an answer.
+    pub status: u16,
+    /// A fault of ours or the upstream's, not an answer of the application.
+    pub fault: bool,
+    /// From the head of the request to the end of the answer.
+    pub took: Duration,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// Counts of all requests that went to one slot, over all its generations.
+#[derive(Debug)]
+pub struct SlotMetrics(Box<[WorkerCounts]>);
+
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct WorkerCounts {
+    /// By first digit of the status; index 0 is "no answer".
+    classes: [AtomicU64; 6],
+    faults: AtomicU64,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    took_us: AtomicU64,
+    buckets: [AtomicU64; BUCKETS_US.len() + 1],
+}
+
+/// A snapshot of [`SlotMetrics`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SlotCounts {
+    pub classes: [u64; 6],
+    pub faults: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub latency: Histogram,
+}
+
+/// Counts per bucket of [`BUCKETS_US`] (not cumulative), and the sum in microseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Histogram {
+    pub buckets: [u64; BUCKETS_US.len() + 1],
+    pub sum_us: u64,
+}
+
+impl SlotMetrics {
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self((0..workers).map(|_| WorkerCounts::default()).collect())
+    }
+
+    /// Only ever called on the thread of `worker`.
+    pub fn record(&self, worker: usize, outcome: Outcome) {
+        let counts = &self.0[worker];
+        let took = u64::try_from(outcome.took.as_micros()).unwrap_or(u64::MAX);
+        let class = usize::from(outcome.status / 100).min(5);
+        add(&counts.classes[class], 1);
+        add(&counts.faults, u64::from(outcome.fault));
+        add(&counts.bytes_in, outcome.bytes_in);
+        add(&counts.bytes_out, outcome.bytes_out);
+        add(&counts.took_us, took);
+        add(
+            &counts.buckets[BUCKETS_US.partition_point(|bound| *bound < took)],
+            1,
+        );
+    }
+
+    #[must_use]
+    pub fn counts(&self) -> SlotCounts {
+        let mut sum = SlotCounts::default();
+        for worker in &self.0 {
+            for (to, from) in sum.classes.iter_mut().zip(&worker.classes) {
+                *to += from.load(Ordering::Relaxed);
+            }
+            for (to, from) in sum.latency.buckets.iter_mut().zip(&worker.buckets) {
+                *to += from.load(Ordering::Relaxed);
+            }
+            sum.faults += worker.faults.load(Ordering::Relaxed);
+            sum.bytes_in += worker.bytes_in.load(Ordering::Relaxed);
+            sum.bytes_out += worker.bytes_out.load(Ordering::Relaxed);
+            sum.latency.sum_us += worker.took_us.load(Ordering::Relaxed);
+        }
+        sum
+    }
+}
+
+impl SlotCounts {
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.classes.iter().sum()
+    }
+}
+
+/// One writer per counter, so a load and a store do; relaxed, for each count stands alone.
+fn add(counter: &AtomicU64, amount: u64) {
+    counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
+}

@@ -1,0 +1,9 @@
+//! WHAT OPERATORS SEE: metrics, the access log, the shape of the log.
+//!
+//! Called by `proxy/` (counting, one record per request), `control/` and `admin/` (reading).
+//! Never blocks a worker. Rules: counters have one writer each; records leave a worker
+//! in batches and are dropped, and counted, rather than waited for.
+
+mod metrics;
+
+pub use metrics::{Histogram, Outcome, SlotCounts, SlotMetrics};

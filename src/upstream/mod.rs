@@ -1,0 +1,1 @@
+//! TALKING TO BACKENDS.
