@@ -1,1 +1,21 @@
-//! TALKING TO BACKENDS.
+//! TALKING TO BACKENDS: which endpoint, over which connection.
+//!
+//! Called by `proxy/` for requests and by `control/` for probes. Never looks at a message.
+//! Rules: a pool belongs to one worker; no connection is opened ahead of a request.
+
+mod balance;
+mod pool;
+
+pub use balance::pick;
+pub use pool::Pools;
+
+use crate::net::EndpointAddr;
+use crate::net::Stream;
+
+/// Connects to an upstream. A deadline is the caller's. Cancel safe.
+///
+/// # Errors
+/// The operating system's.
+pub async fn connect(address: &EndpointAddr) -> std::io::Result<Stream> {
+    Stream::connect(address).await
+}
