@@ -5,5 +5,10 @@
 //! in batches and are dropped, and counted, rather than waited for.
 
 mod metrics;
+mod prometheus;
 
 pub use metrics::{Histogram, Outcome, SlotCounts, SlotMetrics};
+pub use prometheus::{
+    CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
+    ServiceFigures, SlotFigures,
+};
