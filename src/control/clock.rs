@@ -27,7 +27,9 @@ impl Clock {
 
     pub(super) fn instant(&self, moment: Moment) -> Instant {
         // A day of sleep at most: the instant cannot overflow, and whoever wakes early looks again.
-        let wait = moment.since(self.moment).min(Duration::from_secs(86_400) + self.instant.elapsed());
+        let wait = moment
+            .since(self.moment)
+            .min(Duration::from_secs(86_400) + self.instant.elapsed());
         self.instant + wait
     }
 }
@@ -60,6 +62,9 @@ mod tests {
         tokio::time::advance(Duration::from_secs(5)).await;
         assert_eq!(clock.now().since(before), Duration::from_secs(5));
         let later = clock.now().after(Duration::from_secs(3));
-        assert_eq!(clock.instant(later) - Instant::now(), Duration::from_secs(3));
+        assert_eq!(
+            clock.instant(later) - Instant::now(),
+            Duration::from_secs(3)
+        );
     }
 }

@@ -114,7 +114,11 @@ impl Conductor {
     fn tick(&mut self) {
         let now = self.jobs.clock.now();
         for at in 0..self.services.len() {
-            if self.services[at].wake.take_if(|wake| *wake <= now).is_some() {
+            if self.services[at]
+                .wake
+                .take_if(|wake| *wake <= now)
+                .is_some()
+            {
                 self.event(at, Event::Tick);
             }
         }
@@ -184,7 +188,10 @@ impl Conductor {
     }
 
     pub(super) fn find(&self, service: &str) -> Result<usize, Denied> {
-        let found = self.services.iter().position(|it| it.name.as_str() == service);
+        let found = self
+            .services
+            .iter()
+            .position(|it| it.name.as_str() == service);
         found.ok_or_else(|| Denied::UnknownService {
             asked: service.to_owned(),
             services: self.services.iter().map(|it| it.name.to_string()).collect(),
@@ -195,7 +202,11 @@ impl Conductor {
         let at = self.find(&order.service)?;
         let events = self.jobs.events.subscribe();
         let (done, hears) = oneshot::channel();
-        let mut record = audit(self.jobs.clock.now(), &order.by, command_words(&order.command));
+        let mut record = audit(
+            self.jobs.clock.now(),
+            &order.by,
+            command_words(&order.command),
+        );
         record.service.clone_from(&order.service);
         record.to = target(&order.command);
         record.reason = reason(&order.command);
@@ -269,7 +280,7 @@ impl Conductor {
     /// Carries out one effect. Anything slow runs as a job that reports back.
     fn perform(&mut self, at: usize, effect: Effect) -> Option<Event> {
         match effect {
-            Effect::RunGate { flip, slot } => self.run_gate(at, flip, slot),
+            Effect::RunGate { flip, slot } => self.run_gate(at, flip, &slot),
             Effect::Record(transition) => return self.record(at, &transition),
             Effect::Publish {
                 slot, generation, ..
@@ -285,12 +296,11 @@ impl Conductor {
         None
     }
 
-    fn run_gate(&mut self, at: usize, flip: FlipId, slot: SlotName) {
+    fn run_gate(&self, at: usize, flip: FlipId, slot: &SlotName) {
         let service = &self.services[at];
         let gate = Gate {
             service: service.name.clone(),
-            targets: self.stock.endpoints.targets(&service.name, &slot),
-            slot,
+            targets: self.stock.endpoints.targets(&service.name, slot),
             flip,
             within: service.settings.flip.gate_timeout,
         };
@@ -301,7 +311,7 @@ impl Conductor {
         let started = Instant::now();
         let service = &self.services[at].name;
         let written = self.journal.record(service, &transition.state);
-        let result = written.map_err(|error| super::chain(&error));
+        let result = written.map_err(|error| error.in_words());
         if let Err(error) = &result {
             tracing::error!(%service, error, "cannot record the state");
         }
@@ -364,7 +374,9 @@ impl Conductor {
             return;
         };
         let operation = self.services[at].switch.operation();
-        let target = operation.filter(|it| it.flip == flip).map(|it| it.to.clone());
+        let target = operation
+            .filter(|it| it.flip == flip)
+            .map(|it| it.to.clone());
         if let (Some(slot), Ok(())) = (target, &verdict) {
             // The gate is as good a proof as the probers', and fresher: they must not contradict it.
             let now = self.jobs.clock.now();
@@ -391,7 +403,7 @@ impl Conductor {
         self.event(at, Event::Drained { generation, cut });
     }
 
-    fn look_at_all(&mut self, at: usize) {
+    pub(super) fn look_at_all(&mut self, at: usize) {
         let settings = Arc::clone(&self.services[at].settings);
         for slot in &settings.slots {
             self.look_at_health(at, &slot.name);
@@ -452,7 +464,11 @@ impl Conductor {
         let health = match &report.result {
             Ok(()) => SlotHealth::Healthy,
             Err(words) => {
-                let address = service.settings.shared.as_ref().map(|it| it.tcp.to_string());
+                let address = service
+                    .settings
+                    .shared
+                    .as_ref()
+                    .map(|it| it.tcp.to_string());
                 let address = address.unwrap_or_default();
                 let reason = format!("{address}: {words}");
                 SlotHealth::Unhealthy { reason }

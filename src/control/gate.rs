@@ -8,7 +8,6 @@ use super::prober::once;
 use crate::api::EventKind;
 use crate::switch::FlipId;
 use crate::switch::ServiceName;
-use crate::switch::SlotName;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
@@ -20,7 +19,6 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) service: ServiceName,
-    pub(super) slot: SlotName,
     pub(super) flip: FlipId,
     pub(super) targets: Vec<Arc<Target>>,
     pub(super) within: Duration,

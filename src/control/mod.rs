@@ -24,22 +24,7 @@ mod steered;
 mod verdict;
 mod views;
 
-#[cfg(test)]
-mod tests;
-
 pub use events::Subscription;
 pub use handle::Handle;
 pub use message::{Accepted, Denied, Order, Until};
 pub use start::{Control, Prepared};
-
-/// An error with everything that caused it, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words.push_str(": ");
-        words.push_str(&error.to_string());
-        cause = error.source();
-    }
-    words
-}

@@ -202,7 +202,7 @@ impl Conductor {
         self.jobs.events.tell(about, kind);
         let underway = Underway::new(operation, asker);
         if let Err(error) = self.journal.begin(&underway.audit(service.as_str())) {
-            tracing::error!(%service, error = %error, "cannot note the start of an operation");
+            tracing::error!(%service, error = error.in_words(), "cannot note the start of an operation");
         }
         self.services[at].underway.push(underway);
     }
@@ -210,7 +210,11 @@ impl Conductor {
     /// The target of an operation has proved itself.
     pub(super) fn gate_passed(&mut self, at: usize, flip: FlipId) {
         let service = &mut self.services[at];
-        let Some(underway) = service.underway.iter_mut().find(|it| it.operation.flip == flip) else {
+        let Some(underway) = service
+            .underway
+            .iter_mut()
+            .find(|it| it.operation.flip == flip)
+        else {
             return;
         };
         underway.gated = true;
@@ -224,7 +228,9 @@ impl Conductor {
 
     pub(super) fn journalled(&mut self, at: usize, flip: FlipId, took_ms: u64) {
         let about = About::flip(self.services[at].name.as_str(), flip);
-        self.jobs.events.tell(about, EventKind::Journalled { took_ms });
+        self.jobs
+            .events
+            .tell(about, EventKind::Journalled { took_ms });
     }
 
     fn unchanged(&mut self, at: usize) {
@@ -249,7 +255,8 @@ impl Conductor {
         let Some(underway) = self.take_underway(at, operation.flip) else {
             return;
         };
-        let journal_failed = underway.gated || operation.forced || operation.direction == Direction::Failback;
+        let journal_failed =
+            underway.gated || operation.forced || operation.direction == Direction::Failback;
         let verdict = match journal_failed {
             true => Verdict::Failed,
             false => Verdict::Refused,
@@ -294,6 +301,11 @@ impl Conductor {
             };
             let _ = asker.done.send(self.jobs.events.event(about, kind));
         }
+        // Told first, kept second: after a crash from here on the history says that traffic had moved.
+        let record = underway.audit(service.name.as_str());
+        if let Err(error) = self.journal.begin(&record) {
+            tracing::error!(service = %service.name, error = error.in_words(), "cannot note that traffic moved");
+        }
     }
 
     fn drained(&mut self, at: usize, operation: &Operation, generation: Generation, cut: u64) {
@@ -326,6 +338,20 @@ impl Conductor {
         self.end(at, underway, ending);
     }
 
+    /// Ends what is under way on a service that a reload takes away.
+    pub(super) fn end_all(&mut self, at: usize) {
+        for underway in std::mem::take(&mut self.services[at].underway) {
+            let ending = match underway.published {
+                Some(_) => Ending::early(Verdict::Done, Vec::new()),
+                None => {
+                    let reason = "the service was taken out of the config".to_owned();
+                    Ending::early(Verdict::Failed, vec![reason])
+                }
+            };
+            self.end(at, underway, ending);
+        }
+    }
+
     fn take_underway(&mut self, at: usize, flip: FlipId) -> Option<Underway> {
         let all = &mut self.services[at].underway;
         let index = all.iter().position(|it| it.operation.flip == flip)?;
@@ -353,8 +379,9 @@ impl Conductor {
             drained_ms: ending.drained_ms,
             cut: ending.cut,
         };
-        let about = About::flip(service.name.as_str(), underway.operation.flip);
+        // In the history first: whoever hears that it is over finds it there.
         self.finish(&record);
+        let about = About::flip(&record.service, underway.operation.flip);
         self.jobs.events.tell(about, kind.clone());
         if let Some(asker) = underway.asker {
             let _ = asker.done.send(self.jobs.events.event(about, kind));
@@ -364,8 +391,12 @@ impl Conductor {
     /// Puts a finished line into the history. The traffic has moved by then: a full disk cannot undo it.
     pub(super) fn finish(&mut self, record: &AuditRecord) {
         if let Err(error) = self.journal.finish(record) {
-            tracing::error!(service = record.service, command = record.command, error = %error,
-                "cannot write the history");
+            tracing::error!(
+                service = record.service,
+                command = record.command,
+                error = error.in_words(),
+                "cannot write the history"
+            );
         }
     }
 }

@@ -25,7 +25,9 @@ impl Conductor {
             epoch: self.epoch.0,
             config_valid: self.config.problems.is_empty(),
             clients: None,
-            services: services.map(|service| self.service_figures(service)).collect(),
+            services: services
+                .map(|service| self.service_figures(service))
+                .collect(),
         }
     }
 

@@ -87,7 +87,8 @@ impl Conductor {
         self.config.problems.clear();
         self.config.needs_restart.clone_from(&change.needs_restart);
         self.config.loaded = self.jobs.clock.now();
-        if !change.applied.is_empty() {
+        let settings = self.as_far_as_possible(settings);
+        if settings != self.settings {
             self.put_in_force(settings);
         }
         Ok(Reloaded {
@@ -114,10 +115,9 @@ impl Conductor {
         }
     }
 
-    fn put_in_force(&mut self, new: Settings) {
-        let now = self.jobs.clock.now();
-        self.settings = Settings {
-            // What only a restart can change stays what it is.
+    /// What only a restart can change stays what it is.
+    fn as_far_as_possible(&self, new: Settings) -> Settings {
+        Settings {
             runtime: self.settings.runtime.clone(),
             admin: self.settings.admin.clone(),
             state: self.settings.state.clone(),
@@ -125,7 +125,18 @@ impl Conductor {
             access_log: self.settings.access_log.clone(),
             listeners: self.settings.listeners.clone(),
             ..new
-        };
+        }
+    }
+
+    fn put_in_force(&mut self, new: Settings) {
+        let now = self.jobs.clock.now();
+        for at in 0..self.services.len() {
+            let name = &self.services[at].name;
+            if !new.services.iter().any(|it| it.name == *name) {
+                self.end_all(at);
+            }
+        }
+        self.settings = new;
         self.stock.endpoints.configure(&self.settings);
         let mut old = std::mem::take(&mut self.services);
         let mut replaced = Vec::new();

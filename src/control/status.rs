@@ -35,7 +35,6 @@ use crate::config::Slot as SlotSettings;
 use crate::live::Places;
 use crate::live::Slot;
 use crate::switch::FailbackMode;
-use crate::switch::FlipId;
 use crate::switch::Operation;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
@@ -266,14 +265,11 @@ impl Conductor {
     fn find_slot(&self, service: &Steered, slot: &str) -> Result<SlotName, Denied> {
         let slots = &service.settings.slots;
         let found = slots.iter().find(|it| it.name.as_str() == slot);
-        found.map(|it| it.name.clone()).ok_or_else(|| Denied::UnknownSlot {
-            asked: slot.to_owned(),
-            slots: slots.iter().map(|it| it.name.to_string()).collect(),
-        })
-    }
-
-    /// The last id given out, for the metrics.
-    pub(super) fn last_flip(service: &Steered) -> FlipId {
-        service.switch.persisted().flip
+        found
+            .map(|it| it.name.clone())
+            .ok_or_else(|| Denied::UnknownSlot {
+                asked: slot.to_owned(),
+                slots: slots.iter().map(|it| it.name.to_string()).collect(),
+            })
     }
 }

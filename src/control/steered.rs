@@ -121,7 +121,11 @@ pub(super) struct FlipKind {
 
 pub(super) fn rules(settings: &ServiceSettings) -> Rules {
     Rules {
-        slots: settings.slots.iter().map(|slot| slot.name.clone()).collect(),
+        slots: settings
+            .slots
+            .iter()
+            .map(|slot| slot.name.clone())
+            .collect(),
         initial: settings.initial.clone(),
         failback: settings.failback.clone(),
     }
@@ -217,7 +221,10 @@ impl Steered {
         }
         let old = std::mem::take(&mut self.slots);
         for slot in &settings.slots {
-            let known = old_settings.slots.iter().position(|it| it.name == slot.name);
+            let known = old_settings
+                .slots
+                .iter()
+                .position(|it| it.name == slot.name);
             let kept = known.filter(|index| {
                 let was = (&*old_settings, &old_settings.slots[*index]);
                 super::views::same_picture(was, (&*settings, slot))

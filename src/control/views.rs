@@ -47,7 +47,9 @@ impl Stock {
     ) -> Arc<Slot> {
         let members = slot.members.iter().map(|member| Member {
             name: member.name.clone(),
-            endpoints: self.endpoints.member(&service.name, &slot.name, &member.name),
+            endpoints: self
+                .endpoints
+                .member(&service.name, &slot.name, &member.name),
         });
         let members = members.collect();
         let places = places(&service.queue);

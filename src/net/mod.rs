@@ -4,5 +4,7 @@
 //! Rules: every socket is non-blocking, close-on-exec and without Nagle's delay.
 
 mod address;
+mod stream;
 
 pub use address::{AddressError, EndpointAddr};
+pub use stream::Stream;

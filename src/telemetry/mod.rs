@@ -4,9 +4,11 @@
 //! Never blocks a worker. Rules: counters have one writer each; records leave a worker
 //! in batches and are dropped, and counted, rather than waited for.
 
+mod access_log;
 mod metrics;
 mod prometheus;
 
+pub use access_log::{AccessLog, LineFormat, LogTarget};
 pub use metrics::{Histogram, Outcome, SlotCounts, SlotMetrics};
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,

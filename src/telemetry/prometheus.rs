@@ -174,7 +174,10 @@ impl Page {
         gauge(out, &about, one(self.started_ms / 1000))?;
         let about = About("epoch", "Number of the picture that workers act on");
         gauge(out, &about, one(self.epoch))?;
-        let about = About("config_valid", "1 while the config file is in force as it is");
+        let about = About(
+            "config_valid",
+            "1 while the config file is in force as it is",
+        );
         gauge(out, &about, one(u64::from(self.config_valid)))
     }
 
@@ -199,9 +202,15 @@ impl Page {
                 Sample::new(&[first, second, ("class", class)], count)
             })
         });
-        let about = About("requests", "Requests by class of their status; none: no answer");
+        let about = About(
+            "requests",
+            "Requests by class of their status; none: no answer",
+        );
         counter(out, &about, by_class)?;
-        let about = About("request_faults", "Requests that failed in the proxy or at the upstream");
+        let about = About(
+            "request_faults",
+            "Requests that failed in the proxy or at the upstream",
+        );
         counter(out, &about, self.by_slot(|slot| slot.counts.faults))?;
         let about = About("received_bytes", "Bytes of requests");
         counter(out, &about, self.by_slot(|slot| slot.counts.bytes_in))?;
@@ -237,12 +246,14 @@ impl Page {
             let buckets = bounds.iter().copied().zip(latency.buckets);
             let buckets: Vec<(f64, u64)> = buckets.collect();
             let labels = labels(service, slot);
-            lines.encode_family(&labels)?.encode_histogram::<NoLabelSet>(
-                latency.sum_us as f64 / 1_000_000.0,
-                latency.buckets.iter().sum(),
-                &buckets,
-                None,
-            )?;
+            lines
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(
+                    latency.sum_us as f64 / 1_000_000.0,
+                    latency.buckets.iter().sum(),
+                    &buckets,
+                    None,
+                )?;
         }
         Ok(())
     }
@@ -250,14 +261,24 @@ impl Page {
     fn slots(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let about = About("slot_active", "1 for the slot that new requests go to");
         gauge(out, &about, self.by_slot(|slot| u64::from(slot.active)))?;
-        let about = About("slot_health", "1 healthy, 0 unhealthy; absent while unknown");
+        let about = About(
+            "slot_health",
+            "1 healthy, 0 unhealthy; absent while unknown",
+        );
         let known = self.each_slot().filter_map(|(service, slot)| {
             let healthy = slot.healthy?;
             Some(Sample::new(&labels(service, slot), u64::from(healthy)))
         });
         gauge(out, &about, known)?;
-        let about = About("slot_quarantined", "1 while nothing moves to the slot by itself");
-        gauge(out, &about, self.by_slot(|slot| u64::from(slot.quarantined)))?;
+        let about = About(
+            "slot_quarantined",
+            "1 while nothing moves to the slot by itself",
+        );
+        gauge(
+            out,
+            &about,
+            self.by_slot(|slot| u64::from(slot.quarantined)),
+        )?;
         let endpoints = self.each_slot().flat_map(|(service, slot)| {
             slot.endpoints.iter().map(move |it| {
                 let [first, second] = labels(service, slot);
@@ -266,7 +287,11 @@ impl Page {
                 Sample::new(&[first, second, third, fourth], u64::from(it.up))
             })
         });
-        gauge(out, &About("endpoint_up", "1 while the probes pass"), endpoints)
+        gauge(
+            out,
+            &About("endpoint_up", "1 while the probes pass"),
+            endpoints,
+        )
     }
 
     fn flips(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
@@ -277,7 +302,11 @@ impl Page {
                 Sample::new(&labels, it.count)
             })
         });
-        counter(out, &About("flips", "Operations that ended, since the start"), flips)?;
+        counter(
+            out,
+            &About("flips", "Operations that ended, since the start"),
+            flips,
+        )?;
         let generations = self.services.iter();
         let generations =
             generations.map(|it| Sample::new(&[("service", it.name.as_str())], it.generation));
@@ -286,10 +315,7 @@ impl Page {
     }
 }
 
-fn labels<'a>(
-    service: &'a ServiceFigures,
-    slot: &'a SlotFigures,
-) -> [(&'static str, &'a str); 2] {
+fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
 

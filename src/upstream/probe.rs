@@ -31,7 +31,7 @@ pub struct Probed {
 /// Why a probe did not pass, in words for an operator.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeFailure {
-    #[error("{}", in_words(.0))]
+    #[error("{}", connect_failure_in_words(.0))]
     Connect(#[source] io::Error),
     #[error("timeout after {0:?}")]
     Timeout(Duration),
@@ -152,7 +152,8 @@ fn status_in_words(status: u16, body: &str) -> String {
 }
 
 /// `connection refused` rather than `Connection refused (os error 111)`.
-fn in_words(error: &io::Error) -> String {
+#[must_use]
+pub fn connect_failure_in_words(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(_) if error.kind() == io::ErrorKind::NotFound => "no such socket".to_owned(),
         Some(_) => error.kind().to_string(),
@@ -166,7 +167,7 @@ fn broken_in_words(error: &hyper::Error) -> String {
         return "the connection was closed before it was complete".to_owned();
     }
     let cause = error.source().and_then(|e| e.downcast_ref::<io::Error>());
-    cause.map_or_else(|| error.to_string(), in_words)
+    cause.map_or_else(|| error.to_string(), connect_failure_in_words)
 }
 
 #[cfg(test)]
@@ -230,8 +231,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_wrong_status_is_told_with_the_first_200_bytes() {
-        let long =
-            "HTTP/1.1 500 Oops\r\nContent-Length: 400\r\n\r\nno\r\n\tdatabase".to_owned() + &"x".repeat(385);
+        let long = "HTTP/1.1 500 Oops\r\nContent-Length: 400\r\n\r\nno\r\n\tdatabase".to_owned()
+            + &"x".repeat(385);
         let told = words(Box::leak(long.into_boxed_str()), &health()).await;
         assert!(told.starts_with("HTTP 500: no database xxx"), "{told}");
         assert!(told.len() < 220, "{told}");
