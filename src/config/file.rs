@@ -3,10 +3,10 @@
 use super::check;
 use super::keys::TOP;
 use super::problem::{Place, Problem, Report, place};
-use super::reader::Table;
 use super::sections;
 use super::service::{self, WrittenService};
 use super::settings::Settings;
+use super::table::Table;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -88,10 +88,9 @@ pub fn parse(text: &str, file: &Path) -> Result<Settings, Vec<Problem>> {
             syntax_help(error.message()),
         );
     }
-    let settings = match readable {
-        true => settings(&report, tree.get_ref()),
-        false => None,
-    };
+    let settings = readable
+        .then(|| settings(&report, tree.get_ref()))
+        .flatten();
     let problems = capped(report.into_problems(file));
     match (settings, problems.is_empty()) {
         (Some(settings), true) => Ok(settings),

@@ -1,10 +1,11 @@
 //! How endpoints are probed: one check per service, with what a member does differently.
 
 use super::keys::{HEADERS, HEALTH, MEMBER_HEALTH};
-use super::reader::{Table, Value, Zero, clip};
 use super::secret;
 use super::settings::{Health, Secret};
 use super::slots;
+use super::table::Table;
+use super::value::{Value, Zero, clip};
 use crate::switch::MemberName;
 use http::HeaderName;
 use http::HeaderValue;
@@ -51,21 +52,20 @@ pub(super) fn read(service: &Table<'_>, members: &[MemberName], gate: Duration) 
         {
             refuse_contradictions(&entries, &health, gate);
         }
-        match members.iter().find(|member| member.as_str() == named.name) {
-            Some(name) => overrides.push(MemberCheck {
-                name: name.clone(),
-                health,
-            }),
-            None => {
-                let keys = HEALTH.keys.iter().map(|key| key.name);
-                let known: Vec<_> = members.iter().map(MemberName::as_str).chain(keys).collect();
-                named.value.report.add(
-                    &named.at,
-                    format!("no slot has a member `{}` to check", clip(named.name)),
-                    slots::meant(named.name, &known, "members and keys"),
-                );
-            }
+        let member = members.iter().find(|member| member.as_str() == named.name);
+        if member.is_none() {
+            let keys = HEALTH.keys.iter().map(|key| key.name);
+            let known: Vec<_> = members.iter().map(MemberName::as_str).chain(keys).collect();
+            named.value.report.add(
+                &named.at,
+                format!("no slot has a member `{}` to check", clip(named.name)),
+                slots::meant(named.name, &known, "members and keys"),
+            );
         }
+        overrides.extend(member.map(|name| MemberCheck {
+            name: name.clone(),
+            health,
+        }));
     }
     Checks {
         service: base,
@@ -257,7 +257,7 @@ fn headers(value: &Value<'_>) -> Vec<(String, Secret)> {
             named
                 .value
                 .report
-                .add(&named.at, format!("header `{shown}` {what}"), help)
+                .add(&named.at, format!("header `{shown}` {what}"), help);
         };
         let Ok(name) = HeaderName::from_bytes(named.name.as_bytes()) else {
             wrong(

@@ -2,7 +2,8 @@
 
 use super::keys::{HEALTH, SLOT};
 use super::problem::{At, Report, nearest};
-use super::reader::{Named, Table, Value, clip};
+use super::table::{Named, Table};
+use super::value::{Value, clip};
 use super::words;
 use crate::net::EndpointAddr;
 use crate::switch::MemberName;
