@@ -96,7 +96,7 @@ impl Live {
 
 fn check(model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(4);
     builder.check(model);
 }
 
@@ -177,17 +177,17 @@ fn whoever_finds_a_slot_empty_sees_everything_its_requests_did() {
         let live = Arc::new(Live::new());
         let done = Arc::new(AtomicU64::new(0));
         live.in_flight[0].enter(0, Kind::Request);
-        let worker = {
+        let drain = {
             let (live, done) = (live.clone(), done.clone());
             thread::spawn(move || {
-                done.store(1, Ordering::Relaxed);
-                live.in_flight[0].leave(0, Kind::Request);
+                live.clock.advance(1);
+                if live.in_flight[0].is_empty() {
+                    assert_eq!(done.load(Ordering::Relaxed), 1, "found empty too early");
+                }
             })
         };
-        live.clock.advance(1);
-        if live.in_flight[0].is_empty() {
-            assert_eq!(done.load(Ordering::Relaxed), 1);
-        }
-        worker.join().unwrap();
+        done.store(1, Ordering::Relaxed);
+        live.in_flight[0].leave(0, Kind::Request);
+        drain.join().unwrap();
     });
 }
