@@ -60,13 +60,13 @@ pub(super) fn remove(path: &Path) -> Result<(), JournalError> {
     }
 }
 
-/// Renames `path` to the first free `<path>.broken-<n>` and returns that.
+/// Renames `path` to the first free `<path>.broken-<n>`, n from 1, and returns that.
 pub(super) fn set_aside(path: &Path) -> Result<PathBuf, JournalError> {
-    let free = (1_u64..)
+    let target = (1..=9999)
         .map(|n| with_ending(path, &format!(".broken-{n}")))
-        .find(|candidate| fs::symlink_metadata(candidate).is_err());
-    // The numbers do not run out before the disk does.
-    let target = free.unwrap_or_else(|| with_ending(path, ".broken"));
+        .find(|candidate| fs::symlink_metadata(candidate).is_err())
+        .ok_or_else(|| io::Error::other("there are 9999 broken ones already"))
+        .map_err(JournalError::io("set aside", path))?;
     fs::rename(path, &target).map_err(JournalError::io("set aside", path))?;
     sync_folder_of(path)?;
     Ok(target)

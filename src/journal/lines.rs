@@ -59,10 +59,10 @@ impl Backwards {
             }
         };
         // The rest of a line of which the end was thrown away already.
-        match std::mem::take(&mut self.overlong) {
-            true => Some(Vec::new()),
-            false => Some(line),
+        if std::mem::take(&mut self.overlong) {
+            return Some(Vec::new());
         }
+        Some(line)
     }
 }
 

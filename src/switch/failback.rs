@@ -171,10 +171,13 @@ impl Switch {
         (by_operator && after_flip).then(|| moved.after(self.rules.failback.watch))
     }
 
+    /// Only while the probes' last word contradicts the gate.
     pub(super) fn proof_ends(&self) -> Option<Moment> {
         let proof = self.proven.as_ref();
+        let active = &self.state.active;
+        let in_doubt = matches!(self.health(active), Some(SlotHealth::Unhealthy { .. }));
         proof
-            .filter(|proof| proof.slot == self.state.active)
+            .filter(|proof| in_doubt && proof.slot == *active)
             .map(|proof| proof.at.after(PROOF_LASTS))
     }
 
