@@ -180,9 +180,8 @@ impl Admin {
         page.clients = Some(ClientFigures {
             connections: counts.connections,
             accepted: counts.accepted,
-            refused: counts.refused,
-            bad_requests: counts.bad_requests,
-            timeouts: counts.timeouts,
+            turned_away: counts.turned_away,
+            unrouted: counts.refused,
             access_log_dropped: self.access_log.dropped(),
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))

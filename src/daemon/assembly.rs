@@ -52,8 +52,8 @@ impl Daemon {
         let stop = settings.stop.clone();
         let prepared = Prepared::new(settings.clone(), config.to_owned(), journal);
         // Listeners are bound before any worker runs, and workers find the first View ready.
-        let edge = Edge::start(&settings, prepared.live(), Arc::clone(&access_log));
-        let edge = Arc::new(edge.context("cannot listen")?);
+        let edge = Edge::start(&settings, &prepared.live(), &access_log);
+        let edge = Arc::new(edge?);
         let admin = Admin::new(
             prepared.handle(),
             Arc::clone(&edge),
@@ -114,9 +114,14 @@ impl Daemon {
         {
             tracing::error!("control does not stop; ending without it");
         }
-        // Last what the others write to.
-        let log = self.access_log;
-        let flushed = tokio::task::spawn_blocking(move || log.flush_and_stop());
+        // Last what the others write to, once the workers have handed over their last lines.
+        let (edge, log) = (Arc::into_inner(self.edge), self.access_log);
+        let flushed = tokio::task::spawn_blocking(move || {
+            if let Some(edge) = edge {
+                edge.join();
+            }
+            log.flush_and_stop();
+        });
         if tokio::time::timeout(CONTROL_STOPS, flushed).await.is_err() {
             tracing::error!("the access log hangs; its last lines are lost");
         }

@@ -34,9 +34,10 @@ pub struct Page {
 pub struct ClientFigures {
     pub connections: u64,
     pub accepted: u64,
-    pub refused: u64,
-    pub bad_requests: u64,
-    pub timeouts: u64,
+    /// Above the limit of connections.
+    pub turned_away: u64,
+    /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
+    pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
 }
 
@@ -96,6 +97,9 @@ impl Page {
         text
     }
 }
+
+/// By first digit of the status.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// One line of a metric.
 struct Sample<'a> {
@@ -194,7 +198,6 @@ impl Page {
     }
 
     fn traffic(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
         let by_class = self.each_slot().flat_map(|(service, slot)| {
             let classes = CLASSES.iter().zip(slot.counts.classes);
             classes.map(move |(class, count)| {
@@ -327,11 +330,14 @@ impl ClientFigures {
         let about = About("connections_accepted", "Client connections that were taken");
         counter(out, &about, one(self.accepted))?;
         let about = About("connections_refused", "Client connections above the limit");
-        counter(out, &about, one(self.refused))?;
-        let about = About("bad_requests", "Requests that could not be understood");
-        counter(out, &about, one(self.bad_requests))?;
-        let about = About("client_timeouts", "Clients that were too slow");
-        counter(out, &about, one(self.timeouts))?;
+        counter(out, &about, one(self.turned_away))?;
+        let about = About(
+            "unrouted_requests",
+            "Requests that reached no slot (bad, too slow, unknown host)",
+        );
+        let by_class = CLASSES.iter().zip(self.unrouted);
+        let by_class = by_class.map(|(class, count)| Sample::new(&[("class", class)], count));
+        counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
         counter(out, &about, one(self.access_log_dropped))
     }
