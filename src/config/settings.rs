@@ -114,24 +114,6 @@ pub struct Network {
     pub prefix: u8,
 }
 
-impl Network {
-    #[must_use]
-    pub fn contains(&self, address: IpAddr) -> bool {
-        let shared = |bits: u32| u32::from(self.prefix).min(bits);
-        match (self.address, address) {
-            (IpAddr::V4(network), IpAddr::V4(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.leading_zeros() >= shared(32)
-            }
-            (IpAddr::V6(network), IpAddr::V6(address)) => {
-                let differing = network.to_bits() ^ address.to_bits();
-                differing.leading_zeros() >= shared(128)
-            }
-            _ => false,
-        }
-    }
-}
-
 /// Which hosts a service answers: `erp.example.com`, `*.example.com` or `*`. Lower case, without port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HostPattern {

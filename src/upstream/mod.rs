@@ -5,9 +5,11 @@
 
 mod balance;
 mod pool;
+mod probe;
 
 pub use balance::pick;
 pub use pool::Pools;
+pub use probe::{ProbeFailure, Probed, connect_failure_in_words, probe};
 
 use crate::net::EndpointAddr;
 use crate::net::Stream;
