@@ -142,6 +142,7 @@ impl Referee {
     }
 
     pub(crate) fn at_rest(&self, world: &World) {
+        assert!(self.under_way.is_none());
         assert_eq!(world.switch.phase(), Phase::Steady, "not steady in the end");
         assert_eq!(world.disk, Disk::Good);
         assert_eq!(

@@ -202,14 +202,14 @@ impl World {
                 self.wake = None;
                 self.tell(Event::Tick);
             }
-            Happening::GateEnds { life, event } if life == self.life => self.gate_ends(event),
+            Happening::GateEnds { life, event } if life == self.life => self.gate_ends(&event),
             Happening::ProbesAgree { life, slot, well } if life == self.life => {
                 self.probes_agree(slot, well);
             }
             Happening::SlotTurns(slot) => self.slot_turns(slot),
             Happening::SharedTurns => self.shared_turns(),
             Happening::DiskTurns(disk) => {
-                self.note(format!("the disk turns {disk:?}"));
+                self.note(&format!("the disk turns {disk:?}"));
                 self.disk = disk;
             }
             Happening::OperatorActs => self.operator_acts(),
@@ -223,7 +223,7 @@ impl World {
 
     fn slot_turns(&mut self, slot: SlotName) {
         let well = !self.well[&slot];
-        self.note(format!(
+        self.note(&format!(
             "{slot} turns {}",
             if well { "well" } else { "bad" }
         ));
@@ -282,7 +282,7 @@ impl World {
         let by = Actor("an operator".to_owned());
         let event = Event::Command { by, command };
         if let Err(refusal) = self.try_tell(event) {
-            self.note(format!("refused: {refusal}"));
+            self.note(&format!("refused: {refusal}"));
             if matches!(refusal, Refusal::Busy { .. }) {
                 self.tally.busy += 1;
                 assert!(!free, "a command waited for a drain");
@@ -295,7 +295,7 @@ impl World {
     }
 
     fn try_tell(&mut self, event: Event) -> Result<(), Refusal> {
-        self.note(format!("{event:?}"));
+        self.note(&format!("{event:?}"));
         let effects = self.switch.apply(self.now, event)?;
         for effect in effects {
             let survived = self.may_die().and_then(|()| {
@@ -331,7 +331,7 @@ impl World {
         self.wake = None;
         let rules = self.switch.rules().clone();
         self.switch = Switch::new(rules, self.stored.clone(), self.now);
-        self.note(format!(
+        self.note(&format!(
             "crashed, and came back on {}",
             self.switch.active()
         ));
@@ -354,7 +354,7 @@ impl World {
     }
 
     fn perform(&mut self, effect: Effect) {
-        self.note(format!("  {effect:?}"));
+        self.note(&format!("  {effect:?}"));
         match effect {
             Effect::RunGate { flip, slot } => {
                 let hung = self.rng.u8(0..8) == 0;
@@ -389,7 +389,7 @@ impl World {
         }
     }
 
-    fn gate_ends(&mut self, end: GateEnd) {
+    fn gate_ends(&mut self, end: &GateEnd) {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
         } else if self.well[&end.slot] {
@@ -461,7 +461,7 @@ impl World {
         self.referee = Some(referee);
     }
 
-    fn note(&mut self, line: String) {
+    fn note(&mut self, line: &str) {
         let line = format!("{:>9} ms  {line}", self.now.0 - 1_000_000);
         if self.aloud {
             println!("{line}");
