@@ -231,6 +231,7 @@ fn steps(path: &Path) -> Vec<OsString> {
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
+    use std::pin::pin;
     use tempfile::TempDir;
 
     /// A watcher that depends on the kernel's word, and a config to watch.
@@ -262,6 +263,20 @@ mod tests {
                 .expect("the change is told");
         }
 
+        /// The watcher is asleep when `change` happens in the folder: the kernel has to wake it.
+        async fn is_told_of(&mut self, change: impl FnOnce(&Path)) {
+            let mut changed = pin!(self.watcher.changed());
+            tokio::select! {
+                biased;
+                () = &mut changed => panic!("told before anything changed"),
+                () = std::future::ready(()) => {}
+            }
+            change(self.dir.path());
+            timeout(Duration::from_secs(20), changed)
+                .await
+                .expect("the change is told");
+        }
+
         async fn is_not_told(&mut self) {
             let told = timeout(QUIET * 3, self.watcher.changed()).await;
             assert!(told.is_err(), "told of a change that was none");
@@ -275,8 +290,9 @@ mod tests {
     #[tokio::test]
     async fn a_file_written_in_place_is_told_once() {
         let mut scene = Scene::plain();
-        fs::write(scene.path("switchd.toml"), "two").unwrap();
-        scene.is_told().await;
+        scene
+            .is_told_of(|dir| fs::write(dir.join("switchd.toml"), "two").unwrap())
+            .await;
         assert_eq!(scene.text(), "two");
         scene.is_not_told().await;
     }
@@ -285,9 +301,11 @@ mod tests {
     async fn a_file_renamed_over_the_old_one_is_told() {
         let mut scene = Scene::plain();
         for round in 0..3 {
-            fs::write(scene.path(".switchd.toml.swp"), round.to_string()).unwrap();
-            fs::rename(scene.path(".switchd.toml.swp"), scene.path("switchd.toml")).unwrap();
-            scene.is_told().await;
+            let aside = scene.path(".switchd.toml.swp");
+            fs::write(&aside, round.to_string()).unwrap();
+            scene
+                .is_told_of(|dir| fs::rename(&aside, dir.join("switchd.toml")).unwrap())
+                .await;
             assert_eq!(scene.text(), round.to_string());
         }
     }
@@ -297,8 +315,9 @@ mod tests {
         let mut scene = Scene::plain();
         fs::rename(scene.path("switchd.toml"), scene.path("switchd.toml~")).unwrap();
         scene.is_not_told().await;
-        fs::write(scene.path("switchd.toml"), "2").unwrap();
-        scene.is_told().await;
+        scene
+            .is_told_of(|dir| fs::write(dir.join("switchd.toml"), "2").unwrap())
+            .await;
         assert_eq!(scene.text(), "2");
     }
 
@@ -314,13 +333,17 @@ mod tests {
         symlink("..data/switchd.toml", at("switchd.toml")).unwrap();
         let mut scene = Scene::on(dir, "switchd.toml");
         for version in ["..v2", "..v3", "..v1"] {
-            symlink(version, scene.path("..data_tmp")).unwrap();
-            fs::rename(scene.path("..data_tmp"), scene.path("..data")).unwrap();
-            scene.is_told().await;
+            scene
+                .is_told_of(|dir| {
+                    symlink(version, dir.join("..data_tmp")).unwrap();
+                    fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+                })
+                .await;
             assert_eq!(scene.text(), version);
         }
-        fs::write(scene.path("..v1/switchd.toml"), "behind the link").unwrap();
-        scene.is_told().await;
+        scene
+            .is_told_of(|dir| fs::write(dir.join("..v1/switchd.toml"), "behind").unwrap())
+            .await;
     }
 
     #[tokio::test]
@@ -333,12 +356,18 @@ mod tests {
         }
         symlink(at("one"), at("current")).unwrap();
         let mut scene = Scene::on(dir, "current/etc/switchd/switchd.toml");
-        symlink(scene.path("two"), scene.path("next")).unwrap();
-        fs::rename(scene.path("next"), scene.path("current")).unwrap();
-        scene.is_told().await;
+        scene
+            .is_told_of(|dir| {
+                symlink(dir.join("two"), dir.join("next")).unwrap();
+                fs::rename(dir.join("next"), dir.join("current")).unwrap();
+            })
+            .await;
         assert_eq!(scene.text(), "two");
-        fs::write(scene.path("two/etc/switchd/switchd.toml"), "again").unwrap();
-        scene.is_told().await;
+        scene
+            .is_told_of(|dir| {
+                fs::write(dir.join("two/etc/switchd/switchd.toml"), "again").unwrap();
+            })
+            .await;
     }
 
     #[tokio::test]
@@ -349,13 +378,32 @@ mod tests {
             fs::write(dir.path().join(version).join("switchd.toml"), version).unwrap();
         }
         let mut scene = Scene::on(dir, "conf/switchd.toml");
-        fs::rename(scene.path("conf"), scene.path("old")).unwrap();
-        scene.is_not_told().await;
-        fs::rename(scene.path("new"), scene.path("conf")).unwrap();
-        scene.is_told().await;
+        scene
+            .is_told_of(|dir| {
+                fs::rename(dir.join("conf"), dir.join("old")).unwrap();
+                fs::rename(dir.join("new"), dir.join("conf")).unwrap();
+            })
+            .await;
         assert_eq!(scene.text(), "new");
-        fs::write(scene.path("conf/switchd.toml"), "newer").unwrap();
-        scene.is_told().await;
+        scene
+            .is_told_of(|dir| fs::write(dir.join("conf/switchd.toml"), "newer").unwrap())
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_away_for_a_while_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("conf")).unwrap();
+        fs::write(dir.path().join("conf/switchd.toml"), "1").unwrap();
+        let mut scene = Scene::on(dir, "conf/switchd.toml");
+        fs::rename(scene.path("conf"), scene.path("away")).unwrap();
+        scene.is_not_told().await;
+        fs::write(scene.path("away/switchd.toml"), "two").unwrap();
+        scene.is_not_told().await;
+        scene
+            .is_told_of(|dir| fs::rename(dir.join("away"), dir.join("conf")).unwrap())
+            .await;
+        assert_eq!(scene.text(), "two");
     }
 
     #[tokio::test]
@@ -414,8 +462,9 @@ mod tests {
         let mut scene = Scene::on(dir, "later/switchd.toml");
         fs::create_dir(scene.path("later")).unwrap();
         scene.is_not_told().await;
-        fs::write(scene.path("later/switchd.toml"), "1").unwrap();
-        scene.is_told().await;
+        scene
+            .is_told_of(|dir| fs::write(dir.join("later/switchd.toml"), "1").unwrap())
+            .await;
     }
 
     #[tokio::test]
@@ -427,6 +476,7 @@ mod tests {
             scene.watcher.kernel.unwatch(&folder).unwrap();
         }
         fs::write(scene.path("switchd.toml"), "two").unwrap();
+        assert!(!scene.watcher.dirty);
         scene.is_told().await;
     }
 
