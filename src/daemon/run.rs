@@ -33,7 +33,7 @@ pub fn run(config: &Path, recover: Recover) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         // Before anything else runs: a signal during the start must not kill us half-way.
         let signals = Signals::listen().context("cannot listen to signals")?;
-        let daemon = Daemon::start(settings, config, recover)?;
+        let daemon = Daemon::start(&settings, config, recover)?;
         Ok(serve(daemon, signals).await)
     });
     log.flush();
