@@ -16,6 +16,7 @@ use crate::net::LARGE;
 use crate::net::Stream;
 use std::future::poll_fn;
 use std::io;
+use std::task::ready;
 use std::time::Duration;
 
 /// A request or an answer with more bytes than this is a transfer: it has a drain budget of its own.
@@ -64,17 +65,26 @@ impl Body {
     }
 
     /// Moves what is in `input` to `out`, framed for the upstream.
-    pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Vec<u8>, flight: &Flight) -> Result<(), Fault> {
+    pub(super) fn take(
+        &mut self,
+        input: &mut Buffer,
+        out: &mut Vec<u8>,
+        flight: &Flight,
+    ) -> Result<(), Fault> {
         while !self.ended {
             let bytes = input.bytes();
-            let (taken, piece) = self.reader.next(bytes, &mut self.trailers).map_err(|_| Fault::BadRequest("the chunked body is malformed"))?;
+            let (taken, piece) = self
+                .reader
+                .next(bytes, &mut self.trailers)
+                .map_err(|_| Fault::BadRequest("the chunked body is malformed"))?;
             let mut more = false;
             match piece {
                 Piece::Data(data) => {
                     self.received += data.len() as u64;
-                    match self.is_chunked {
-                        true => chunked::encode(data, out),
-                        false => out.extend_from_slice(data),
+                    if self.is_chunked {
+                        chunked::encode(data, out);
+                    } else {
+                        out.extend_from_slice(data);
                     }
                     self.ended = self.reader.is_done();
                 }
@@ -102,14 +112,20 @@ impl Body {
     }
 
     /// Sends the rest, as it comes from the client.
-    pub(super) async fn stream(&mut self, client: &Stream, input: &mut Buffer, upstream: &Stream, flight: &Flight, idle: Duration) -> Result<(), Stopped> {
+    pub(super) async fn stream(
+        &mut self,
+        client: &Stream,
+        input: &mut Buffer,
+        upstream: &Stream,
+        pace: Pace<'_>,
+    ) -> Result<(), Stopped> {
         self.streamed = true;
         let mut out = Vec::new();
         loop {
-            flight.arm(Timer::ClientIdle, idle);
+            pace.arm(Timer::ClientIdle);
             let read = poll_fn(|cx| {
                 // Memory of a body's size is only taken once there is something to read.
-                std::task::ready!(client.poll_readable(cx))?;
+                ready!(client.poll_readable(cx))?;
                 let _ = input.room(LARGE);
                 poll_fill(client, input, cx)
             });
@@ -117,14 +133,30 @@ impl Body {
                 Ok(0) | Err(_) => return Err(Stopped::Fault(Fault::ClientGone)),
                 Ok(_) => {}
             }
-            self.take(input, &mut out, flight).map_err(Stopped::Fault)?;
+            self.take(input, &mut out, pace.flight)
+                .map_err(Stopped::Fault)?;
             input.release();
-            flight.arm(Timer::UpstreamIdle, idle);
-            write_all(upstream, &out, || flight.arm(Timer::UpstreamIdle, idle)).await.map_err(Stopped::Refused)?;
+            pace.arm(Timer::UpstreamIdle);
+            write_all(upstream, &out, || pace.arm(Timer::UpstreamIdle))
+                .await
+                .map_err(Stopped::Refused)?;
             out.clear();
             if self.ended {
                 return Ok(());
             }
         }
+    }
+}
+
+/// How long either side may be silent, and whose flight it is.
+#[derive(Clone, Copy)]
+pub(super) struct Pace<'a> {
+    pub flight: &'a Flight,
+    pub idle: Duration,
+}
+
+impl Pace<'_> {
+    pub(super) fn arm(self, timer: Timer) {
+        self.flight.arm(timer, self.idle);
     }
 }

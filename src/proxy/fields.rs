@@ -32,8 +32,14 @@ pub enum Field {
 
 /// Looks a field name up, in any case.
 #[must_use]
-pub fn classify(name: &str) -> Field {
-    let is = |known: &str, field| if name.eq_ignore_ascii_case(known) { field } else { fallback(name) };
+pub(super) fn classify(name: &str) -> Field {
+    let is = |known: &str, field| {
+        if name.eq_ignore_ascii_case(known) {
+            field
+        } else {
+            fallback(name)
+        }
+    };
     match name.len() {
         2 => is("te", Field::Te),
         4 if name.as_bytes()[0] | 0x20 == b'h' => is("host", Field::Host),
@@ -69,6 +75,10 @@ fn fallback(name: &str) -> Field {
 
 /// The names and options listed in all Connection fields of a message.
 #[derive(Debug, Default, Clone, Copy)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what one list names, each for itself"
+)]
 pub struct Connection {
     pub close: bool,
     pub keep_alive: bool,
@@ -92,7 +102,7 @@ impl Connection {
 }
 
 /// The members of a comma-separated list, trimmed; empty ones included.
-pub fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 
@@ -103,21 +113,37 @@ mod tests {
     #[test]
     fn every_special_field_is_found_in_any_case_and_its_neighbours_are_not() {
         for (name, field) in [
-            ("te", Field::Te), ("host", Field::Host), ("date", Field::Date), ("expect", Field::Expect),
-            ("upgrade", Field::Upgrade), ("referer", Field::Referer), ("forwarded", Field::Forwarded),
-            ("x-real-ip", Field::RealIp), ("connection", Field::Connection), ("keep-alive", Field::HopByHop),
-            ("user-agent", Field::UserAgent), ("x-request-id", Field::RequestId),
-            ("content-length", Field::ContentLength), ("x-forwarded-for", Field::ForwardedFor),
-            ("proxy-connection", Field::HopByHop), ("x-forwarded-host", Field::ForwardedHost),
-            ("x-forwarded-port", Field::ForwardedPort), ("transfer-encoding", Field::TransferEncoding),
-            ("x-forwarded-proto", Field::ForwardedProto), ("proxy-authenticate", Field::HopByHop),
+            ("te", Field::Te),
+            ("host", Field::Host),
+            ("date", Field::Date),
+            ("expect", Field::Expect),
+            ("upgrade", Field::Upgrade),
+            ("referer", Field::Referer),
+            ("forwarded", Field::Forwarded),
+            ("x-real-ip", Field::RealIp),
+            ("connection", Field::Connection),
+            ("keep-alive", Field::HopByHop),
+            ("user-agent", Field::UserAgent),
+            ("x-request-id", Field::RequestId),
+            ("content-length", Field::ContentLength),
+            ("x-forwarded-for", Field::ForwardedFor),
+            ("proxy-connection", Field::HopByHop),
+            ("x-forwarded-host", Field::ForwardedHost),
+            ("x-forwarded-port", Field::ForwardedPort),
+            ("transfer-encoding", Field::TransferEncoding),
+            ("x-forwarded-proto", Field::ForwardedProto),
+            ("proxy-authenticate", Field::HopByHop),
             ("proxy-authorization", Field::HopByHop),
         ] {
             assert_eq!(classify(name), field, "{name}");
             assert_eq!(classify(&name.to_ascii_uppercase()), field, "{name}");
             assert_eq!(classify(&format!("{name}x")), Field::Other, "{name}x");
             if name.contains('-') {
-                assert_eq!(classify(&name.replace('-', "_")), Field::Underscore, "{name} with _");
+                assert_eq!(
+                    classify(&name.replace('-', "_")),
+                    Field::Underscore,
+                    "{name} with _"
+                );
             }
         }
     }
@@ -127,6 +153,11 @@ mod tests {
         let mut connection = Connection::default();
         connection.add(b"Keep-Alive , ,x-secret");
         connection.add(b"CLOSE");
-        assert!(connection.close && connection.keep_alive && connection.names_others && !connection.upgrade);
+        assert!(
+            connection.close
+                && connection.keep_alive
+                && connection.names_others
+                && !connection.upgrade
+        );
     }
 }

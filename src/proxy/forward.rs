@@ -4,6 +4,7 @@ use super::answer::Answered;
 use super::answer::Exchange;
 use super::answer::answer;
 use super::belongings::Proxy;
+use super::body::Pace;
 use super::body::Stopped;
 use super::client::Client;
 use super::client::write_all;
@@ -17,6 +18,7 @@ use super::prepare::Prepared;
 use super::record::Record;
 use super::tunnel::tunnel;
 use crate::config::Service as ServiceSettings;
+use crate::config::Timeouts;
 use crate::live::Endpoint;
 use crate::net::Stream;
 use crate::upstream;
@@ -49,18 +51,26 @@ impl From<Fault> for Failure {
     }
 }
 
-/// Sends the request whose head (and as much of the body as was here) is in `out`, and passes the answer on.
+/// One request on its way up: what every attempt needs and none changes.
+pub(super) struct Trip<'a> {
+    pub proxy: &'a Rc<Proxy>,
+    pub prepared: &'a Prepared,
+    pub record: &'a Record,
+    /// The head, and as much of the body as was here.
+    pub out: &'a [u8],
+}
+
+/// Sends the request and passes the answer on.
 ///
 /// A request that was never written goes on to the next endpoint, whatever its method. One that was
 /// written on a used connection and got no byte of an answer is sent once more if it is idempotent and
 /// still here as a whole: then the upstream closed the connection before it came.
 pub(super) async fn forward(
-    proxy: &Rc<Proxy>,
+    trip: &Trip<'_>,
     client: &mut Client,
-    prepared: &Prepared,
     body: &mut Body,
-    (record, out): (&Record, &[u8]),
 ) -> Result<Ending, Fault> {
+    let (proxy, prepared) = (trip.proxy, trip.prepared);
     let flight = client.flight.clone();
     let (settings, member) = destination(&flight, prepared)?;
     let mut tried = Vec::new();
@@ -83,13 +93,17 @@ pub(super) async fn forward(
                 }
             },
         };
-        match attempt(proxy, client, &stream, prepared, body, (record, out)).await {
-            Ok(answered) => return settle(proxy, client, (stream, &endpoint.1), answered, body).await,
-            Err(Failure::Fault(Fault::ClientGone)) if flight.state.get() == State::Waiting && body.is_complete() => {
-                orphan::keep(proxy, &flight, stream, settings.timeouts.first_byte);
-                return Err(Fault::ClientGone);
+        match attempt(trip, client, &stream, &settings.timeouts, body).await {
+            Ok(answered) => {
+                return settle(proxy, client, (stream, &endpoint.1), answered, body).await;
             }
-            Err(Failure::Fault(fault)) => return Err(fault),
+            Err(Failure::Fault(fault)) => {
+                let left_waiting = matches!(fault, Fault::ClientGone) && body.is_complete();
+                if left_waiting && flight.state.get() == State::Waiting {
+                    orphan::keep(proxy, &flight, stream, settings.timeouts.first_byte);
+                }
+                return Err(fault);
+            }
             Err(Failure::Unwritten(_)) if used && !body.streamed => {}
             Err(Failure::Unwritten(cause)) if !body.streamed => {
                 tried.push(endpoint.0);
@@ -103,11 +117,17 @@ pub(super) async fn forward(
 }
 
 /// The settings of the flight's service, and where its member stands in each slot.
-fn destination(flight: &Flight, prepared: &Prepared) -> Result<(Arc<ServiceSettings>, usize), Fault> {
+fn destination(
+    flight: &Flight,
+    prepared: &Prepared,
+) -> Result<(Arc<ServiceSettings>, usize), Fault> {
     let seat = flight.seat.borrow();
     let seat = seat.as_ref().ok_or(Fault::Stopping)?;
     let members = &seat.ticket.slot().members;
-    let at = prepared.member.as_ref().and_then(|name| members.iter().position(|member| member.name == *name));
+    let at = prepared
+        .member
+        .as_ref()
+        .and_then(|name| members.iter().position(|member| member.name == *name));
     Ok((seat.ticket.service().settings.clone(), at.unwrap_or(0)))
 }
 
@@ -120,15 +140,35 @@ fn board(flight: &Flight, member: usize, tried: &[usize]) -> Option<(usize, Arc<
     seat.endpoint().map(|endpoint| (at, endpoint.clone()))
 }
 
-fn lend(proxy: &Proxy, endpoint: &(usize, Arc<Endpoint>), reuse: bool, replayable: bool) -> Option<Stream> {
+fn lend(
+    proxy: &Proxy,
+    endpoint: &(usize, Arc<Endpoint>),
+    reuse: bool,
+    replayable: bool,
+) -> Option<Stream> {
     let fresh = u64::try_from(FRESH.as_millis()).unwrap_or(0);
-    let since = if replayable { 0 } else { proxy.clock.get().saturating_sub(fresh) };
-    if reuse { proxy.pools.take(endpoint.1.id, since) } else { None }
+    let since = if replayable {
+        0
+    } else {
+        proxy.clock.get().saturating_sub(fresh)
+    };
+    if reuse {
+        proxy.pools.take(endpoint.1.id, since)
+    } else {
+        None
+    }
 }
 
-async fn dial(flight: &Flight, endpoint: &(usize, Arc<Endpoint>), wait: Duration) -> Result<Stream, Fault> {
+async fn dial(
+    flight: &Flight,
+    endpoint: &(usize, Arc<Endpoint>),
+    wait: Duration,
+) -> Result<Stream, Fault> {
     flight.at(State::Connecting);
-    match flight.dial(wait, upstream::connect(&endpoint.1.address)).await {
+    match flight
+        .dial(wait, upstream::connect(&endpoint.1.address))
+        .await
+    {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(cause)) => Err(Fault::Connect(cause)),
         Err(timer) => Err(Fault::Timeout(timer)),
@@ -137,50 +177,60 @@ async fn dial(flight: &Flight, endpoint: &(usize, Arc<Endpoint>), wait: Duration
 
 /// One request over one connection.
 async fn attempt(
-    proxy: &Proxy,
+    trip: &Trip<'_>,
     client: &mut Client,
     upstream: &Stream,
-    prepared: &Prepared,
+    timeouts: &Timeouts,
     body: &mut Body,
-    (record, out): (&Record, &[u8]),
 ) -> Result<Answered, Failure> {
     let flight = client.flight.clone();
-    let (settings, _) = destination(&flight, prepared)?;
-    let timeouts = &settings.timeouts;
+    let pace = Pace {
+        flight: &flight,
+        idle: timeouts.idle,
+    };
     flight.at(State::Sending);
-    flight.arm(Timer::UpstreamIdle, timeouts.idle);
-    let refused = send(upstream, out, || flight.arm(Timer::UpstreamIdle, timeouts.idle)).await?;
-    let exchange = Exchange { proxy, client: &client.stream, upstream, asked: prepared.asked, timeouts, flight: &flight, record };
+    pace.arm(Timer::UpstreamIdle);
+    let refused = send(upstream, trip.out, || pace.arm(Timer::UpstreamIdle)).await?;
+    let exchange = Exchange {
+        proxy: trip.proxy,
+        client: &client.stream,
+        upstream,
+        asked: trip.prepared.asked,
+        timeouts,
+        flight: &flight,
+        record: trip.record,
+    };
     if refused.is_some() || body.is_complete() {
-        flight.at(State::Waiting);
-        flight.arm(Timer::FirstByte, timeouts.first_byte);
+        exchange.is_sent();
         let answered = answer(&exchange, Some(&mut client.input)).await;
         return answered.map_err(|failure| because(failure, refused));
     }
-    let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, &flight, timeouts.idle));
+    let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, pace));
     let mut answer = pin!(answer(&exchange, None));
     let mut uploading = true;
     let mut refused = None;
-    let result = poll_fn(|cx| {
+    let both = poll_fn(|cx| {
         if uploading && let Poll::Ready(ended) = upload.as_mut().poll(cx) {
             uploading = false;
+            exchange.is_sent();
             match ended {
-                Ok(()) => exchange.is_sent(),
+                Ok(()) => {}
                 Err(Stopped::Fault(fault)) => return Poll::Ready(Err(Failure::Fault(fault))),
-                Err(Stopped::Refused(cause)) => {
-                    exchange.is_sent();
-                    refused = Some(cause);
-                }
+                Err(Stopped::Refused(cause)) => refused = Some(cause),
             }
         }
         answer.as_mut().poll(cx)
     });
-    result.await.map_err(|failure| because(failure, refused))
+    both.await.map_err(|failure| because(failure, refused))
 }
 
 /// Writes the head and what goes along with it. An upstream that stops reading may have answered already:
 /// then the error comes back for later, and the answer is looked for first.
-async fn send(upstream: &Stream, out: &[u8], progress: impl Fn()) -> Result<Option<io::Error>, Failure> {
+async fn send(
+    upstream: &Stream,
+    out: &[u8],
+    progress: impl Fn(),
+) -> Result<Option<io::Error>, Failure> {
     let first = poll_fn(|cx| upstream.poll_write(cx, out)).await;
     match first {
         Ok(count) if count == out.len() => Ok(None),
@@ -208,16 +258,22 @@ async fn settle(
     let flight = client.flight.clone();
     if let Some(early) = answered.tunnel {
         let idle = answered.tunnel_idle;
-        return tunnel(client, &stream, early, &flight, idle).await.map(|()| Ending::Close);
+        return tunnel(client, &stream, early, &flight, idle)
+            .await
+            .map(|()| Ending::Close);
     }
-    if answered.reusable && body.is_complete()
+    if answered.reusable
+        && body.is_complete()
         && let Some(seat) = flight.seat.borrow().as_ref()
     {
         let keepalive = &seat.ticket.service().settings.keepalive;
         if keepalive.enabled {
             let now = proxy.clock.get();
-            let until = now.saturating_add(u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX));
-            proxy.pools.put(endpoint.id, stream, now, (until, keepalive.max_idle));
+            let until =
+                now.saturating_add(u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX));
+            proxy
+                .pools
+                .put(endpoint.id, stream, now, (until, keepalive.max_idle));
         }
     }
     Ok(match (body.is_complete(), answered.keep_alive) {
