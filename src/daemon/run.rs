@@ -18,6 +18,8 @@ use std::process::ExitCode;
 /// # Errors
 /// What kept it from starting.
 pub fn run(config: &Path, recover: Recover) -> anyhow::Result<ExitCode> {
+    // What is shown and watched later must not depend on the folder we were started in.
+    let config = &std::path::absolute(config).context("cannot find the current folder")?;
     let settings = match load(config) {
         Ok(settings) => settings,
         Err(problems) => {
