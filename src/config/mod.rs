@@ -11,16 +11,3 @@ pub use settings::{
     Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,
     Settings, Shared, Slot, State, Stop, Timeouts,
 };
-
-/// stub
-pub struct Problem;
-impl std::fmt::Display for Problem {
-    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        Ok(())
-    }
-}
-/// # Errors
-/// stub
-pub fn load(_: &std::path::Path) -> Result<Settings, Vec<Problem>> {
-    Err(vec![])
-}
