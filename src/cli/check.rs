@@ -5,40 +5,42 @@ use super::failure::{Exit, Failure};
 use super::output;
 use super::output::Format;
 use super::session::Session;
-use super::words;
 use crate::config;
-use crate::config::Settings;
+use crate::config::{Problem, Settings};
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
 
 /// Needs no daemon: the file is checked by the same code that `switchd` runs.
 pub(super) fn run(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
-    let problems: Vec<String> = match config::load(&args.file) {
+    let file = args.file.display();
+    let problems = match config::load(&args.file) {
         Ok(settings) => {
             return output::print(&match session.output.format {
                 Format::Json => document(&args.file, &[]),
                 Format::Words => summary(&args.file, &settings),
             });
         }
-        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+        Err(problems) => problems,
     };
-    let count = words::many(problems.len() as u64, "problem");
-    let found = format!("{}: {count}", args.file.display());
-    if session.output.format == Format::Json {
-        output::print(&document(&args.file, &problems))?;
-        return Err(Failure::Ended {
-            exit: Exit::Refused,
-            text: found,
-        });
-    }
+    let text = match session.output.format {
+        Format::Json => {
+            output::print(&document(&args.file, &problems))?;
+            format!("{file} is not valid")
+        }
+        Format::Words => format!(
+            "{file} is not valid\n{}",
+            config::summary(&problems).trim_end()
+        ),
+    };
     Err(Failure::Ended {
         exit: Exit::Refused,
-        text: format!("{found}\n{}", problems.join("\n")),
+        text,
     })
 }
 
-fn document(file: &Path, problems: &[String]) -> String {
+fn document(file: &Path, problems: &[Problem]) -> String {
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     json!({
         "schema": crate::api::SCHEMA,
         "path": file.display().to_string(),
