@@ -51,7 +51,7 @@ impl Differences {
         self.lines.push(format!("{}{line}", self.prefix));
     }
 
-    fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: T, new: T) {
+    fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
         if old != new {
             self.told(format_args!("{name} {old} -> {new}"));
         }
@@ -90,26 +90,26 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         },
         |listener| listener.address.to_string(),
     );
-    lines.value("workers", old.runtime.workers, new.runtime.workers);
+    lines.value("workers", &old.runtime.workers, &new.runtime.workers);
     lines.value(
         "admin socket",
-        old.admin.socket.display().to_string(),
-        new.admin.socket.display().to_string(),
+        &old.admin.socket.display().to_string(),
+        &new.admin.socket.display().to_string(),
     );
     lines.value(
         "state dir",
-        old.state.dir.display().to_string(),
-        new.state.dir.display().to_string(),
+        &old.state.dir.display().to_string(),
+        &new.state.dir.display().to_string(),
     );
     lines.value(
         "access log",
-        shown_log(&old.access_log),
-        shown_log(&new.access_log),
+        &shown_log(&old.access_log),
+        &shown_log(&new.access_log),
     );
     lines.value(
         "log format",
-        format!("{:?}", old.log.format).to_lowercase(),
-        format!("{:?}", new.log.format).to_lowercase(),
+        &format!("{:?}", old.log.format).to_lowercase(),
+        &format!("{:?}", new.log.format).to_lowercase(),
     );
     lines.value("log filter", &old.log.filter, &new.log.filter);
     lines
@@ -131,12 +131,12 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
         0 => "none".to_owned(),
         bytes => format_size(bytes),
     };
-    lines.value("header_size", size(a.header_bytes), size(b.header_bytes));
-    lines.value("header_count", a.header_count, b.header_count);
+    lines.value("header_size", &size(a.header_bytes), &size(b.header_bytes));
+    lines.value("header_count", &a.header_count, &b.header_count);
     lines.time("header_timeout", a.header_timeout, b.header_timeout);
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
-    lines.value("body_size", body(a.body_bytes), body(b.body_bytes));
-    lines.value("connections", a.connections, b.connections);
+    lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
+    lines.value("connections", &a.connections, &b.connections);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     lines.list(
@@ -253,7 +253,7 @@ fn one_member(lines: &mut Differences, name: &str, member: &Pair<'_, Member>) {
         let all: Vec<_> = member.addresses.iter().map(ToString::to_string).collect();
         all.join(", ")
     };
-    lines.value(name, shown(member.old), shown(member.new));
+    lines.value(name, &shown(member.old), &shown(member.new));
 }
 
 /// Checks are configured per member, not per slot: tell a change once.
@@ -277,8 +277,8 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
     lines.time("interval", old.interval, new.interval);
     lines.time("fast_interval", old.fast_interval, new.fast_interval);
     lines.time("timeout", old.timeout, new.timeout);
-    lines.value("rise", old.rise, new.rise);
-    lines.value("fall", old.fall, new.fall);
+    lines.value("rise", &old.rise, &new.rise);
+    lines.value("fall", &old.fall, &new.fall);
     let statuses = |health: &Health| {
         let all: Vec<_> = health
             .expect_status
@@ -287,11 +287,11 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
             .collect();
         all.join(", ")
     };
-    lines.value("expect_status", statuses(old), statuses(new));
+    lines.value("expect_status", &statuses(old), &statuses(new));
     lines.value(
         "expect_body",
-        format!("{:?}", old.expect_body),
-        format!("{:?}", new.expect_body),
+        &format!("{:?}", old.expect_body),
+        &format!("{:?}", new.expect_body),
     );
     let host = |health: &Health| {
         health
@@ -299,7 +299,7 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
             .clone()
             .unwrap_or_else(|| "by itself".to_owned())
     };
-    lines.value("host", host(old), host(new));
+    lines.value("host", &host(old), &host(new));
     if old.headers != new.headers {
         lines.told("headers changed");
     }
@@ -307,19 +307,19 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
 
 fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     let (a, b) = (&old.keepalive, &new.keepalive);
-    lines.value("keepalive enabled", a.enabled, b.enabled);
+    lines.value("keepalive enabled", &a.enabled, &b.enabled);
     lines.time("keepalive idle", a.idle, b.idle);
-    lines.value("keepalive max_idle", a.max_idle, b.max_idle);
+    lines.value("keepalive max_idle", &a.max_idle, &b.max_idle);
     let (a, b) = (&old.timeouts, &new.timeouts);
     lines.time("timeouts connect", a.connect, b.connect);
     lines.time("timeouts first_byte", a.first_byte, b.first_byte);
     lines.time("timeouts idle", a.idle, b.idle);
     let total = |total: Option<Duration>| total.map_or("none".to_owned(), format_duration);
-    lines.value("timeouts total", total(a.total), total(b.total));
+    lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     let (a, b) = (&old.queue, &new.queue);
-    lines.value("queue max_in_flight", a.max_in_flight, b.max_in_flight);
-    lines.value("queue length", a.length, b.length);
+    lines.value("queue max_in_flight", &a.max_in_flight, &b.max_in_flight);
+    lines.value("queue length", &a.length, &b.length);
     lines.time("queue timeout", a.timeout, b.timeout);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
@@ -336,16 +336,16 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
         FailbackMode::AfterFlip => "after-flip",
         FailbackMode::Off => "off",
     };
-    lines.value("failback mode", mode(a.mode), mode(b.mode));
+    lines.value("failback mode", &mode(a.mode), &mode(b.mode));
     lines.time("failback watch", a.watch, b.watch);
     lines.time("failback quarantine", a.quarantine, b.quarantine);
-    lines.value("failback acknowledge", a.acknowledge, b.acknowledge);
-    lines.value("failback max_moves", a.max_moves, b.max_moves);
+    lines.value("failback acknowledge", &a.acknowledge, &b.acknowledge);
+    lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
     lines.value(
         "shared",
-        shown_shared(old.shared.as_ref()),
-        shown_shared(new.shared.as_ref()),
+        &shown_shared(old.shared.as_ref()),
+        &shown_shared(new.shared.as_ref()),
     );
 }
 

@@ -7,6 +7,8 @@ use super::settings::{Admin, HostPattern};
 use crate::net::EndpointAddr;
 use std::collections::HashMap;
 use std::collections::HashSet;
+use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 use std::net::SocketAddr;
 
 /// Reports what does not fit together.
@@ -93,28 +95,40 @@ fn addresses(report: &Report<'_>, services: &[WrittenService]) {
 
 fn crossing_listeners(report: &Report<'_>, listeners: &[WrittenListener]) {
     let mut firsts: HashMap<SocketAddr, &At> = HashMap::new();
-    for listener in listeners
-        .iter()
-        .filter(|listener| listener.address.port() != 0)
-    {
-        let mut everywhere = listener.address;
-        everywhere.set_ip(match everywhere.is_ipv4() {
-            true => std::net::Ipv4Addr::UNSPECIFIED.into(),
-            false => std::net::Ipv6Addr::UNSPECIFIED.into(),
-        });
-        let covered = firsts.get(&listener.address).or(firsts.get(&everywhere));
-        if let Some(first) = covered {
-            report.add(
-                &listener.at,
-                format!("{} is listened on already", listener.address),
-                format!(
-                    "leave this one out, or the one on line {}",
-                    report.line(first)
-                ),
-            );
+    let fixed = || listeners.iter().filter(|one| one.address.port() != 0);
+    let crossing = |listener: &WrittenListener, other: &At| {
+        report.add(
+            &listener.at,
+            format!("{} is listened on already", listener.address),
+            format!(
+                "leave this one out, or the one on line {}",
+                report.line(other)
+            ),
+        );
+    };
+    for listener in fixed() {
+        match firsts.get(&listener.address) {
+            Some(first) => crossing(listener, first),
+            None => {
+                firsts.insert(listener.address, &listener.at);
+            }
         }
-        firsts.entry(listener.address).or_insert(&listener.at);
     }
+    for listener in fixed().filter(|one| !one.address.ip().is_unspecified()) {
+        if let Some(everywhere) = firsts.get(&everywhere(listener.address)) {
+            crossing(listener, everywhere);
+        }
+    }
+}
+
+/// The same port on every address of the machine.
+fn everywhere(address: SocketAddr) -> SocketAddr {
+    let ip = if address.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 fn loops(
@@ -161,8 +175,8 @@ fn loops(
 /// Whether a connection to `address` from this machine would be accepted by one of `ours`.
 fn leads_to(ours: &HashSet<SocketAddr>, address: SocketAddr) -> bool {
     let at = |ip| SocketAddr::new(ip, address.port());
-    let any4 = std::net::Ipv4Addr::UNSPECIFIED.into();
-    let any6 = std::net::Ipv6Addr::UNSPECIFIED.into();
+    let any4 = Ipv4Addr::UNSPECIFIED.into();
+    let any6 = Ipv6Addr::UNSPECIFIED.into();
     let here = address.ip().is_loopback() || address.ip().is_unspecified();
     ours.contains(&address)
         || (here && (ours.contains(&at(any6)) || (address.is_ipv4() && ours.contains(&at(any4)))))
@@ -175,7 +189,7 @@ fn canonical(address: &EndpointAddr) -> EndpointAddr {
             EndpointAddr::Tcp(SocketAddr::new(address.ip().to_canonical(), address.port()))
         }
         EndpointAddr::Named { host, port } => match host.to_ascii_lowercase().as_str() {
-            "localhost" => EndpointAddr::Tcp((std::net::Ipv4Addr::LOCALHOST, *port).into()),
+            "localhost" => EndpointAddr::Tcp((Ipv4Addr::LOCALHOST, *port).into()),
             lower => EndpointAddr::Named {
                 host: lower.to_owned(),
                 port: *port,

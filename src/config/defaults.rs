@@ -112,8 +112,8 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
-            first_byte: Duration::from_secs(60),
-            idle: Duration::from_secs(60),
+            first_byte: Duration::from_mins(1),
+            idle: Duration::from_mins(1),
             total: None,
             tunnel_idle: Duration::from_mins(10),
         }

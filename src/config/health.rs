@@ -1,10 +1,12 @@
 //! How endpoints are probed: one check per service, with what a member does differently.
 
 use super::keys::{HEADERS, HEALTH, MEMBER_HEALTH};
-use super::reader::{Table, Value, Zero, clip};
+use super::problem::At;
 use super::secret;
 use super::settings::{Health, Secret};
 use super::slots;
+use super::table::Table;
+use super::value::{Value, Zero, clip};
 use crate::switch::MemberName;
 use http::HeaderName;
 use http::HeaderValue;
@@ -32,8 +34,14 @@ impl Checks {
     }
 }
 
+/// How long a flip waits for checks, and where that was written.
+pub(super) struct Gate {
+    pub(super) timeout: Duration,
+    pub(super) at: Option<At>,
+}
+
 /// Reads `[service.NAME.health]` and each `[service.NAME.health.MEMBER]`.
-pub(super) fn read(service: &Table<'_>, members: &[MemberName], gate: Duration) -> Checks {
+pub(super) fn read(service: &Table<'_>, members: &[MemberName], gate: &Gate) -> Checks {
     let table = service.table("health", &HEALTH);
     let base = check(&table, &Health::default());
     refuse_contradictions(&table, &base, gate);
@@ -51,21 +59,20 @@ pub(super) fn read(service: &Table<'_>, members: &[MemberName], gate: Duration) 
         {
             refuse_contradictions(&entries, &health, gate);
         }
-        match members.iter().find(|member| member.as_str() == named.name) {
-            Some(name) => overrides.push(MemberCheck {
-                name: name.clone(),
-                health,
-            }),
-            None => {
-                let keys = HEALTH.keys.iter().map(|key| key.name);
-                let known: Vec<_> = members.iter().map(MemberName::as_str).chain(keys).collect();
-                named.value.report.add(
-                    &named.at,
-                    format!("no slot has a member `{}` to check", clip(named.name)),
-                    slots::meant(named.name, &known, "members and keys"),
-                );
-            }
+        let member = members.iter().find(|member| member.as_str() == named.name);
+        if member.is_none() {
+            let keys = HEALTH.keys.iter().map(|key| key.name);
+            let known: Vec<_> = members.iter().map(MemberName::as_str).chain(keys).collect();
+            named.value.report.add(
+                &named.at,
+                format!("no slot has a member `{}` to check", clip(named.name)),
+                slots::meant(named.name, &known, "members and keys"),
+            );
         }
+        overrides.extend(member.map(|name| MemberCheck {
+            name: name.clone(),
+            health,
+        }));
     }
     Checks {
         service: base,
@@ -109,7 +116,7 @@ fn check(table: &Table<'_>, base: &Health) -> Health {
     }
 }
 
-fn refuse_contradictions(table: &Table<'_>, health: &Health, gate: Duration) {
+fn refuse_contradictions(table: &Table<'_>, health: &Health, gate: &Gate) {
     if health.fast_interval > health.interval
         && let Some(value) = table.get("fast_interval").or(table.get("interval"))
     {
@@ -121,21 +128,23 @@ fn refuse_contradictions(table: &Table<'_>, health: &Health, gate: Duration) {
     let place = ["timeout", "rise", "fast_interval"]
         .iter()
         .find_map(|key| table.get(key))
-        .map_or(table.at.clone(), |value| value.at);
-    if health.timeout > gate {
+        .map(|value| value.at)
+        .or_else(|| gate.at.clone())
+        .unwrap_or_else(|| table.at.clone());
+    if health.timeout > gate.timeout {
         table.report().add(
             &place,
             "the `timeout` of a check is longer than the `gate_timeout` of a flip",
-            "shorten `timeout`, or lengthen `gate_timeout` in [service.NAME.flip]: a flip waits for the check",
+            "shorten `timeout`, or lengthen `gate_timeout` of the flip: a flip waits for the check",
         );
-    } else if health.fast_interval * health.rise.saturating_sub(1) >= gate {
+    } else if health.fast_interval * health.rise.saturating_sub(1) >= gate.timeout {
         table.report().add(
             &place,
             format!(
                 "no flip could ever pass: `rise` = {} checks, `fast_interval` apart, outlast `gate_timeout`",
                 health.rise
             ),
-            "lower `rise` or `fast_interval`, or lengthen `gate_timeout` in [service.NAME.flip]",
+            "lower `rise` or `fast_interval`, or lengthen `gate_timeout` of the flip",
         );
     }
 }
@@ -257,7 +266,7 @@ fn headers(value: &Value<'_>) -> Vec<(String, Secret)> {
             named
                 .value
                 .report
-                .add(&named.at, format!("header `{shown}` {what}"), help)
+                .add(&named.at, format!("header `{shown}` {what}"), help);
         };
         let Ok(name) = HeaderName::from_bytes(named.name.as_bytes()) else {
             wrong(

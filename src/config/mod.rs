@@ -11,13 +11,16 @@ mod file;
 mod health;
 mod keys;
 mod problem;
-mod reader;
+mod routes;
+mod rules;
 mod secret;
 mod sections;
 mod service;
 mod settings;
 mod slots;
+mod table;
 mod units;
+mod value;
 mod watch;
 mod words;
 

@@ -36,17 +36,15 @@ impl fmt::Display for Problem {
 /// Every problem, one after the other, and how many there are: what `switchd check` prints.
 #[must_use]
 pub fn summary(problems: &[Problem]) -> String {
-    let mut text = String::new();
-    for problem in problems {
-        text.push_str(&format!("{problem}\n"));
-    }
+    let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    let text = lines.join("\n");
     let number = match problems.len() {
         1 => "1 problem".to_owned(),
         many => format!("{many} problems"),
     };
     match problems.first() {
         None => text,
-        Some(first) => format!("{text}{number} in {}\n", first.file.display()),
+        Some(first) => format!("{text}\n{number} in {}\n", first.file.display()),
     }
 }
 
@@ -105,12 +103,9 @@ impl<'t> Report<'t> {
 /// Where the byte at `offset` stands; past the end counts as the end.
 pub(super) fn place(text: &str, offset: usize) -> Place {
     let before = &text.as_bytes()[..offset.min(text.len())];
-    let line_start = before
-        .iter()
-        .rposition(|byte| *byte == b'\n')
-        .map_or(0, |newline| newline + 1);
+    let line_start = memchr::memrchr(b'\n', before).map_or(0, |newline| newline + 1);
     Place {
-        line: 1 + before.iter().filter(|byte| **byte == b'\n').count(),
+        line: 1 + memchr::memchr_iter(b'\n', before).count(),
         // Counts characters without asking that `offset` is at a character's start.
         column: 1 + before[line_start..]
             .iter()

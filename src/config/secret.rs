@@ -3,8 +3,8 @@
 //! Nothing here puts a value into a problem.
 
 use super::keys::SECRET;
-use super::reader::{Value, clip};
 use super::settings::Secret;
+use super::value::{Value, clip};
 use std::env;
 use std::fs::File;
 use std::io::{self, Read};

@@ -3,11 +3,12 @@
 use super::defaults::MOST_WORKERS;
 use super::keys::{ACCESS_LOG, ADMIN, LIMITS, LISTENER, LOG, RUNTIME, STATE, STOP};
 use super::problem::{At, nearest};
-use super::reader::{Choice, Table, Value, Zero, clip};
 use super::settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Limits, Listener, Log, LogFormat, Network,
     Runtime, State, Stop,
 };
+use super::table::Table;
+use super::value::{Choice, Value, Zero, clip};
 use super::words::{self, LONGEST_SOCKET_PATH};
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
@@ -28,10 +29,8 @@ pub(super) fn runtime(top: &Table<'_>) -> Runtime {
     let default = Runtime::default();
     let workers = table
         .get("workers")
-        .and_then(|value| match value.is_word("auto") {
-            true => None,
-            false => value.number(1..=MOST_WORKERS as u64),
-        });
+        .filter(|value| !value.is_word("auto"))
+        .and_then(|value| value.number(1..=MOST_WORKERS as u64));
     Runtime {
         workers: workers
             .and_then(|workers| usize::try_from(workers).ok())
@@ -180,10 +179,10 @@ fn body_bytes(table: &Table<'_>) -> Option<u64> {
         );
         return None;
     }
-    match value.is_word("none") {
-        true => Some(0),
-        false => value.size(),
+    if value.is_word("none") {
+        return Some(0);
     }
+    value.size()
 }
 
 pub(super) fn stop(top: &Table<'_>) -> Stop {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// Longer than any setting needs; beyond it, sums of times could overflow a clock.
-pub const LONGEST: Duration = Duration::from_hours(365 * 24);
+pub(super) const LONGEST: Duration = Duration::from_hours(365 * 24);
 
 /// Why a text is no time or size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,7 +57,7 @@ const fn unit(name: &'static str, size: u64) -> Unit {
     Unit { name, size }
 }
 
-/// Reads `500ms`, `30s`, `2m`, `1h30m`, `7d`: whole numbers, the larger unit first, at most [`LONGEST`].
+/// Reads `500ms`, `30s`, `2m`, `1h30m`, `7d`: whole numbers, the larger unit first, at most a year.
 ///
 /// # Errors
 /// [`UnitError`] reads as the end of a sentence that begins with the text.
@@ -94,14 +94,15 @@ pub fn format_duration(time: Duration) -> String {
     let mut text = String::new();
     for unit in TIMES {
         if left >= unit.size {
-            text.push_str(&format!("{}{}", left / unit.size, unit.name));
+            text += &(left / unit.size).to_string();
+            text += unit.name;
             left %= unit.size;
         }
     }
-    match text.is_empty() {
-        true => "0s".to_owned(),
-        false => text,
+    if text.is_empty() {
+        text.push_str("0s");
     }
+    text
 }
 
 /// Reads `512B`, `64KiB`, `128MiB`, `1GB`: binary units have an `i`, decimal ones have none.
@@ -136,8 +137,7 @@ pub fn format_size(bytes: u64) -> String {
 }
 
 /// What the writer of a refused time may have meant; `None` when nobody can tell.
-#[must_use]
-pub fn guess_duration(text: &str) -> Option<String> {
+pub(super) fn guess_duration(text: &str) -> Option<String> {
     let plain: String = text.split_whitespace().collect::<String>().to_lowercase();
     if let Ok(seconds) = plain.parse::<f64>() {
         return whole_millis(seconds, 1_000.0);
@@ -167,8 +167,7 @@ pub fn guess_duration(text: &str) -> Option<String> {
 }
 
 /// What the writer of a refused size may have meant; `None` when nobody can tell.
-#[must_use]
-pub fn guess_size(text: &str) -> Option<String> {
+pub(super) fn guess_size(text: &str) -> Option<String> {
     let plain: String = text
         .split_whitespace()
         .collect::<String>()

@@ -37,7 +37,7 @@ const MOST_LINKS: usize = 40;
 pub struct Watcher {
     path: PathBuf,
     events: Arc<Notify>,
-    watcher: notify::RecommendedWatcher,
+    kernel: notify::RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
     /// The file that was last told of; none while there was none.
     told: Option<Stamp>,
@@ -78,7 +78,7 @@ impl Watcher {
             told: Stamp::of(&path),
             path,
             events,
-            watcher,
+            kernel: watcher,
             watched: BTreeSet::new(),
             dirty: true,
         };
@@ -128,11 +128,11 @@ impl Watcher {
     /// Always anew: a folder that was replaced has the same path and is another one.
     fn watch_again(&mut self) -> notify::Result<()> {
         for folder in std::mem::take(&mut self.watched) {
-            let _ = self.watcher.unwatch(&folder);
+            let _ = self.kernel.unwatch(&folder);
         }
         let mut result = Err(notify::Error::path_not_found());
         for folder in folders_on_the_way(&self.path) {
-            let watched = self.watcher.watch(&folder, RecursiveMode::NonRecursive);
+            let watched = self.kernel.watch(&folder, RecursiveMode::NonRecursive);
             if watched.is_ok() {
                 self.watched.insert(folder);
             }
@@ -205,10 +205,10 @@ fn folders_on_the_way(path: &Path) -> Vec<PathBuf> {
 
 /// Where a link points to; none for anything else.
 fn resolve(path: &Path) -> io::Result<Option<PathBuf>> {
-    match fs::symlink_metadata(path)?.is_symlink() {
-        true => fs::read_link(path).map(Some),
-        false => Ok(None),
+    if fs::symlink_metadata(path)?.is_symlink() {
+        return fs::read_link(path).map(Some);
     }
+    Ok(None)
 }
 
 /// The names in a path, the first one last.

@@ -98,13 +98,13 @@ pub(super) fn network(text: &str) -> Result<Network, Fault> {
         address: masked(address, prefix),
         prefix,
     };
-    match network.address == address {
-        true => Ok(network),
-        false => Err(Fault::new(
-            format!("sets address bits behind its first {prefix}"),
-            format!("write \"{network}\" for the network, or \"{address}\" for the one address"),
-        )),
+    if network.address == address {
+        return Ok(network);
     }
+    Err(Fault::new(
+        format!("sets address bits behind its first {prefix}"),
+        format!("write \"{network}\" for the network, or \"{address}\" for the one address"),
+    ))
 }
 
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
@@ -225,10 +225,10 @@ pub(super) fn endpoint(text: &str) -> Result<EndpointAddr, Fault> {
         ));
     }
     if let Some(path) = text.strip_prefix("unix:") {
-        return Err(match path.starts_with('/') {
-            true => too_long_for_a_socket(path.len()),
-            false => Fault::new("has no absolute path", form),
-        });
+        if !path.starts_with('/') {
+            return Err(Fault::new("has no absolute path", form));
+        }
+        return Err(too_long_for_a_socket(path.len()));
     }
     if text.starts_with('/') {
         return Err(Fault::new(
