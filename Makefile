@@ -4,6 +4,14 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/.tools/bin:$(PATH):$(HOME)/.cargo/bin
 export CARGO_TERM_PROGRESS_WHEN ?= never
 STEP := @.ci/step
+# Packages of their own, beside the one at the top.
+BESIDE := $(wildcard benches/compare/load/Cargo.toml)
+
+# So that `foreach` makes lines of their own in a recipe.
+define newline
+
+
+endef
 
 .PHONY: help demo test bench fuzz tools fmt lint doc deny tests doctests
 .NOTPARALLEL:
@@ -29,9 +37,11 @@ tools:
 
 fmt:
 	$(STEP) "format" cargo fmt --all --check
+	$(foreach manifest,$(BESIDE),$(STEP) "format of $(manifest)" cargo fmt --manifest-path $(manifest) --check$(newline))
 
 lint:
 	$(STEP) "clippy" cargo clippy --locked --all-targets -- -D warnings
+	$(foreach manifest,$(BESIDE),$(STEP) "clippy of $(manifest)" cargo clippy --manifest-path $(manifest) --locked --all-targets -- -D warnings$(newline))
 
 doc: export RUSTDOCFLAGS := -Dwarnings
 doc:
@@ -49,7 +59,7 @@ doctests:
 
 bench:
 	@.ci/tools packages cc:gcc nginx:nginx haproxy:haproxy python3:python3
-	@benches/compare/run
+	@python3 benches/compare/compare.py
 
 fuzz:
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked --root .tools cargo-fuzz
