@@ -61,8 +61,11 @@ bench:
 	@.ci/tools packages cc:gcc nginx:nginx haproxy:haproxy python3:python3
 	@python3 benches/compare/compare.py
 
+# The sanitizer is a nightly feature; RUSTC_BOOTSTRAP lets the stable toolchain use it.
+fuzz: export RUSTC_BOOTSTRAP := 1
 fuzz:
+	@.ci/tools packages c++:g++
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked --root .tools cargo-fuzz
-	@cd tests/fuzz && for target in $$(cargo +nightly fuzz list --fuzz-dir .); do \
-		cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=60 || exit 1; \
+	@for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+		cargo fuzz run --fuzz-dir tests/fuzz $$target -- -max_total_time=60 || exit 1; \
 	done
