@@ -127,6 +127,17 @@ mod tests {
     }
 
     #[test]
+    fn the_config_is_one_that_the_daemon_takes() {
+        let upstreams = Upstreams::start().unwrap();
+        let text = config(Path::new("/tmp/demo"), 0, &upstreams);
+        let settings = crate::config::parse(&text, Path::new("demo.toml")).unwrap();
+        let slots = &settings.services[0].slots;
+        let names: Vec<&str> = slots.iter().map(|slot| slot.name.as_str()).collect();
+        assert_eq!(names, ["blue", "green"]);
+        assert_eq!(slots[0].members.len(), 2);
+    }
+
+    #[test]
     fn a_long_temporary_folder_does_not_make_the_socket_unreachable() {
         let long = Path::new("/tmp").join("x".repeat(100));
         let home = Home::create_in(&long).unwrap();
