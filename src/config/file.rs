@@ -7,6 +7,7 @@ use super::sections;
 use super::service::{self, WrittenService};
 use super::settings::Settings;
 use super::table::Table;
+use super::value::clip;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
@@ -84,7 +85,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Settings, Vec<Problem>> {
         let at = error.span().unwrap_or(text.len()..text.len());
         report.add(
             &at,
-            syntax_words(error.message()),
+            syntax_words(error.message(), text.get(at.clone()).unwrap_or_default()),
             syntax_help(error.message()),
         );
     }
@@ -151,9 +152,9 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
 
 const DUPLICATE_KEY: &str = "duplicate key";
 
-fn syntax_words(message: &str) -> String {
+fn syntax_words(message: &str, written: &str) -> String {
     match message {
-        DUPLICATE_KEY => "this key or table is written twice".to_owned(),
+        DUPLICATE_KEY => format!("`{}` is written twice", clip(written)),
         other => format!("this is not TOML: {other}"),
     }
 }

@@ -1,6 +1,7 @@
 //! How endpoints are probed: one check per service, with what a member does differently.
 
 use super::keys::{HEADERS, HEALTH, MEMBER_HEALTH};
+use super::problem::At;
 use super::secret;
 use super::settings::{Health, Secret};
 use super::slots;
@@ -33,8 +34,14 @@ impl Checks {
     }
 }
 
+/// How long a flip waits for checks, and where that was written.
+pub(super) struct Gate {
+    pub(super) timeout: Duration,
+    pub(super) at: Option<At>,
+}
+
 /// Reads `[service.NAME.health]` and each `[service.NAME.health.MEMBER]`.
-pub(super) fn read(service: &Table<'_>, members: &[MemberName], gate: Duration) -> Checks {
+pub(super) fn read(service: &Table<'_>, members: &[MemberName], gate: &Gate) -> Checks {
     let table = service.table("health", &HEALTH);
     let base = check(&table, &Health::default());
     refuse_contradictions(&table, &base, gate);
@@ -109,7 +116,7 @@ fn check(table: &Table<'_>, base: &Health) -> Health {
     }
 }
 
-fn refuse_contradictions(table: &Table<'_>, health: &Health, gate: Duration) {
+fn refuse_contradictions(table: &Table<'_>, health: &Health, gate: &Gate) {
     if health.fast_interval > health.interval
         && let Some(value) = table.get("fast_interval").or(table.get("interval"))
     {
@@ -121,21 +128,23 @@ fn refuse_contradictions(table: &Table<'_>, health: &Health, gate: Duration) {
     let place = ["timeout", "rise", "fast_interval"]
         .iter()
         .find_map(|key| table.get(key))
-        .map_or(table.at.clone(), |value| value.at);
-    if health.timeout > gate {
+        .map(|value| value.at)
+        .or_else(|| gate.at.clone())
+        .unwrap_or_else(|| table.at.clone());
+    if health.timeout > gate.timeout {
         table.report().add(
             &place,
             "the `timeout` of a check is longer than the `gate_timeout` of a flip",
-            "shorten `timeout`, or lengthen `gate_timeout` in [service.NAME.flip]: a flip waits for the check",
+            "shorten `timeout`, or lengthen `gate_timeout` of the flip: a flip waits for the check",
         );
-    } else if health.fast_interval * health.rise.saturating_sub(1) >= gate {
+    } else if health.fast_interval * health.rise.saturating_sub(1) >= gate.timeout {
         table.report().add(
             &place,
             format!(
                 "no flip could ever pass: `rise` = {} checks, `fast_interval` apart, outlast `gate_timeout`",
                 health.rise
             ),
-            "lower `rise` or `fast_interval`, or lengthen `gate_timeout` in [service.NAME.flip]",
+            "lower `rise` or `fast_interval`, or lengthen `gate_timeout` of the flip",
         );
     }
 }

@@ -15,6 +15,8 @@ pub(super) struct Section {
     pub(super) header: &'static str,
     pub(super) keys: &'static [Key],
     pub(super) names: Names,
+    /// Written as `[[header]]`, any number of times.
+    pub(super) is_repeated: bool,
 }
 
 /// What a section holds besides its keys.
@@ -32,14 +34,11 @@ impl Section {
         self.keys.iter().find(|key| key.name == name)
     }
 
-    /// Its header in brackets, for prose.
-    pub(super) fn shown(&self) -> String {
-        match self.header {
-            "" => "the top of the file".to_owned(),
-            header if header == LISTENER.header || header == ROUTE.header => {
-                format!("[[{header}]]")
-            }
-            header => format!("[{header}]"),
+    pub(super) fn where_to_write(&self, key: &str) -> String {
+        match (self.header, self.is_repeated) {
+            ("", _) => format!("`{key}` belongs at the top of the file, before the first [table]"),
+            (header, true) => format!("`{key}` belongs in [[{header}]]"),
+            (header, false) => format!("`{key}` belongs in [{header}]"),
         }
     }
 }
@@ -64,6 +63,14 @@ const fn section(header: &'static str, keys: &'static [Key]) -> Section {
         header,
         keys,
         names: Names::No,
+        is_repeated: false,
+    }
+}
+
+const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
+    Section {
+        is_repeated: true,
+        ..section(header, keys)
     }
 }
 
@@ -90,7 +97,7 @@ pub(super) const ADMIN: Section =
 
 pub(super) const STATE: Section = section("state", &[key("dir", r#""/var/lib/switchd""#)]);
 
-pub(super) const LISTENER: Section = section("listener", &[key("address", r#""127.0.0.1:8080""#)]);
+pub(super) const LISTENER: Section = repeated("listener", &[key("address", r#""127.0.0.1:8080""#)]);
 
 pub(super) const LIMITS: Section = section(
     "limits",
@@ -143,9 +150,10 @@ pub(super) const SLOT: Section = Section {
     header: "service.NAME.slots.SLOT",
     keys: &[],
     names: Names::Values,
+    is_repeated: false,
 };
 
-pub(super) const ROUTE: Section = section(
+pub(super) const ROUTE: Section = repeated(
     "service.NAME.route",
     &[
         key("prefix", r#""/websocket""#),
@@ -171,6 +179,7 @@ pub(super) const HEALTH: Section = Section {
     header: "service.NAME.health",
     keys: HEALTH_KEYS,
     names: Names::Tables,
+    is_repeated: false,
 };
 
 /// The same keys for one member: not a section of its own, so that [`home_of`] stays certain.
@@ -180,6 +189,7 @@ pub(super) const HEADERS: Section = Section {
     header: "service.NAME.health.headers",
     keys: &[],
     names: Names::Values,
+    is_repeated: false,
 };
 
 pub(super) const SECRET: Section = section(

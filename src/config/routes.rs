@@ -3,60 +3,90 @@
 use super::keys::ROUTE;
 use super::problem::{At, Report};
 use super::settings::Route;
-use super::slots::{self, WrittenSlot};
+use super::slots::{self, WrittenMember, WrittenSlot};
 use super::table::Table;
 use super::value::{Value, clip};
 use crate::switch::MemberName;
+use std::collections::HashMap;
+use std::collections::HashSet;
 
-pub(super) struct WrittenRoute {
-    pub(super) route: Route,
+/// The routes of a service.
+#[derive(Default)]
+pub(super) struct Routes {
+    written: Vec<WrittenRoute>,
+    /// The members that are routed to, by routes that are wrong in another way too.
+    targets: HashSet<MemberName>,
+}
+
+struct WrittenRoute {
+    route: Route,
     at: At,
 }
 
-/// Reads every `[[service.NAME.route]]`.
-pub(super) fn read(table: &Table<'_>, members: &[MemberName]) -> Vec<WrittenRoute> {
-    let mut routes: Vec<WrittenRoute> = Vec::new();
-    for entry in table.tables("route", &ROUTE) {
-        let Some(route) = route(&entry, members) else {
-            continue;
-        };
-        let upgrades_only = entry.flag("upgrades_only", false);
-        let at = entry
-            .get("prefix")
-            .map_or(entry.at.clone(), |value| value.at);
-        routes.push(WrittenRoute {
-            route: Route {
-                upgrades_only,
-                ..route
-            },
-            at,
-        });
+impl Routes {
+    pub(super) fn into_settings(self) -> Vec<Route> {
+        self.written
+            .into_iter()
+            .map(|written| written.route)
+            .collect()
     }
-    let report = table.report();
-    for (place, route) in routes.iter().enumerate() {
-        let same = |other: &&WrittenRoute| {
-            other.route.prefix == route.route.prefix
-                && other.route.upgrades_only == route.route.upgrades_only
-        };
-        if let Some(first) = routes[..place].iter().find(same) {
-            report.add(
-                &route.at,
-                format!("prefix \"{}\" is routed twice", route.route.prefix),
-                format!(
-                    "keep this route or the one on line {}",
-                    report.line(&first.at)
-                ),
-            );
+}
+
+/// Reads every `[[service.NAME.route]]`.
+pub(super) fn read(service: &Table<'_>, members: &[MemberName]) -> Routes {
+    let mut routes = Routes::default();
+    for entry in service.tables("route", &ROUTE) {
+        let to = target(&entry, members);
+        routes.targets.extend(to.clone());
+        if !entry.has("prefix") {
+            entry.missing("prefix");
+        }
+        let upgrades_only = entry.flag("upgrades_only", false);
+        if let (Some(value), Some(to)) = (entry.get("prefix"), to)
+            && let Some(prefix) = prefix(&value)
+        {
+            routes.written.push(WrittenRoute {
+                route: Route {
+                    prefix,
+                    upgrades_only,
+                    to,
+                },
+                at: value.at,
+            });
         }
     }
+    refuse_twins(service.report(), &routes.written);
     routes
 }
 
-fn route(entry: &Table<'_>, members: &[MemberName]) -> Option<Route> {
-    if !entry.has("prefix") {
-        entry.missing("prefix");
+fn refuse_twins(report: &Report<'_>, routes: &[WrittenRoute]) {
+    let mut firsts: HashMap<Matched<'_>, &At> = HashMap::new();
+    for written in routes {
+        let matched = Matched {
+            prefix: &written.route.prefix,
+            upgrades_only: written.route.upgrades_only,
+        };
+        match firsts.get(&matched) {
+            Some(first) => report.add(
+                &written.at,
+                format!("prefix \"{}\" is routed twice", matched.prefix),
+                format!("keep this route or the one on line {}", report.line(first)),
+            ),
+            None => {
+                firsts.insert(matched, &written.at);
+            }
+        }
     }
-    let prefix = entry.get("prefix").and_then(|value| prefix(&value));
+}
+
+/// What a route takes; no two routes may take the same.
+#[derive(PartialEq, Eq, Hash)]
+struct Matched<'r> {
+    prefix: &'r str,
+    upgrades_only: bool,
+}
+
+fn target(entry: &Table<'_>, members: &[MemberName]) -> Option<MemberName> {
     let Some(value) = entry.get("to") else {
         entry.missing("to");
         return None;
@@ -70,11 +100,7 @@ fn route(entry: &Table<'_>, members: &[MemberName]) -> Option<Route> {
             slots::meant(text, &names, "members"),
         );
     }
-    Some(Route {
-        prefix: prefix?,
-        upgrades_only: false,
-        to: to?.clone(),
-    })
+    to.cloned()
 }
 
 fn prefix(value: &Value<'_>) -> Option<String> {
@@ -94,7 +120,7 @@ fn prefix(value: &Value<'_>) -> Option<String> {
             "holds more than a path",
             format!(
                 "write \"{}\": whole segments are matched, and all below them",
-                clip(path)
+                clip(&format!("/{}", path.trim_matches('/')))
             ),
         );
     }
@@ -120,28 +146,29 @@ fn prefix(value: &Value<'_>) -> Option<String> {
 }
 
 /// A member that nothing is routed to would be probed and gate flips, but never serve.
-pub(super) fn refuse_idle_members(
-    report: &Report<'_>,
-    slots: &[WrittenSlot],
-    routes: &[WrittenRoute],
-) {
+pub(super) fn refuse_idle_members(service: &Table<'_>, slots: &[WrittenSlot], routes: &Routes) {
     let Some(slot) = slots.first() else { return };
-    for member in &slot.members {
-        let name = member.name.as_str();
-        let is_used = routes.iter().any(|route| route.route.to == member.name);
-        if name != slots::MAIN && !is_used {
-            let prefix = if name == "websocket" {
-                "/websocket"
-            } else {
-                "/path"
-            };
-            report.add(
-                &member.at,
-                format!("member `{name}` gets no traffic: no route leads to it"),
-                format!(
-                    "add [[service.NAME.route]] with prefix = \"{prefix}\" and to = \"{name}\", or leave the member out"
-                ),
-            );
+    let is_main = |member: &&WrittenMember| member.name.as_str() == slots::MAIN;
+    if !slot.members.iter().any(|member| is_main(&member)) {
+        // Its absence was told; another member may be meant by it.
+        return;
+    }
+    for member in slot.members.iter().filter(|member| !is_main(member)) {
+        if routes.targets.contains(&member.name) {
+            continue;
         }
+        let name = &member.name;
+        let prefix = match name.as_str() {
+            "websocket" => "/websocket",
+            _ => "/path",
+        };
+        service.report().add(
+            &member.at,
+            format!("member `{name}` gets no traffic: no route leads to it"),
+            format!(
+                "add [[{}.route]] with prefix = \"{prefix}\" and to = \"{name}\", or leave the member out",
+                service.header()
+            ),
+        );
     }
 }

@@ -11,6 +11,11 @@ use crate::switch::FailbackMode;
 use crate::switch::FailbackRules;
 use std::time::Duration;
 
+/// Where the time for a gate was written.
+pub(super) fn gate_timeout_at(service: &Table<'_>) -> Option<At> {
+    service.get("flip")?.key("gate_timeout")
+}
+
 pub(super) fn flip(service: &Table<'_>) -> Flip {
     let table = service.table("flip", &FLIP);
     let default = Flip::default();
@@ -101,22 +106,23 @@ pub(super) fn timeouts(service: &Table<'_>) -> Timeouts {
         .get("total")
         .filter(|value| !value.is_word("none"))
         .and_then(|value| value.duration(Zero::Refused));
-    for key in ["connect", "first_byte", "idle"] {
-        let Some(value) = table.get(key) else {
-            continue;
-        };
-        let written = table.duration(key, Zero::Refused, Duration::ZERO);
-        if total.is_some_and(|total| written > total) {
+    // A default that `total` cuts short is no mistake: nobody wrote it.
+    let part = |key: &str, default: Duration| {
+        let time = table.duration(key, Zero::Refused, default);
+        if let (Some(value), Some(total)) = (table.get(key), total)
+            && time > total
+        {
             value.wrong(
                 format!("`{key}` is longer than `total`: it can never run out"),
                 format!("shorten `{key}`, or lengthen `total`"),
             );
         }
-    }
+        time
+    };
     Timeouts {
-        connect: table.duration("connect", Zero::Refused, default.connect),
-        first_byte: table.duration("first_byte", Zero::Refused, default.first_byte),
-        idle: table.duration("idle", Zero::Refused, default.idle),
+        connect: part("connect", default.connect),
+        first_byte: part("first_byte", default.first_byte),
+        idle: part("idle", default.idle),
         total,
         tunnel_idle: table.duration("tunnel_idle", Zero::Refused, default.tunnel_idle),
     }

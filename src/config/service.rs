@@ -50,10 +50,14 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let slots = slots::read(&table);
     let members = slots::members(report, &slots, &table.at);
     let routes = routes::read(&table, &members);
-    routes::refuse_idle_members(report, &slots, &routes);
+    routes::refuse_idle_members(&table, &slots, &routes);
     let initial = initial(&table, &slots);
     let flip = rules::flip(&table);
-    let checks = health::read(&table, &members, flip.gate_timeout);
+    let gate = health::Gate {
+        timeout: flip.gate_timeout,
+        at: rules::gate_timeout_at(&table),
+    };
+    let checks = health::read(&table, &members, &gate);
     let (shared, shared_at) = rules::shared(&table);
     // Read before anything is put together: a missing name must not hide their problems.
     let keepalive = rules::keepalive(&table);
@@ -69,7 +73,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
             .iter()
             .map(|slot| build(slot, &members, &checks))
             .collect(),
-        routes: routes.into_iter().map(|route| route.route).collect(),
+        routes: routes.into_settings(),
         keepalive,
         timeouts,
         queue,
@@ -150,6 +154,10 @@ fn initial(table: &Table<'_>, slots: &[WrittenSlot]) -> Option<SlotName> {
     let text = value.text()?;
     if let Some(slot) = slots.iter().find(|slot| slot.name.as_str() == text) {
         return Some(slot.name.clone());
+    }
+    if slots.len() < table.named("slots").len() {
+        // It may name one that was refused; that was told.
+        return None;
     }
     let names: Vec<_> = slots.iter().map(|slot| slot.name.as_str()).collect();
     value.wrong(

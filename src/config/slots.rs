@@ -36,32 +36,32 @@ pub(super) struct WrittenAddress {
 /// Reads what stands under `[service.NAME.slots]`.
 pub(super) fn read(service: &Table<'_>) -> Vec<WrittenSlot> {
     let written = service.named("slots");
-    if written.len() < 2 {
-        let example = match written.first() {
-            Some(_) => "add a second [service.NAME.slots.SLOT]: that is where a flip goes",
-            None => {
-                "add [service.NAME.slots.blue] and [service.NAME.slots.green], each with http = [\"HOST:PORT\"]"
-            }
+    let header = service.header();
+    // What stands in place of slots was told of.
+    if written.len() < 2 && (!service.has("slots") || service.is_table("slots")) {
+        let what = "this service has fewer than two slots: there is nothing to flip between";
+        let help = if written.is_empty() {
+            format!(
+                "add [{header}.slots.blue] and [{header}.slots.green], each with http = [\"HOST:PORT\"]"
+            )
+        } else {
+            format!("add a second [{header}.slots.SLOT]")
         };
-        service.report().add(
-            &service.at,
-            match written.len() {
-                0 => "this service has no slots; it needs two",
-                _ => "this service has only one slot; it needs two",
-            },
-            example,
-        );
+        service.report().add(&service.at, what, help);
     }
-    written.iter().filter_map(slot).collect()
+    written
+        .iter()
+        .filter_map(|named| slot(header, named))
+        .collect()
 }
 
-fn slot(named: &Named<'_>) -> Option<WrittenSlot> {
+fn slot(service: &str, named: &Named<'_>) -> Option<WrittenSlot> {
     let shown = clip(named.name);
     let name = name::<SlotName>(named.value.report, named, "slot");
     let Some(table) = named.value.as_table(format!("slot {shown}"), &SLOT) else {
         named.value.wrong(
             format!("slot `{shown}` must be a table of members"),
-            format!("write [service.NAME.slots.{shown}], and below it http = [\"HOST:PORT\"]"),
+            format!("write [{service}.slots.{shown}], and below it http = [\"HOST:PORT\"]"),
         );
         return None;
     };
@@ -74,7 +74,7 @@ fn slot(named: &Named<'_>) -> Option<WrittenSlot> {
 }
 
 fn member(named: Named<'_>) -> Option<WrittenMember> {
-    let name = name::<MemberName>(named.value.report, &named, "member");
+    let mut name = name::<MemberName>(named.value.report, &named, "member");
     if HEALTH.key(named.name).is_some() {
         named.value.report.add(
             &named.at,
@@ -84,6 +84,7 @@ fn member(named: Named<'_>) -> Option<WrittenMember> {
                 named.name
             ),
         );
+        name = None;
     }
     let value = named
         .value

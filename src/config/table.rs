@@ -99,6 +99,7 @@ impl<'t> Table<'t> {
         Some(Value {
             name: Cow::Owned(key.to_owned()),
             example: known.map_or("", |key| key.example),
+            is_item: false,
             at: value.span(),
             node: value.get_ref(),
             report: self.report,
@@ -171,7 +172,8 @@ impl<'t> Table<'t> {
             return Vec::new();
         };
         let DeValue::Table(entries) = value.node else {
-            let help = format!("write {} instead, with a name you choose", value.example);
+            let header = self.header_of(key);
+            let help = format!("write [{header}.NAME] instead, with a name you choose");
             value.is_not("a table of names", help);
             return Vec::new();
         };
@@ -190,10 +192,9 @@ impl<'t> Table<'t> {
 
     pub(super) fn missing(&self, key: &str) {
         let example = self.section.key(key).map_or("", |key| key.example);
-        let header = &self.header;
         self.report.add(
             &self.at,
-            format!("[{header}] has no `{key}`"),
+            format!("{} has no `{key}`", self.shown()),
             format!("add {key} = {example}, with your own value"),
         );
     }
@@ -235,6 +236,22 @@ impl<'t> Table<'t> {
         }
     }
 
+    /// Its header, in brackets.
+    pub(super) fn shown(&self) -> String {
+        if self.section.is_repeated {
+            format!("[[{}]]", self.header)
+        } else {
+            format!("[{}]", self.header)
+        }
+    }
+
+    fn inside(&self) -> String {
+        if self.header.is_empty() {
+            return "at the top of the file".to_owned();
+        }
+        format!("in {}", self.shown())
+    }
+
     fn refuse_unknown(&self) {
         let Some(entries) = self.entries else { return };
         for (key, value) in entries {
@@ -245,13 +262,9 @@ impl<'t> Table<'t> {
                 Names::Tables => matches!(value.get_ref(), DeValue::Table(_)),
             };
             if self.section.key(name).is_none() && !chosen {
-                let inside = match self.header.as_str() {
-                    "" => self.section.shown(),
-                    header => format!("[{header}]"),
-                };
                 self.report.add(
                     &key.span(),
-                    format!("unknown key `{}` in {inside}", clip(name)),
+                    format!("unknown key `{}` {}", clip(name), self.inside()),
                     self.instead_of(name),
                 );
             }
@@ -263,10 +276,10 @@ impl<'t> Table<'t> {
             return format!("did you mean `{meant}`?");
         }
         if let Some(home) = home_of(name) {
-            return format!("`{name}` belongs in {}", home.shown());
+            return home.where_to_write(name);
         }
         let known: Vec<_> = self.section.keys.iter().map(|key| key.name).collect();
-        format!("leave it out; the keys here are {}", known.join(", "))
+        format!("leave it out; known here: {}", known.join(", "))
     }
 }
 
@@ -279,6 +292,7 @@ fn names<'t>(entries: &'t DeTable<'t>, report: &'t Report<'t>) -> Vec<Named<'t>>
             value: Value {
                 name: Cow::Borrowed(key.get_ref()),
                 example: "",
+                is_item: false,
                 at: value.span(),
                 node: value.get_ref(),
                 report,

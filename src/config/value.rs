@@ -24,6 +24,8 @@ pub(super) struct Value<'t> {
     /// As shown in problems.
     pub(super) name: Cow<'t, str>,
     pub(super) example: &'static str,
+    /// One of several in a list that has the name.
+    pub(super) is_item: bool,
     pub(super) at: At,
     pub(super) node: &'t DeValue<'t>,
     pub(super) report: &'t Report<'t>,
@@ -52,6 +54,14 @@ impl<'t> Value<'t> {
         }
         self.expected("a text in quotes");
         None
+    }
+
+    /// Where the value of `key` stands, if this is a table that has it.
+    pub(super) fn key(&self, key: &str) -> Option<At> {
+        match self.node {
+            DeValue::Table(entries) => entries.get(key).map(Spanned::span),
+            _ => None,
+        }
     }
 
     pub(super) fn is_text(&self) -> bool {
@@ -86,7 +96,7 @@ impl<'t> Value<'t> {
         if number.is_none() {
             let (low, high) = range.into_inner();
             self.wrong(
-                format!("`{}` must be between {low} and {high}", self.name),
+                format!("{} must be between {low} and {high}", self.subject()),
                 format!("write {} = {}, for example", self.name, self.example),
             );
         }
@@ -195,9 +205,14 @@ impl<'t> Value<'t> {
 
     pub(super) fn is_not(&self, kind: &str, help: String) {
         self.wrong(
-            format!("`{}` must be {kind}, not {}", self.name, self.kind()),
+            format!("{} must be {kind}, not {}", self.subject(), self.kind()),
             help,
         );
+    }
+
+    fn subject(&self) -> String {
+        let each = if self.is_item { "each of " } else { "" };
+        format!("{each}`{}`", self.name)
     }
 
     fn kind(&self) -> &'static str {
@@ -217,6 +232,7 @@ impl<'t> Value<'t> {
             at: item.span(),
             node: item.get_ref(),
             name: self.name.clone(),
+            is_item: true,
             example: self.example,
             report: self.report,
         }
