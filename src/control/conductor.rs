@@ -3,30 +3,22 @@
 use super::clock::millis;
 use super::drain;
 use super::drain::Drain;
-use super::events::About;
 use super::gate;
 use super::gate::Gate;
 use super::jobs::Jobs;
-use super::message::Accepted;
 use super::message::Denied;
 use super::message::Message;
-use super::message::Order;
-use super::operations::Asker;
-use super::operations::audit;
 use super::reload::ConfigState;
 use super::shared;
-use super::shared::SharedReport;
 use super::steered::Draining;
 use super::steered::Steered;
-use super::steered::health_words;
+use super::underway::Asker;
 use super::views::Stock;
-use crate::api::EventKind;
 use crate::config::Settings;
 use crate::journal::Journal;
 use crate::live::HostTable;
 use crate::live::Live;
 use crate::live::View;
-use crate::switch::Command;
 use crate::switch::Effect;
 use crate::switch::Epoch;
 use crate::switch::Event;
@@ -35,14 +27,12 @@ use crate::switch::Generation;
 use crate::switch::Moment;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
-use crate::switch::SlotHealth;
 use crate::switch::SlotName;
 use crate::switch::Transition;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 /// A look now and then, in case nothing asks for one.
@@ -153,11 +143,6 @@ impl Conductor {
             Message::Reload(request) => self.reload(request),
             Message::Status(answer) => drop(answer.send(self.status())),
             Message::Page(answer) => drop(answer.send(self.page())),
-            Message::History {
-                service,
-                limit,
-                answer,
-            } => drop(answer.send(self.history(service.as_deref(), limit))),
             Message::Audit(record) => self.finish(&record),
             Message::Settings(answer) => drop(answer.send(self.settings.clone())),
             Message::Probed(report) => {
@@ -195,57 +180,6 @@ impl Conductor {
         found.ok_or_else(|| Denied::UnknownService {
             asked: service.to_owned(),
             services: self.services.iter().map(|it| it.name.to_string()).collect(),
-        })
-    }
-
-    fn order(&mut self, order: Order) -> Result<Accepted, Denied> {
-        let at = self.find(&order.service)?;
-        let events = self.jobs.events.subscribe();
-        let (done, hears) = oneshot::channel();
-        let mut record = audit(
-            self.jobs.clock.now(),
-            &order.by,
-            command_words(&order.command),
-        );
-        record.service.clone_from(&order.service);
-        record.to = target(&order.command);
-        record.reason = reason(&order.command);
-        let asker = Asker {
-            until: order.until,
-            done,
-        };
-        self.asking = Some(Asking {
-            asker: Some(asker),
-            flip: None,
-        });
-        let acknowledged = match &order.command {
-            Command::Acknowledge { slot } => Some(slot.clone()),
-            Command::Flip { .. } | Command::Rollback { .. } => None,
-        };
-        let event = Event::Command {
-            by: order.by,
-            command: order.command,
-        };
-        let result = self.apply(at, event);
-        let flip = self.asking.take().and_then(|asking| asking.flip);
-        if let Err(refusal) = result {
-            "refused".clone_into(&mut record.result);
-            record.details.push(refusal.to_string());
-            self.finish(&record);
-            return Err(refusal.into());
-        }
-        if flip.is_none() {
-            if acknowledged.is_none() {
-                "unchanged".clone_into(&mut record.result);
-            }
-            self.finish(&record);
-        }
-        let quarantine = acknowledged.and_then(|slot| self.services[at].switch.quarantine(&slot));
-        Ok(Accepted {
-            flip: flip.map(|flip| flip.0),
-            events,
-            done: hears,
-            remaining: quarantine.map(|quarantine| quarantine.ends),
         })
     }
 
@@ -401,113 +335,5 @@ impl Conductor {
         let drains = &mut self.services[at].drains;
         drains.retain(|it| it.generation != generation || it.slot != *slot);
         self.event(at, Event::Drained { generation, cut });
-    }
-
-    pub(super) fn look_at_all(&mut self, at: usize) {
-        let settings = Arc::clone(&self.services[at].settings);
-        for slot in &settings.slots {
-            self.look_at_health(at, &slot.name);
-        }
-    }
-
-    /// Tells the machine when a slot's health is not what it was told last.
-    pub(super) fn look_at_health(&mut self, at: usize, slot: &SlotName) {
-        let now = self.jobs.clock.now();
-        let service = &mut self.services[at];
-        let health = self.stock.endpoints.slot_health(&service.name, slot);
-        let told = service.health.entry(slot.clone()).or_default();
-        let turns_bad = told.reason().is_none() && matches!(health, SlotHealth::Unhealthy { .. });
-        if service.slots[service.active].name == *slot {
-            if turns_bad && let Some(shared) = &service.shared {
-                // Both slots may be about to fail for the same reason: look at it before anything moves.
-                if service.withheld.is_none() {
-                    service.withheld = Some(now);
-                    shared.nudge.notify_one();
-                }
-                return;
-            }
-            service.withheld = None;
-        }
-        self.tell_health(at, slot, health);
-    }
-
-    fn tell_health(&mut self, at: usize, slot: &SlotName, health: SlotHealth) {
-        let now = self.jobs.clock.now();
-        let service = &mut self.services[at];
-        let told = service.health.entry(slot.clone()).or_default();
-        if !told.update(health.clone(), now) {
-            return;
-        }
-        let reason = told.reason();
-        let words = health_words(&health);
-        tracing::info!(service = %service.name, %slot, health = words, reason, "slot health changed");
-        let kind = EventKind::Health {
-            slot: slot.to_string(),
-            health: words.to_owned(),
-            reason: reason.map(str::to_owned),
-        };
-        let about = About::service(service.name.as_str());
-        self.jobs.events.tell(about, kind);
-        let slot = slot.clone();
-        self.event(at, Event::Health { slot, health });
-    }
-
-    fn shared(&mut self, report: &SharedReport) {
-        let now = self.jobs.clock.now();
-        let Some(at) = self.index_of(&report.service) else {
-            return;
-        };
-        let service = &mut self.services[at];
-        let Some(check) = &mut service.shared else {
-            return;
-        };
-        let health = match &report.result {
-            Ok(()) => SlotHealth::Healthy,
-            Err(words) => {
-                let address = service
-                    .settings
-                    .shared
-                    .as_ref()
-                    .map(|it| it.tcp.to_string());
-                let address = address.unwrap_or_default();
-                let reason = format!("{address}: {words}");
-                SlotHealth::Unhealthy { reason }
-            }
-        };
-        if check.told.update(health.clone(), now) {
-            tracing::info!(service = %service.name, health = health_words(&health),
-                reason = check.told.reason(), "shared health changed");
-            self.event(at, Event::Shared { health });
-        }
-        let service = &mut self.services[at];
-        let fresh = |since: &mut Moment| report.started >= *since;
-        if service.withheld.take_if(fresh).is_some() {
-            let slot = service.active_slot().name.clone();
-            let health = self.stock.endpoints.slot_health(&report.service, &slot);
-            self.tell_health(at, &slot, health);
-        }
-    }
-}
-
-fn command_words(command: &Command) -> &'static str {
-    match command {
-        Command::Flip { .. } => "flip",
-        Command::Rollback { .. } => "rollback",
-        Command::Acknowledge { .. } => "ack",
-    }
-}
-
-fn target(command: &Command) -> Option<String> {
-    match command {
-        Command::Flip { to, .. } => Some(to.to_string()),
-        Command::Acknowledge { slot } => Some(slot.to_string()),
-        Command::Rollback { .. } => None,
-    }
-}
-
-fn reason(command: &Command) -> Option<String> {
-    match command {
-        Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
-        Command::Acknowledge { .. } => None,
     }
 }

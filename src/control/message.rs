@@ -3,7 +3,6 @@
 use super::prober::ProbeReport;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
-use crate::api::History;
 use crate::api::ProbeReport as SlotProbe;
 use crate::api::Reloaded;
 use crate::api::Status;
@@ -36,11 +35,6 @@ pub(super) enum Message {
     Reload(ReloadRequest),
     Status(Answer<Status>),
     Page(Answer<Page>),
-    History {
-        service: Option<String>,
-        limit: usize,
-        answer: Answer<Result<History, Denied>>,
-    },
     /// Something was done that is kept in the history, and moves no traffic.
     Audit(Box<AuditRecord>),
     Settings(Answer<Settings>),

@@ -1,138 +1,23 @@
-//! Operations under way: what is told of them, who waits for them, what the history keeps.
+//! What the machine tells: to the log, to whoever listens, to whoever waits, and to the history.
 
 use super::clock::millis;
-use super::clock::stamp;
 use super::conductor::Conductor;
 use super::events::About;
 use super::message::Until;
+use super::underway::Ending;
+use super::underway::Published;
+use super::underway::Underway;
+use super::underway::direction_words;
+use super::underway::result_words;
 use crate::api::AuditRecord;
 use crate::api::EventKind;
-use crate::api::SCHEMA;
-use crate::api::StreamEvent;
 use crate::api::Verdict;
-use crate::switch::Actor;
 use crate::switch::Direction;
 use crate::switch::FlipId;
 use crate::switch::Generation;
-use crate::switch::Moment;
 use crate::switch::Notice;
 use crate::switch::Operation;
-use std::sync::Arc;
-use tokio::sync::oneshot;
 use tokio::time::Instant;
-
-/// One operation, from its start until the old slot is drained.
-#[derive(Debug)]
-pub(super) struct Underway {
-    pub(super) operation: Operation,
-    started: Instant,
-    gated: bool,
-    published: Option<Published>,
-    /// Traffic left its target again by itself.
-    moved_back: bool,
-    asker: Option<Asker>,
-}
-
-#[derive(Debug)]
-struct Published {
-    at: Instant,
-    after_ms: u64,
-}
-
-/// Who waits for an operation.
-#[derive(Debug)]
-pub(super) struct Asker {
-    pub(super) until: Until,
-    pub(super) done: oneshot::Sender<Arc<StreamEvent>>,
-}
-
-/// How an operation ended, on the way into the history.
-struct Ending {
-    verdict: Verdict,
-    reasons: Vec<String>,
-    drained_ms: Option<u64>,
-    cut: u64,
-}
-
-impl Ending {
-    fn early(verdict: Verdict, reasons: Vec<String>) -> Self {
-        Self {
-            verdict,
-            reasons,
-            drained_ms: None,
-            cut: 0,
-        }
-    }
-}
-
-pub(super) fn direction_words(direction: Direction) -> &'static str {
-    match direction {
-        Direction::Flip => "flip",
-        Direction::Rollback => "rollback",
-        Direction::Failback => "failback",
-    }
-}
-
-fn result_words(verdict: Verdict) -> &'static str {
-    match verdict {
-        Verdict::Done => "done",
-        Verdict::Unchanged => "unchanged",
-        Verdict::Refused => "refused",
-        Verdict::Failed => "failed",
-        Verdict::MovedBack => "moved_back",
-    }
-}
-
-/// A line of the history that is filled in later.
-pub(super) fn audit(at: Moment, by: &Actor, command: &str) -> AuditRecord {
-    AuditRecord {
-        schema: SCHEMA,
-        at: stamp(at),
-        actor: by.to_string(),
-        service: String::new(),
-        command: command.to_owned(),
-        flip: None,
-        reason: None,
-        from: None,
-        to: None,
-        result: "done".to_owned(),
-        details: Vec::new(),
-        published_ms: None,
-        drained_ms: None,
-        cut: 0,
-    }
-}
-
-impl Underway {
-    pub(super) fn new(operation: Operation, asker: Option<Asker>) -> Self {
-        Self {
-            operation,
-            started: Instant::now(),
-            gated: false,
-            published: None,
-            moved_back: false,
-            asker,
-        }
-    }
-
-    fn elapsed_ms(&self) -> u64 {
-        millis(self.started.elapsed())
-    }
-
-    fn audit(&self, service: &str) -> AuditRecord {
-        let operation = &self.operation;
-        let command = direction_words(operation.direction);
-        AuditRecord {
-            service: service.to_owned(),
-            flip: Some(operation.flip.0),
-            reason: operation.reason.clone(),
-            from: Some(operation.from.to_string()),
-            to: Some(operation.to.to_string()),
-            published_ms: self.published.as_ref().map(|it| it.after_ms),
-            ..audit(operation.started, &operation.by, command)
-        }
-    }
-}
 
 impl Conductor {
     pub(super) fn tell(&mut self, at: usize, notice: Notice) {

@@ -68,6 +68,7 @@ impl Prepared {
             conductor: conductor.clone(),
             events: events.clone(),
             clock,
+            audit_log: journal.audit_log(),
         };
         let conductor = Conductor {
             live,

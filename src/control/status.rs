@@ -8,17 +8,16 @@ use super::endpoints::words;
 use super::message::Answer;
 use super::message::Denied;
 use super::message::Message;
-use super::operations::direction_words;
 use super::prober::EndpointKey;
 use super::prober::once;
 use super::steered::Draining;
 use super::steered::Steered;
 use super::steered::health_words;
+use super::underway::direction_words;
 use crate::api::ConfigStatus;
 use crate::api::DrainStatus;
 use crate::api::EndpointStatus;
 use crate::api::FailbackStatus;
-use crate::api::History;
 use crate::api::MemberStatus;
 use crate::api::OperationStatus;
 use crate::api::ProbeReport;
@@ -209,13 +208,6 @@ impl Conductor {
             name: member.name.to_string(),
             endpoints: member.addresses.iter().filter_map(endpoint).collect(),
         }
-    }
-
-    pub(super) fn history(&self, service: Option<&str>, limit: usize) -> Result<History, Denied> {
-        Ok(History {
-            schema: SCHEMA,
-            operations: self.journal.history(service, limit)?,
-        })
     }
 
     /// Probes every endpoint of a slot once, as a job of its own.

@@ -5,6 +5,7 @@ use super::metrics::SlotCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::encoding::MetricEncoder;
 use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::MetricType;
@@ -129,14 +130,22 @@ fn write<'a>(
 ) -> fmt::Result {
     let is_counter = matches!(metric_type, MetricType::Counter);
     let mut lines = out.encode_descriptor(about.0, about.1, None, metric_type)?;
-    for sample in samples {
-        let line = lines.encode_family(&sample.labels)?;
-        match is_counter {
-            true => ConstCounter::new(sample.value).encode(line)?,
-            false => ConstGauge::new(sample.value).encode(line)?,
-        }
+    for Sample { labels, value } in samples {
+        let line = match labels.is_empty() {
+            // A family without labels would be written with empty braces.
+            true => return one(lines, is_counter, value),
+            false => lines.encode_family(&labels)?,
+        };
+        one(line, is_counter, value)?;
     }
     Ok(())
+}
+
+fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
+    match is_counter {
+        true => ConstCounter::new(value).encode(line),
+        false => ConstGauge::new(value).encode(line),
+    }
 }
 
 fn counter<'a>(
@@ -243,7 +252,7 @@ impl Page {
         let name = "request_duration_seconds";
         let mut lines = out.encode_descriptor(name, help, None, MetricType::Histogram)?;
         let bounds = BUCKETS_US.iter().map(|bound| *bound as f64 / 1_000_000.0);
-        let bounds: Vec<f64> = bounds.chain([f64::MAX]).collect();
+        let bounds: Vec<f64> = bounds.chain([f64::INFINITY]).collect();
         for (service, slot) in self.each_slot() {
             let latency = &slot.counts.latency;
             let buckets = bounds.iter().copied().zip(latency.buckets);
