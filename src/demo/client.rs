@@ -2,20 +2,40 @@
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
-use http_body_util::BodyExt;
-use hyper::body::{Body, Frame, Incoming, SizeHint};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::sleep;
 
 /// Longer than anything the demo does takes: an answer that is later than this is a lost one.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// The body of a request.
+pub(super) type Sent = BoxBody<Bytes, Infallible>;
+
+/// A body that is there at once.
+pub(super) fn whole(body: String) -> Sent {
+    Full::from(body).boxed()
+}
+
+/// A body of equal parts with a pause after each: an upload from a slow client.
+pub(super) fn paced(part: Bytes, count: u64, pause: Duration) -> Sent {
+    let parts = futures_util::stream::unfold(count, move |left| {
+        let part = part.clone();
+        async move {
+            let left = left.checked_sub(1)?;
+            sleep(pause).await;
+            Some((Ok(Frame::data(part)), left))
+        }
+    });
+    BoxBody::new(StreamBody::new(parts))
+}
 
 /// An answer, read to its end.
 #[derive(Debug)]
@@ -27,7 +47,7 @@ pub(super) struct Answer {
 
 pub(super) struct Client {
     proxy: SocketAddr,
-    connection: Option<SendRequest<Parts>>,
+    connection: Option<SendRequest<Sent>>,
 }
 
 impl Client {
@@ -47,13 +67,13 @@ impl Client {
     ///
     /// A kept connection that turns out to be closed before anything was sent is replaced, as every
     /// client does; a request that was sent is never repeated.
-    pub(super) async fn exchange(&mut self, request: Request<Parts>) -> Result<Answer, String> {
+    pub(super) async fn exchange(&mut self, request: Request<Sent>) -> Result<Answer, String> {
         tokio::time::timeout(PATIENCE, self.send(request))
             .await
             .unwrap_or_else(|_| Err(format!("no answer within {} s", PATIENCE.as_secs())))
     }
 
-    async fn send(&mut self, request: Request<Parts>) -> Result<Answer, String> {
+    async fn send(&mut self, request: Request<Sent>) -> Result<Answer, String> {
         let mut connection = match self.connection.take() {
             Some(mut kept) => match kept.ready().await {
                 Ok(()) => kept,
@@ -78,7 +98,7 @@ impl Client {
     }
 }
 
-async fn connect(proxy: SocketAddr) -> Result<SendRequest<Parts>, String> {
+async fn connect(proxy: SocketAddr) -> Result<SendRequest<Sent>, String> {
     let stream = TcpStream::connect(proxy)
         .await
         .map_err(|error| format!("cannot connect: {error}"))?;
@@ -114,73 +134,5 @@ fn in_words(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(cause) => format!("{error}: {cause}"),
         None => error.to_string(),
-    }
-}
-
-/// A body of equal parts with a pause between them: an upload from a slow client.
-pub(super) struct Parts {
-    part: Bytes,
-    left: u64,
-    pause: Duration,
-    pausing: Option<Pin<Box<Sleep>>>,
-}
-
-impl Parts {
-    pub(super) fn none() -> Self {
-        Self::whole(Bytes::new())
-    }
-
-    pub(super) fn whole(body: Bytes) -> Self {
-        let left = u64::from(!body.is_empty());
-        Self {
-            part: body,
-            left,
-            pause: Duration::ZERO,
-            pausing: None,
-        }
-    }
-
-    pub(super) fn paced(part: Bytes, count: u64, pause: Duration) -> Self {
-        Self {
-            part,
-            left: count,
-            pause,
-            pausing: None,
-        }
-    }
-
-    pub(super) fn bytes_left(&self) -> u64 {
-        self.left * self.part.len() as u64
-    }
-}
-
-impl Body for Parts {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if let Some(pausing) = &mut self.pausing {
-            ready!(pausing.as_mut().poll(context));
-            self.pausing = None;
-        }
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        self.left -= 1;
-        if !self.pause.is_zero() && self.left > 0 {
-            self.pausing = Some(Box::pin(tokio::time::sleep(self.pause)));
-        }
-        Poll::Ready(Some(Ok(Frame::data(self.part.clone()))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.bytes_left())
     }
 }

@@ -3,7 +3,9 @@
 use super::Colour;
 use super::client::Answer;
 use super::client::Client;
-use super::client::Parts;
+use super::client::Sent;
+use super::client::paced;
+use super::client::whole;
 use super::upstreams::LOAD;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
@@ -29,6 +31,7 @@ pub(super) const WEBSOCKETS: u64 = 4;
 const UPLOAD_PART: usize = 128 * 1024;
 /// 2 MiB: enough to count as a transfer.
 const UPLOAD_PARTS: u64 = 16;
+const UPLOAD_PAUSE: Duration = Duration::from_millis(8);
 /// Longer than an echo through the proxy ever takes.
 const ECHO_DEADLINE: Duration = Duration::from_secs(5);
 
@@ -109,7 +112,7 @@ impl Desk {
         let _ = self.seen.send(seen).await;
     }
 
-    fn request(&self, method: Method, path: &str, body: Parts) -> Request<Parts> {
+    fn request(&self, method: Method, path: &str, body: Sent) -> Request<Sent> {
         let mut request = Request::new(body);
         *request.method_mut() = method;
         if let Ok(uri) = path.parse() {
@@ -124,7 +127,7 @@ impl Desk {
     }
 
     /// One request whose answer must be its slot's colour and `rest`.
-    async fn check(&self, client: &mut Client, request: Request<Parts>, rest: &str) {
+    async fn check(&self, client: &mut Client, request: Request<Sent>, rest: &str) {
         let what = format!("{} {}", request.method(), request.uri());
         self.tell(Seen::Sent).await;
         let seen = match client.exchange(request).await {
@@ -157,13 +160,13 @@ async fn keep_alive(desk: Desk) {
     while desk.is_open() {
         let number = desk.number();
         let (request, rest) = if number.is_multiple_of(3) {
-            let body = Parts::whole(format!("order {number}").into());
+            let body = whole(format!("order {number}"));
             let rest = format!("got order {number}");
             (desk.request(Method::POST, "/orders", body), rest)
         } else {
             let path = format!("/pages/{number}");
             let rest = format!("answers {path}");
-            (desk.request(Method::GET, &path, Parts::none()), rest)
+            (desk.request(Method::GET, &path, whole(String::new())), rest)
         };
         desk.check(&mut client, request, &rest).await;
         sleep(Duration::from_millis(12)).await;
@@ -174,7 +177,7 @@ async fn new_connections(desk: Desk) {
     let mut client = Client::new(desk.proxy);
     while desk.is_open() {
         let path = format!("/first-visit/{}", desk.number());
-        let request = desk.request(Method::GET, &path, Parts::none());
+        let request = desk.request(Method::GET, &path, whole(String::new()));
         desk.check(&mut client, request, &format!("answers {path}"))
             .await;
         client.hang_up();
@@ -187,7 +190,11 @@ async fn slow(desk: Desk) {
     let mut client = Client::new(desk.proxy);
     while desk.is_open() {
         let millis = 60 + desk.number() % 60;
-        let request = desk.request(Method::GET, &format!("/slow?ms={millis}"), Parts::none());
+        let request = desk.request(
+            Method::GET,
+            &format!("/slow?ms={millis}"),
+            whole(String::new()),
+        );
         desk.check(&mut client, request, &format!("waited {millis} ms"))
             .await;
     }
@@ -196,9 +203,9 @@ async fn slow(desk: Desk) {
 async fn uploads(desk: Desk) {
     let mut client = Client::new(desk.proxy);
     let part = Bytes::from(vec![b'u'; UPLOAD_PART]);
+    let rest = format!("received {} bytes", UPLOAD_PARTS * UPLOAD_PART as u64);
     while desk.is_open() {
-        let body = Parts::paced(part.clone(), UPLOAD_PARTS, Duration::from_millis(8));
-        let rest = format!("received {} bytes", body.bytes_left());
+        let body = paced(part.clone(), UPLOAD_PARTS, UPLOAD_PAUSE);
         let request = desk.request(Method::POST, "/upload", body);
         desk.check(&mut client, request, &rest).await;
         sleep(Duration::from_millis(20)).await;
@@ -211,8 +218,7 @@ async fn websocket(mut desk: Desk) {
         match open(desk.proxy).await {
             Ok(socket) => {
                 desk.tell(Seen::WebsocketOpened).await;
-                let seen = talk(&mut desk, socket).await;
-                if let Some(seen) = seen {
+                if let Some(seen) = talk(&mut desk, socket).await {
                     desk.tell(seen).await;
                 }
             }
@@ -312,7 +318,7 @@ mod tests {
             Seen::WebsocketOpened => sockets += 1,
             other => panic!("{other:?}"),
         };
-        while upstreams.reached().green < 100 {
+        while upstreams.reached()[Colour::Green as usize] < 100 {
             count(sight.recv().await.unwrap());
         }
         let stopped = tokio::spawn(load.stop());
@@ -321,7 +327,6 @@ mod tests {
         }
         stopped.await.unwrap();
         assert_eq!(sockets, WEBSOCKETS);
-        assert_eq!((answered, upstreams.reached().green), (sent, sent));
-        assert_eq!(upstreams.reached().blue, 0);
+        assert_eq!((answered, upstreams.reached()), (sent, [0, sent]));
     }
 }

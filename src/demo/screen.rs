@@ -2,7 +2,7 @@
 
 use super::Args;
 use super::Colour;
-use super::load;
+use super::load::WEBSOCKETS;
 use super::tally::Books;
 use super::tally::Move;
 use super::tally::Tally;
@@ -71,7 +71,7 @@ impl Screen {
         let url = self.paint(BOLD, &format!("http://{proxy}/"));
         self.print(&format!(
             "\n{title}: the real proxy, two small upstreams, a light load that checks every answer\n\n  \
-             {url}  is served by {blue}; {green} is healthy and waits\n"
+             {url}  (open it in a browser)  is served by {blue}; {green} is healthy and waits\n"
         ))?;
         if !args.exit {
             let switchctl = switchctl();
@@ -88,7 +88,7 @@ impl Screen {
                 "\nEach flip gets one line here. Ctrl-C ends the demo and removes all of it.\n",
             )?;
         }
-        let heading = "  flip                  requests answered before, during and after it";
+        let heading = "  flip             requests answered before, during and after it";
         let heading = self.paint(DIM, heading);
         self.print(&heading)
     }
@@ -97,11 +97,11 @@ impl Screen {
         let failed = format!("{} failed", flip.failed);
         let failed = self.paint(if flip.failed == 0 { GREEN } else { RED }, &failed);
         let drained = match flip.drained_ms {
-            Some(took) => format!("{} drained in {took} ms", flip.from),
-            None => format!("{} still drains", flip.from),
+            Some(took) => format!("drained in {took} ms"),
+            None => "still drains".to_owned(),
         };
         let line = format!(
-            "  {:>4}  {} → {}  {:>5} before {:>4} during {:>4} after · {failed} · {drained} · {} websockets moved",
+            "  {:>3}  {} → {} {:>5} before {:>4} during {:>4} after · {failed} · {drained} · {} websockets moved",
             flip.number,
             self.slot(flip.from, 5),
             self.slot(flip.to, 5),
@@ -114,21 +114,17 @@ impl Screen {
     }
 
     /// Rewrites the last line; nothing where that is not possible.
-    pub(super) fn live(&mut self, tally: &Tally, per_second: u64) -> io::Result<()> {
+    pub(super) fn live(&mut self, tally: &Tally) -> io::Result<()> {
         if !self.is_terminal {
             return Ok(());
         }
-        let slot = self.slot(tally.active, 0);
         let totals = tally.totals;
         let rest = format!(
-            "answers {per_second} requests/s · {} so far, {} failed · {} of {} websockets open",
-            totals.answered,
-            totals.failed,
-            totals.websockets_open,
-            load::WEBSOCKETS
+            "answers · {} requests so far, {} failed · {} of {WEBSOCKETS} websockets open",
+            totals.answered, totals.failed, totals.websockets_open
         );
-        let rest = self.paint(DIM, &rest);
-        write!(self.out, "{ERASE_LINE}        {slot} {rest}")?;
+        let (slot, rest) = (self.slot(tally.active, 0), self.paint(DIM, &rest));
+        write!(self.out, "{ERASE_LINE}       {slot} {rest}")?;
         self.out.flush()
     }
 

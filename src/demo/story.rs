@@ -53,7 +53,6 @@ struct Demo {
     events: Events,
     screen: Screen,
     tally: Tally,
-    pace: Pace,
     flips_left: u32,
     flipping: Option<JoinHandle<anyhow::Result<()>>>,
     last_line: Instant,
@@ -89,7 +88,6 @@ pub(super) async fn tell(args: &Args) -> anyhow::Result<ExitCode> {
         admin,
         screen,
         tally: Tally::new(Colour::Blue),
-        pace: Pace::new(),
         flips_left: args.flips(),
         flipping: None,
         last_line: Instant::now(),
@@ -152,9 +150,7 @@ impl Demo {
         if let Some(flip) = self.tally.due(Instant::now()) {
             self.line(&flip)?;
         }
-        if let Some(rate) = self.pace.rate(self.tally.totals.answered) {
-            self.screen.live(&self.tally, rate)?;
-        }
+        self.screen.live(&self.tally)?;
         if self.flipping.as_ref().is_some_and(JoinHandle::is_finished)
             && let Some(flipping) = self.flipping.take()
         {
@@ -221,38 +217,6 @@ async fn flip(admin: Admin, to: Colour) -> anyhow::Result<()> {
                 FLIP_DEADLINE.as_secs()
             )
         })?
-}
-
-/// Answers per second, now and then.
-struct Pace {
-    since: Instant,
-    answered: u64,
-}
-
-impl Pace {
-    const GLANCE: Duration = Duration::from_millis(500);
-
-    fn new() -> Self {
-        Self {
-            since: Instant::now(),
-            answered: 0,
-        }
-    }
-
-    /// The rate since the last glance; none when that was a moment ago.
-    fn rate(&mut self, answered: u64) -> Option<u64> {
-        let passed = self.since.elapsed();
-        if passed < Self::GLANCE {
-            return None;
-        }
-        let millis = u64::try_from(passed.as_millis()).unwrap_or(u64::MAX);
-        let rate = (answered - self.answered) * 1000 / millis;
-        *self = Self {
-            since: Instant::now(),
-            answered,
-        };
-        Some(rate)
-    }
 }
 
 /// Whatever asks a program to end.

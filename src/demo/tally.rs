@@ -190,7 +190,7 @@ impl Tally {
                     flip.drained_at = Some(now);
                     self.empty = Some(Empty {
                         slot: flip.from,
-                        reached: reached.of(flip.from),
+                        reached: reached[flip.from as usize],
                     });
                 }
                 None
@@ -215,7 +215,7 @@ impl Tally {
             lost: totals
                 .sent
                 .saturating_sub(totals.answered + totals.failed_requests),
-            doubled: (reached.blue + reached.green).saturating_sub(totals.sent),
+            doubled: reached.iter().sum::<u64>().saturating_sub(totals.sent),
         }
     }
 
@@ -226,7 +226,7 @@ impl Tally {
     /// Counts what reached the empty slot. It stays empty until a flip goes back to it.
     pub(super) fn check_empty(&mut self, reached: Reached) {
         if let Some(empty) = self.empty.take() {
-            self.totals.late += reached.of(empty.slot).saturating_sub(empty.reached);
+            self.totals.late += reached[empty.slot as usize].saturating_sub(empty.reached);
         }
     }
 }
@@ -263,7 +263,7 @@ mod tests {
         }
     }
 
-    const NONE: Reached = Reached { blue: 0, green: 0 };
+    const NONE: Reached = [0, 0];
 
     #[test]
     fn answers_count_before_during_and_after_a_flip() {
@@ -301,7 +301,7 @@ mod tests {
     fn a_request_at_an_empty_slot_is_late() {
         let now = Instant::now();
         let mut tally = Tally::new(Colour::Blue);
-        let at_blue = |blue| Reached { blue, green: 50 };
+        let at_blue = |blue| [blue, 50];
         tally.hear(now, &published(Colour::Green), at_blue(10));
         tally.hear(now, &drained(Colour::Blue), at_blue(12));
         tally.hear(now, &started(Colour::Blue), at_blue(13));
@@ -317,7 +317,7 @@ mod tests {
         }
         tally.see(now, Seen::Answered);
         tally.see(now, Seen::Failed("cut".to_owned()));
-        let books = tally.books(Reached { blue: 3, green: 1 });
+        let books = tally.books([3, 1]);
         assert_eq!((books.lost, books.doubled), (1, 1));
         assert!(!tally.is_well() && !books.is_balanced());
     }

@@ -49,21 +49,8 @@ pub(super) struct Ports {
     pub(super) websocket: SocketAddr,
 }
 
-/// Requests of the load that reached each slot.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Reached {
-    pub(super) blue: u64,
-    pub(super) green: u64,
-}
-
-impl Reached {
-    pub(super) fn of(self, colour: Colour) -> u64 {
-        match colour {
-            Colour::Blue => self.blue,
-            Colour::Green => self.green,
-        }
-    }
-}
+/// By colour: how many requests of the load reached it.
+pub(super) type Reached = [u64; 2];
 
 /// How many requests of the load reached one slot, as the slot saw it. Neither probes nor visitors.
 type Ledger = AtomicU64;
@@ -115,10 +102,7 @@ impl Upstreams {
 
     /// How many requests of the load each slot got.
     pub(super) fn reached(&self) -> Reached {
-        Reached {
-            blue: self.ledgers[Colour::Blue as usize].load(Ordering::Relaxed),
-            green: self.ledgers[Colour::Green as usize].load(Ordering::Relaxed),
-        }
+        Colour::BOTH.map(|colour| self.ledgers[colour as usize].load(Ordering::Relaxed))
     }
 }
 
