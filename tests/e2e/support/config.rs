@@ -40,12 +40,16 @@ impl Config {
 
     pub(crate) fn slot(self, service: &str, slot: &str, http: &[&Backend]) -> Self {
         let addresses: Vec<String> = http.iter().map(|b| b.address().to_string()).collect();
-        self.set(&format!("service.{service}.slots.{slot}.http = {addresses:?}"))
+        self.set(&format!(
+            "service.{service}.slots.{slot}.http = {addresses:?}"
+        ))
     }
 
     pub(crate) fn websocket_member(self, slot: &str, backend: &Backend) -> Self {
         let address = backend.address().to_string();
-        self.set(&format!("service.app.slots.{slot}.websocket = [{address:?}]"))
+        self.set(&format!(
+            "service.app.slots.{slot}.websocket = [{address:?}]"
+        ))
     }
 
     fn quick_health(self, service: &str) -> Self {
@@ -71,6 +75,7 @@ impl Config {
         let (table, key) = path.rsplit_once('.').unwrap_or(("", path));
         let removed = self.tables.get_mut(table).and_then(|t| t.remove(key));
         assert!(removed.is_some(), "{path} was not set");
+        self.tables.retain(|_, keys| !keys.is_empty());
         self
     }
 
@@ -89,6 +94,13 @@ impl Config {
         self
     }
 
+    /// As [`Config::route`], for requests that ask for an upgrade.
+    pub(crate) fn upgrades_route(self, prefix: &str, member: &str) -> Self {
+        let mut config = self.route(prefix, member);
+        config.blocks.push_str("upgrades_only = true\n");
+        config
+    }
+
     /// The file's text, with all paths below `dir`.
     pub(crate) fn text(&self, dir: &Path) -> String {
         let here = |name: &str| format!("{:?}", dir.join(name).display().to_string());
@@ -102,8 +114,12 @@ impl Config {
                 writeln!(text, "[{table}]").unwrap();
             }
             for (key, value) in keys {
-                writeln!(text, "{key} = {}", value.replace("DIR", &dir.display().to_string()))
-                    .unwrap();
+                writeln!(
+                    text,
+                    "{key} = {}",
+                    value.replace("DIR", &dir.display().to_string())
+                )
+                .unwrap();
             }
         }
         for _ in 0..self.listeners {

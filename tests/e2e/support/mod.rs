@@ -14,12 +14,12 @@ mod script;
 mod websocket;
 mod wire;
 
-pub(crate) use api_client::{EventStream, Reply as ApiReply};
-pub(crate) use backend::{Backend, Seen};
+pub(crate) use api_client::{EventStream, Reply as ApiReply, call as api_call};
+pub(crate) use backend::Backend;
 pub(crate) use child::{ChildUpstream, serve_if_child};
 pub(crate) use config::Config;
 pub(crate) use daemon::{CtlOutput, Daemon, switchd};
-pub(crate) use message::{Answer, End, Head};
+pub(crate) use message::{Answer, Body, End, Head};
 pub(crate) use script::{Gate, Reply, Step};
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};

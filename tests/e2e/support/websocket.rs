@@ -21,8 +21,7 @@ pub(crate) struct Websocket(WebSocketStream<TcpStream>);
 impl Websocket {
     pub(crate) async fn connect(to: SocketAddr, path: &str) -> Result<Self, Error> {
         let stream = TcpStream::connect(to).await?;
-        let asked =
-            tokio_tungstenite::client_async(format!("ws://app.test{path}"), stream);
+        let asked = tokio_tungstenite::client_async(format!("ws://app.test{path}"), stream);
         let (socket, _) = timeout(DEADLINE, asked)
             .await
             .map_err(|_| Error::ConnectionClosed)??;
@@ -80,8 +79,7 @@ pub(crate) async fn serve(mut wire: Wire, head: &Head, name: &str) -> io::Result
     ))
     .await?;
     let (stream, unread) = wire.into_parts();
-    let mut socket =
-        WebSocketStream::from_partially_read(stream, unread, Role::Server, None).await;
+    let mut socket = WebSocketStream::from_partially_read(stream, unread, Role::Server, None).await;
     while let Some(Ok(message)) = socket.next().await {
         if let (true, Ok(text)) = (message.is_text(), message.to_text()) {
             let answer = Message::text(format!("{name} {text}"));

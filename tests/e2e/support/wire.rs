@@ -246,6 +246,18 @@ impl Wire {
         self.answer(&method).await
     }
 
+    /// As [`Wire::ask`]; none when the connection was closed in order before anything was sent.
+    ///
+    /// # Panics
+    /// When the connection breaks after the request was sent.
+    pub(crate) async fn ask_politely(&mut self, method: &str, raw: &str) -> Option<Answer> {
+        if matches!(self.stream.try_read(&mut [0; 1]), Ok(0)) {
+            return None;
+        }
+        self.send(raw).await;
+        Some(self.answer(method).await)
+    }
+
     async fn fill(&mut self) -> io::Result<()> {
         if self.unread.is_empty() && !self.more().await? {
             return Err(cut());
@@ -261,7 +273,10 @@ impl Wire {
 
 /// A request with a Host, `extra` header lines (each ended by CRLF) and a counted body.
 pub(crate) fn request(line: &str, extra: &str, body: &str) -> String {
-    let length = match (body.len(), line.starts_with("GET") || line.starts_with("HEAD")) {
+    let length = match (
+        body.len(),
+        line.starts_with("GET") || line.starts_with("HEAD"),
+    ) {
         (0, true) => String::new(),
         (length, _) => format!("Content-Length: {length}\r\n"),
     };
