@@ -1,1 +1,28 @@
-//! WHAT SURVIVES A RESTART.
+//! WHAT SURVIVES A RESTART: which slot has traffic, what is under way, and who did what.
+//!
+//! Called by `control/` (writing) and through it by `admin/` (history). Never decides anything, and
+//! never lets a file that it cannot trust pass for an empty one. File IO here blocks: it belongs on the
+//! control thread. Rules: a file is replaced as a whole (aside, fsync, rename, fsync of the folder);
+//! a line is appended and fsynced; one daemon per directory.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `state.json` | [`Persisted`](crate::switch::Persisted) of every service, with version and checksum |
+//! | `audit.jsonl` | one [`AuditRecord`](crate::api::AuditRecord) per line, oldest first |
+//! | `pending-<service>.json` | operations of that service that have not ended |
+//! | `lock` | locked while a daemon runs; names its process |
+
+mod audit_log;
+mod error;
+mod files;
+mod lines;
+mod pending;
+mod state_dir;
+mod state_file;
+
+#[cfg(test)]
+mod promises;
+
+pub use audit_log::AuditLog;
+pub use error::JournalError;
+pub use state_dir::{Journal, Recover};

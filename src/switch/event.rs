@@ -104,6 +104,10 @@ pub enum Event {
         flip: FlipId,
         result: Result<(), String>,
     },
+    /// A record that names no operation could not be put on disk.
+    Unrecorded {
+        reason: String,
+    },
     /// Nothing is left on `generation`, or what was left has been cut off (`cut` of them).
     Drained {
         generation: Generation,
@@ -193,7 +197,11 @@ pub struct Persisted {
     pub flip: FlipId,
     /// When traffic last moved.
     pub moved: Option<Moment>,
-    /// Automatic moves that still count against `max_moves`.
+    /// Traffic was forced onto a slot that was not well, and the slot has not been well since:
+    /// failback leaves it where the operator put it.
+    #[serde(default)]
+    pub unproven: bool,
+    /// When traffic moved by itself, oldest first; those that no limit looks at any more are forgotten.
     pub automatic_moves: Vec<Moment>,
     pub quarantines: BTreeMap<SlotName, PersistedQuarantine>,
 }
@@ -222,7 +230,8 @@ pub enum Effect {
         flip: FlipId,
         slot: SlotName,
     },
-    /// Put it on disk; answer with [`Event::Recorded`] where it names an operation.
+    /// Put it on disk. Where it names an operation, answer with [`Event::Recorded`];
+    /// where it names none, answer a failure only, with [`Event::Unrecorded`].
     Record(Box<Transition>),
     /// From now on new requests go to `slot`, counted as `generation`.
     Publish {
@@ -245,6 +254,11 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Notice {
     Started(Operation),
+    /// A flip asked for the slot that is active already.
+    Unchanged {
+        slot: SlotName,
+        generation: Generation,
+    },
     /// The operation ended before traffic moved.
     Failed {
         operation: Operation,
@@ -307,6 +321,13 @@ pub enum Refusal {
     ForceNeedsReason,
     #[error("slot {slot} is not in quarantine")]
     NotQuarantined { slot: SlotName },
+    #[error(
+        "slot {slot} cannot be removed while {use_of_it}; move traffic elsewhere with `switchctl flip SLOT`, then reload"
+    )]
+    SlotInUse {
+        slot: SlotName,
+        use_of_it: &'static str,
+    },
 }
 
 fn list(slots: &[SlotName]) -> String {

@@ -5,11 +5,27 @@
 //! Rules: exactly one active slot; nothing is published before its record was acknowledged;
 //! no automatic move towards a slot that is bad, quarantined or unproven.
 
+mod command;
+mod disk;
 mod event;
+mod failback;
+mod invariants;
+mod machine;
+mod quarantine;
+mod restore;
 mod slot;
+mod status;
+
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod properties;
 
 pub use event::{
     Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
     Operation, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
 };
+pub use machine::Switch;
+pub use quarantine::Quarantine;
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};
+pub use status::{Draining, Phase};

@@ -1,0 +1,232 @@
+//! The state directory: the door to disk.
+
+use super::audit_log::AuditLog;
+use super::error::JournalError;
+use super::files;
+use super::pending::Pending;
+use super::state_file::StateFile;
+use crate::api::AuditRecord;
+use crate::switch::Persisted;
+use crate::switch::ServiceName;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// What to do about a state file that cannot be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Recover {
+    /// Do not start.
+    #[default]
+    Refuse,
+    /// Set it aside and start every service on the `initial` slot of the config.
+    StartFromConfig,
+}
+
+/// What survives a restart. Holds the directory's lock until it is dropped.
+#[derive(Debug)]
+pub struct Journal {
+    state: StateFile,
+    audit: AuditLog,
+    pending: Pending,
+    warnings: Vec<String>,
+    #[allow(dead_code, reason = "held for its lock")]
+    lock: File,
+}
+
+impl Journal {
+    /// Opens the directory, or makes it; finishes the story of whatever a crash cut short.
+    ///
+    /// # Errors
+    /// [`JournalError::InUse`] while another daemon has it; [`JournalError::Broken`] and
+    /// [`JournalError::TooNew`] for a state file that cannot be used, unless `recover` says otherwise.
+    pub fn open(dir: &Path, recover: Recover) -> Result<Self, JournalError> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o750)
+            .create(dir)
+            .map_err(JournalError::io("make the state directory", dir))?;
+        let lock = lock(dir)?;
+        let mut warnings = Vec::new();
+        let state = open_state(dir, recover, &mut warnings)?;
+        let mut journal = Self {
+            state,
+            audit: AuditLog::new(dir),
+            pending: Pending::new(dir),
+            warnings,
+            lock,
+        };
+        if journal.audit.repair()? {
+            journal.warn("the last line of the audit log was cut short by a crash".to_owned());
+        }
+        journal.tell_of_interrupted()?;
+        Ok(journal)
+    }
+
+    /// None for a service that has none yet.
+    #[must_use]
+    pub fn state(&self, service: &ServiceName) -> Option<&Persisted> {
+        self.state.get(service)
+    }
+
+    /// Puts the state of `service` on disk, in one step. When this has returned, it survives a power cut.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`]; the disk may then hold the old state or the new one, and [`state`](Self::state) gives the old one.
+    pub fn record(&mut self, service: &ServiceName, state: &Persisted) -> Result<(), JournalError> {
+        self.state.put(service, state)
+    }
+
+    /// Keeps an operation that is under way. Called again for the same one, the newer form is kept.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`]: a crash would go untold.
+    pub fn begin(&mut self, record: &AuditRecord) -> Result<(), JournalError> {
+        self.pending.begin(record)
+    }
+
+    /// Writes an operation that has ended into the audit log, whether it was kept by `begin` or not.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`]; a line that could not be written leaves the log as it was.
+    pub fn finish(&mut self, record: &AuditRecord) -> Result<(), JournalError> {
+        self.audit.append(record)?;
+        self.pending.forget(record)
+    }
+
+    /// The last `limit` operations, newest last.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`].
+    pub fn history(
+        &self,
+        service: Option<&str>,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, JournalError> {
+        self.audit.history(service, limit)
+    }
+
+    /// A handle that reads the history anywhere, also while this journal writes.
+    #[must_use]
+    pub fn audit_log(&self) -> AuditLog {
+        self.audit.clone()
+    }
+
+    /// What an operator must hear about how this directory was found, in words.
+    #[must_use]
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    fn warn(&mut self, words: String) {
+        self.warnings.push(words);
+    }
+
+    fn tell_of_interrupted(&mut self) -> Result<(), JournalError> {
+        let left_over = self.pending.left_over()?;
+        for mut record in left_over.operations {
+            // The crash may have come between the line in the log and the removal of this file.
+            if self.audit.tells_of(&record)? {
+                continue;
+            }
+            let words = self.how_it_ended(&record);
+            self.warn(format!(
+                "{} {}: a {} was interrupted: {words}",
+                record.service, record.at, record.command
+            ));
+            "interrupted".clone_into(&mut record.result);
+            record.details.push(words);
+            self.audit.append(&record)?;
+        }
+        for path in left_over.files {
+            files::remove(&path)?;
+        }
+        for path in left_over.unreadable {
+            self.warn(format!(
+                "an operation was interrupted, and what was kept of it cannot be read; see {}",
+                path.display()
+            ));
+        }
+        Ok(())
+    }
+
+    /// Why an operation is called interrupted, and on which slot traffic is.
+    fn how_it_ended(&self, record: &AuditRecord) -> String {
+        let state = ServiceName::new(&record.service)
+            .ok()
+            .and_then(|service| self.state(&service));
+        let Some(state) = state else {
+            return "switchd stopped while it was under way; traffic is on the `initial` slot of the config".to_owned();
+        };
+        let active = state.active.as_str();
+        let latest = record.flip == Some(state.flip.0);
+        let moment = if latest && record.to.as_deref() == Some(active) {
+            "after the move was written down"
+        } else if latest && record.from.as_deref() == Some(active) {
+            "before the move was written down"
+        } else {
+            "while it was under way"
+        };
+        format!("switchd stopped {moment}; traffic is on {active}")
+    }
+}
+
+fn open_state(
+    dir: &Path,
+    recover: Recover,
+    warnings: &mut Vec<String>,
+) -> Result<StateFile, JournalError> {
+    match (StateFile::open(dir), recover) {
+        (
+            Err(error @ (JournalError::Broken { .. } | JournalError::TooNew { .. })),
+            Recover::StartFromConfig,
+        ) => {
+            let aside = files::set_aside(&StateFile::path(dir))?;
+            let text = error.to_string();
+            let problem = text.lines().next().unwrap_or_default();
+            warnings.push(format!(
+                "{problem}; it was set aside as {}, and every service starts on the `initial` slot of the config",
+                aside.display()
+            ));
+            Ok(StateFile::empty(dir))
+        }
+        (opened, _) => opened,
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, JournalError> {
+    let path = dir.join("lock");
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(files::MODE)
+        .open(&path)
+        .map_err(JournalError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(JournalError::InUse {
+                dir: dir.to_owned(),
+                process: holder(&mut file),
+            });
+        }
+        Err(TryLockError::Error(cause)) => return Err(JournalError::io("lock", &path)(cause)),
+    }
+    // Only a help for whoever is refused: the lock itself does not depend on it.
+    let id = std::process::id().to_string();
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.seek(SeekFrom::Start(0)))
+        .and_then(|_| file.write_all(id.as_bytes()));
+    written.map_err(JournalError::io("write", &path))?;
+    Ok(file)
+}
+
+fn holder(file: &mut File) -> Option<String> {
+    let mut id = String::new();
+    file.take(20).read_to_string(&mut id).ok()?;
+    let is_id = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+    is_id.then_some(id)
+}

@@ -1,0 +1,105 @@
+//! What an operator asks for, and whether it may start.
+
+use super::event::{Actor, Command, Direction, Effect, Notice, Operation, Refusal};
+use super::machine::Switch;
+use super::slot::{Generation, SlotName};
+
+impl Switch {
+    pub(super) fn command(
+        &mut self,
+        by: Actor,
+        command: Command,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        match command {
+            Command::Acknowledge { slot } => self.acknowledge(slot, by, effects),
+            Command::Flip {
+                to,
+                force,
+                reason,
+                expect,
+            } => {
+                self.known(&to)?;
+                self.expected(expect)?;
+                let request = self.request(Direction::Flip, by, to);
+                self.ask(request.with(force, reason)?, effects)
+            }
+            Command::Rollback { force, reason } => {
+                let Some(to) = self.state.previous.clone() else {
+                    return Err(Refusal::NothingToRollBackTo {
+                        active: self.state.active.clone(),
+                    });
+                };
+                let request = self.request(Direction::Rollback, by, to);
+                self.ask(request.with(force, reason)?, effects)
+            }
+        }
+    }
+
+    /// Starts an operator's operation, unless another one stands in the way.
+    fn ask(&mut self, request: Operation, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+        if let Some(current) = &self.current {
+            return Err(Refusal::Busy {
+                operation: Box::new(current.operation.clone()),
+                stage: self.phase().as_str(),
+            });
+        }
+        if request.to == self.state.active {
+            effects.push(Effect::Tell(Notice::Unchanged {
+                slot: self.state.active.clone(),
+                generation: self.state.generation,
+            }));
+            return Ok(());
+        }
+        self.start(request, effects);
+        Ok(())
+    }
+
+    pub(super) fn request(&self, direction: Direction, by: Actor, to: SlotName) -> Operation {
+        Operation {
+            flip: self.state.flip.next(),
+            direction,
+            by,
+            from: self.state.active.clone(),
+            to,
+            forced: false,
+            reason: None,
+            started: self.now,
+        }
+    }
+
+    pub(super) fn known(&self, slot: &SlotName) -> Result<(), Refusal> {
+        if self.rules.slots.contains(slot) {
+            return Ok(());
+        }
+        Err(Refusal::UnknownSlot {
+            slot: slot.clone(),
+            slots: self.rules.slots.clone(),
+        })
+    }
+
+    fn expected(&self, expected: Option<Generation>) -> Result<(), Refusal> {
+        match expected {
+            Some(expected) if expected != self.state.generation => Err(Refusal::Outdated {
+                expected,
+                active: self.state.generation,
+                slot: self.state.active.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Operation {
+    fn with(self, force: bool, reason: Option<String>) -> Result<Self, Refusal> {
+        let reason = reason.filter(|reason| !reason.trim().is_empty());
+        if force && reason.is_none() {
+            return Err(Refusal::ForceNeedsReason);
+        }
+        Ok(Self {
+            forced: force,
+            reason,
+            ..self
+        })
+    }
+}

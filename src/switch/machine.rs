@@ -1,0 +1,316 @@
+//! The machine: which slot of one service is active, and the steps by which that changes.
+//!
+//! `Steady → Gating → Publishing → Settling → Steady`. Draining is not a step of an operation: from
+//! `Settling` the next one starts at once, so several generations may drain side by side.
+//!
+//! While an operator's operation is gating or publishing, failback waits for it to end, even when the
+//! active slot turns bad: two moves at once would leave nobody able to say where traffic goes, and the
+//! gate has a deadline. As soon as it has ended, failback looks again.
+
+use super::disk::Disk;
+use super::event::{
+    Direction, Effect, Event, Moment, Notice, Operation, Persisted, Refusal, Rules, SlotHealth,
+    Transition,
+};
+use super::quarantine;
+use super::slot::{FlipId, Generation, SlotName};
+use super::status::{Draining, Phase};
+use std::collections::BTreeMap;
+
+/// The state machine of one service.
+///
+/// Pure: time comes with each event, and what follows from it is returned. Call
+/// [`apply`](Self::apply) with [`Event::Tick`] once after [`new`](Self::new), so that the first start
+/// puts the active slot on disk: from then on an edited `initial` moves nothing.
+#[derive(Debug, Clone)]
+pub struct Switch {
+    pub(super) rules: Rules,
+    /// What is in force.
+    pub(super) state: Persisted,
+    pub(super) disk: Disk,
+    /// The operation that is gating or publishing.
+    pub(super) current: Option<Current>,
+    /// The operation that traffic last moved by, until the service is steady.
+    pub(super) settling: Option<Operation>,
+    pub(super) unsettled: bool,
+    /// Oldest first.
+    pub(super) drains: Vec<Draining>,
+    pub(super) health: BTreeMap<SlotName, Seen>,
+    pub(super) shared: SlotHealth,
+    /// The gate that was passed last, unless the probes have spoken of that slot since.
+    pub(super) proven: Option<Proof>,
+    pub(super) staying: Option<String>,
+    pub(super) warning: Option<String>,
+    pub(super) wake: Option<Moment>,
+    /// The time of the latest event.
+    pub(super) now: Moment,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Current {
+    pub(super) operation: Operation,
+    pub(super) stage: Stage,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum Stage {
+    Gating,
+    /// Holds what was sent to disk.
+    Recording {
+        at: Moment,
+        sent: Box<Persisted>,
+    },
+}
+
+/// A passed gate.
+#[derive(Debug, Clone)]
+pub(super) struct Proof {
+    pub(super) slot: SlotName,
+    pub(super) at: Moment,
+}
+
+/// A slot's health as last told.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    pub(super) health: SlotHealth,
+    /// Since when it has been in that state, whatever the words.
+    pub(super) since: Moment,
+}
+
+impl Switch {
+    /// Takes one event and returns what to do now, in this order.
+    ///
+    /// # Errors
+    /// A [`Refusal`] changes nothing.
+    pub fn apply(&mut self, now: Moment, event: Event) -> Result<Vec<Effect>, Refusal> {
+        self.now = self.now.max(now);
+        let mut effects = Vec::new();
+        self.take(event, &mut effects)?;
+        self.forget_old_moves();
+        self.end_quarantines(&mut effects);
+        self.consider_failback(&mut effects);
+        self.settle(&mut effects);
+        self.write_state(&mut effects);
+        self.ask_to_be_woken(&mut effects);
+        debug_assert_eq!(self.check_invariants(), Ok(()));
+        Ok(effects)
+    }
+
+    fn take(&mut self, event: Event, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
+        match event {
+            Event::Command { by, command } => self.command(by, command, effects)?,
+            Event::Gated { flip, verdict } => self.gated(flip, verdict, effects),
+            Event::Recorded { flip, result } => self.recorded(flip, result, effects),
+            Event::Unrecorded { reason } => self.disk.failed(self.now, reason),
+            Event::Drained { generation, cut } => self.drained(generation, cut, effects),
+            Event::Health { slot, health } => self.told_health(&slot, health),
+            Event::Shared { health } => self.shared = health,
+            Event::Tick => {}
+            Event::Configured { rules } => self.configure(rules)?,
+        }
+        Ok(())
+    }
+
+    /// Gives the operation its id for good, then gates it; what needs no gate is recorded at once.
+    pub(super) fn start(&mut self, operation: Operation, effects: &mut Vec<Effect>) {
+        self.state.flip = operation.flip;
+        effects.push(Effect::Tell(Notice::Started(operation.clone())));
+        if operation.forced || operation.direction == Direction::Failback {
+            self.record(operation, effects);
+            return;
+        }
+        // The id reaches the disk before the gate runs: after a crash it is not given out again.
+        self.write_state(effects);
+        effects.push(Effect::RunGate {
+            flip: operation.flip,
+            slot: operation.to.clone(),
+        });
+        self.current = Some(Current {
+            operation,
+            stage: Stage::Gating,
+        });
+    }
+
+    fn gated(&mut self, flip: FlipId, verdict: Result<(), Vec<String>>, effects: &mut Vec<Effect>) {
+        let Some(current) = self.current.take_if(|current| {
+            current.operation.flip == flip && matches!(current.stage, Stage::Gating)
+        }) else {
+            return;
+        };
+        match verdict {
+            Ok(()) => {
+                self.proven = Some(Proof {
+                    slot: current.operation.to.clone(),
+                    at: self.now,
+                });
+                self.record(current.operation, effects);
+            }
+            Err(reasons) => effects.push(Effect::Tell(Notice::Failed {
+                operation: current.operation,
+                reasons,
+            })),
+        }
+    }
+
+    fn record(&mut self, operation: Operation, effects: &mut Vec<Effect>) {
+        let at = self.now;
+        let sent = Box::new(self.after(&operation, at));
+        effects.push(Effect::Record(Box::new(Transition {
+            operation: Some(operation.clone()),
+            state: (*sent).clone(),
+        })));
+        self.current = Some(Current {
+            operation,
+            stage: Stage::Recording { at, sent },
+        });
+    }
+
+    /// What is in force once `operation` has moved traffic.
+    fn after(&self, operation: &Operation, at: Moment) -> Persisted {
+        let mut state = self.state.clone();
+        state.previous = Some(state.active);
+        state.active = operation.to.clone();
+        state.generation = state.generation.next();
+        state.moved = Some(at);
+        state.unproven = operation.forced && !self.is_healthy(&operation.to);
+        state.quarantines.remove(&operation.to);
+        if operation.direction == Direction::Failback {
+            state.automatic_moves.push(at);
+            let reason = operation.reason.clone().unwrap_or_default();
+            let quarantine = quarantine::begin(at, reason);
+            state.quarantines.insert(operation.from.clone(), quarantine);
+        }
+        state
+    }
+
+    fn recorded(&mut self, flip: FlipId, result: Result<(), String>, effects: &mut Vec<Effect>) {
+        let awaited = |current: &mut Current| {
+            current.operation.flip == flip && matches!(current.stage, Stage::Recording { .. })
+        };
+        let Some(Current {
+            operation,
+            stage: Stage::Recording { at, sent },
+        }) = self.current.take_if(awaited)
+        else {
+            return;
+        };
+        match result {
+            Ok(()) => {
+                self.disk.holds(*sent);
+                self.publish(operation, at, effects);
+            }
+            Err(reason) => {
+                self.disk.failed(self.now, reason.clone());
+                // A write that failed half-way may have reached the disk: say again what is in force.
+                self.send_state(effects);
+                effects.push(Effect::Tell(Notice::Failed {
+                    operation,
+                    reasons: vec![reason],
+                }));
+            }
+        }
+    }
+
+    fn publish(&mut self, operation: Operation, at: Moment, effects: &mut Vec<Effect>) {
+        let left = Draining {
+            generation: self.state.generation,
+            slot: self.state.active.clone(),
+            since: self.now,
+            operation: operation.clone(),
+        };
+        let lifted = self.state.quarantines.contains_key(&operation.to);
+        self.state = self.after(&operation, at);
+        effects.push(Effect::Publish {
+            flip: operation.flip,
+            slot: operation.to.clone(),
+            generation: self.state.generation,
+        });
+        effects.push(Effect::Tell(Notice::Published {
+            operation: operation.clone(),
+            generation: self.state.generation,
+        }));
+        effects.push(Effect::Drain {
+            flip: operation.flip,
+            slot: left.slot.clone(),
+            generation: left.generation,
+        });
+        if lifted {
+            effects.push(Effect::Tell(Notice::QuarantineEnded {
+                slot: operation.to.clone(),
+            }));
+        }
+        if let Some(quarantine) = self.state.quarantines.get(&left.slot)
+            && operation.direction == Direction::Failback
+        {
+            effects.push(Effect::Tell(Notice::Quarantined {
+                slot: left.slot.clone(),
+                reason: quarantine.reason.clone(),
+            }));
+        }
+        self.drains.push(left);
+        self.unsettled = true;
+        self.settling = Some(operation);
+    }
+
+    fn drained(&mut self, generation: Generation, cut: u64, effects: &mut Vec<Effect>) {
+        let Some(at) = self
+            .drains
+            .iter()
+            .position(|drain| drain.generation == generation)
+        else {
+            return;
+        };
+        let drain = self.drains.remove(at);
+        effects.push(Effect::Tell(Notice::Drained {
+            operation: drain.operation,
+            generation,
+            cut,
+        }));
+    }
+
+    fn told_health(&mut self, slot: &SlotName, health: SlotHealth) {
+        let now = self.now;
+        let Some(seen) = self.health.get_mut(slot) else {
+            return;
+        };
+        if std::mem::discriminant(&seen.health) != std::mem::discriminant(&health) {
+            seen.since = now;
+        }
+        seen.health = health;
+        // Whatever the probes say from now on is fresher than the gate.
+        self.proven.take_if(|proof| proof.slot == *slot);
+        if *slot == self.state.active && self.is_healthy(slot) {
+            self.state.unproven = false;
+        }
+    }
+
+    fn settle(&mut self, effects: &mut Vec<Effect>) {
+        let settled = self.phase() == Phase::Steady;
+        if settled && self.unsettled {
+            self.settling = None;
+            effects.push(Effect::Tell(Notice::Settled));
+        }
+        self.unsettled = !settled && (self.unsettled || self.phase() == Phase::Settling);
+    }
+
+    fn ask_to_be_woken(&mut self, effects: &mut Vec<Effect>) {
+        let next = self.next_deadline();
+        if let Some(at) = next
+            && self.wake != next
+        {
+            effects.push(Effect::WakeAt(at));
+        }
+        self.wake = next;
+    }
+
+    fn next_deadline(&self) -> Option<Moment> {
+        let proof = self.proof_ends();
+        let retry = self.disk.retry.as_ref().map(|retry| retry.at);
+        self.failback_deadlines()
+            .chain(self.quarantine_deadlines())
+            .chain(proof)
+            .chain(retry)
+            .filter(|at| *at > self.now && *at < Moment(u64::MAX))
+            .min()
+    }
+}
