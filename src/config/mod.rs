@@ -4,10 +4,34 @@
 //! Never opens a socket. Rules: a mistake is a [`Problem`] with file, line, column and remedy;
 //! all of them are reported at once; [`Settings`] is complete, nothing in it "must be Some".
 
+mod change;
+mod check;
+mod defaults;
+mod file;
+mod health;
+mod keys;
+mod problem;
+mod routes;
+mod rules;
+mod secret;
+mod sections;
+mod service;
 mod settings;
+mod slots;
+mod table;
+mod units;
+mod value;
+mod watch;
+mod words;
 
+pub use change::Change;
+pub use defaults::default_failback;
+pub use file::{load, parse};
+pub use problem::{Place, Problem, summary};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
     Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,
     Settings, Shared, Slot, State, Stop, Timeouts,
 };
+pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+pub use watch::Watcher;

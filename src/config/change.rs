@@ -1,0 +1,361 @@
+//! What a reload changes, in words for the operator.
+
+use super::settings::{
+    AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
+};
+use super::units::{format_duration, format_size};
+use crate::switch::FailbackMode;
+use std::fmt;
+use std::time::Duration;
+
+/// The difference between two configs, one line each.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Change {
+    /// Holds from the reload on.
+    pub applied: Vec<String>,
+    /// Holds after the next start only; until then the old value does.
+    pub needs_restart: Vec<String>,
+}
+
+impl Change {
+    /// What differs in `new`. No secret is ever told, only that it changed.
+    #[must_use]
+    pub fn between(old: &Settings, new: &Settings) -> Self {
+        let mut change = Self {
+            needs_restart: process(old, new).lines,
+            ..Self::default()
+        };
+        let mut live = Differences::default();
+        limits(&mut live, old, new);
+        services(&mut live, &old.services, &new.services);
+        change.applied = live.lines;
+        change
+    }
+
+    /// Nothing differs.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.applied.is_empty() && self.needs_restart.is_empty()
+    }
+}
+
+/// Lines gathered under a prefix such as `service odoo: `.
+#[derive(Default)]
+struct Differences {
+    prefix: String,
+    lines: Vec<String>,
+}
+
+impl Differences {
+    fn told(&mut self, line: impl fmt::Display) {
+        self.lines.push(format!("{}{line}", self.prefix));
+    }
+
+    fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
+        if old != new {
+            self.told(format_args!("{name} {old} -> {new}"));
+        }
+    }
+
+    fn time(&mut self, name: &str, old: Duration, new: Duration) {
+        if old != new {
+            let (old, new) = (format_duration(old), format_duration(new));
+            self.told(format_args!("{name} {old} -> {new}"));
+        }
+    }
+
+    /// Additions and removals of things that are what they are called.
+    fn list<T: PartialEq>(&mut self, kind: &str, lists: &Lists<'_, T>, show: fn(&T) -> String) {
+        for gone in lists.old.iter().filter(|one| !lists.new.contains(one)) {
+            self.told(format_args!("{kind} {} removed", show(gone)));
+        }
+        for added in lists.new.iter().filter(|one| !lists.old.contains(one)) {
+            self.told(format_args!("{kind} {} added", show(added)));
+        }
+    }
+}
+
+struct Lists<'l, T> {
+    old: &'l [T],
+    new: &'l [T],
+}
+
+fn process(old: &Settings, new: &Settings) -> Differences {
+    let mut lines = Differences::default();
+    lines.list(
+        "listener",
+        &Lists {
+            old: &old.listeners,
+            new: &new.listeners,
+        },
+        |listener| listener.address.to_string(),
+    );
+    lines.value("workers", &old.runtime.workers, &new.runtime.workers);
+    lines.value(
+        "admin socket",
+        &old.admin.socket.display().to_string(),
+        &new.admin.socket.display().to_string(),
+    );
+    lines.value(
+        "state dir",
+        &old.state.dir.display().to_string(),
+        &new.state.dir.display().to_string(),
+    );
+    lines.value(
+        "access log",
+        &shown_log(&old.access_log),
+        &shown_log(&new.access_log),
+    );
+    lines.value(
+        "log format",
+        &format!("{:?}", old.log.format).to_lowercase(),
+        &format!("{:?}", new.log.format).to_lowercase(),
+    );
+    lines.value("log filter", &old.log.filter, &new.log.filter);
+    lines
+}
+
+fn shown_log(log: &AccessLog) -> String {
+    let format = format!("{:?}", log.format).to_lowercase();
+    match &log.target {
+        AccessLogTarget::Off => "off".to_owned(),
+        AccessLogTarget::Stdout => format!("stdout ({format})"),
+        AccessLogTarget::File(path) => format!("{} ({format})", path.display()),
+    }
+}
+
+fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
+    let (a, b) = (&old.limits, &new.limits);
+    let size = |bytes: usize| format_size(bytes as u64);
+    let body = |bytes: u64| match bytes {
+        0 => "none".to_owned(),
+        bytes => format_size(bytes),
+    };
+    lines.value("header_size", &size(a.header_bytes), &size(b.header_bytes));
+    lines.value("header_count", &a.header_count, &b.header_count);
+    lines.time("header_timeout", a.header_timeout, b.header_timeout);
+    lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
+    lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
+    lines.value("connections", &a.connections, &b.connections);
+    lines.time("stop grace", old.stop.grace, new.stop.grace);
+    lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
+    lines.list(
+        "trusted proxy",
+        &Lists {
+            old: &old.trusted_proxies,
+            new: &new.trusted_proxies,
+        },
+        ToString::to_string,
+    );
+}
+
+fn services(lines: &mut Differences, old: &[Service], new: &[Service]) {
+    for service in new {
+        match old.iter().find(|other| other.name == service.name) {
+            Some(before) => {
+                lines.prefix = format!("service {}: ", service.name);
+                one_service(lines, before, service);
+                lines.prefix.clear();
+            }
+            None => lines.told(format_args!("service {} added", service.name)),
+        }
+    }
+    for service in old {
+        if !new.iter().any(|other| other.name == service.name) {
+            lines.told(format_args!("service {} removed", service.name));
+        }
+    }
+}
+
+fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
+    let before = lines.lines.len();
+    lines.list(
+        "host",
+        &Lists {
+            old: &old.hosts,
+            new: &new.hosts,
+        },
+        HostPattern::to_string,
+    );
+    if old.initial != new.initial {
+        lines.told(format_args!(
+            "initial {} -> {} (for a start without state; moves no traffic)",
+            old.initial, new.initial
+        ));
+    }
+    slots(lines, &old.slots, &new.slots);
+    lines.list(
+        "route",
+        &Lists {
+            old: &old.routes,
+            new: &new.routes,
+        },
+        shown_route,
+    );
+    rules(lines, old, new);
+    // The order of routes, hosts or slots alone: nothing above has words for it.
+    if lines.lines.len() == before && old != new {
+        lines.told("order changed");
+    }
+}
+
+fn shown_route(route: &Route) -> String {
+    let only = if route.upgrades_only {
+        " (upgrades only)"
+    } else {
+        ""
+    };
+    format!("{} -> {}{only}", route.prefix, route.to)
+}
+
+fn slots(lines: &mut Differences, old: &[Slot], new: &[Slot]) {
+    for slot in new {
+        match old.iter().find(|other| other.name == slot.name) {
+            None => lines.told(format_args!("slot {} added", slot.name)),
+            Some(before) => {
+                for member in &slot.members {
+                    let name = format!("slot {} {}", slot.name, member.name);
+                    match before.members.iter().find(|m| m.name == member.name) {
+                        None => lines.told(format_args!("{name} added")),
+                        Some(was) => one_member(
+                            lines,
+                            &name,
+                            &Pair {
+                                old: was,
+                                new: member,
+                            },
+                        ),
+                    }
+                }
+                for gone in &before.members {
+                    if !slot.members.iter().any(|member| member.name == gone.name) {
+                        lines.told(format_args!("slot {} {} removed", slot.name, gone.name));
+                    }
+                }
+            }
+        }
+    }
+    for slot in old {
+        if !new.iter().any(|other| other.name == slot.name) {
+            lines.told(format_args!("slot {} removed", slot.name));
+        }
+    }
+    checks(lines, old, new);
+}
+
+struct Pair<'p, T> {
+    old: &'p T,
+    new: &'p T,
+}
+
+fn one_member(lines: &mut Differences, name: &str, member: &Pair<'_, Member>) {
+    let shown = |member: &Member| {
+        let all: Vec<_> = member.addresses.iter().map(ToString::to_string).collect();
+        all.join(", ")
+    };
+    lines.value(name, &shown(member.old), &shown(member.new));
+}
+
+/// Checks are configured per member, not per slot: tell a change once.
+fn checks(lines: &mut Differences, old: &[Slot], new: &[Slot]) {
+    let (Some(old), Some(new)) = (old.first(), new.first()) else {
+        return;
+    };
+    for member in &new.members {
+        let Some(before) = old.members.iter().find(|m| m.name == member.name) else {
+            continue;
+        };
+        let outer = lines.prefix.clone();
+        lines.prefix = format!("{outer}health of {}: ", member.name);
+        check(lines, &before.health, &member.health);
+        lines.prefix = outer;
+    }
+}
+
+fn check(lines: &mut Differences, old: &Health, new: &Health) {
+    lines.value("path", &old.path, &new.path);
+    lines.time("interval", old.interval, new.interval);
+    lines.time("fast_interval", old.fast_interval, new.fast_interval);
+    lines.time("timeout", old.timeout, new.timeout);
+    lines.value("rise", &old.rise, &new.rise);
+    lines.value("fall", &old.fall, &new.fall);
+    let statuses = |health: &Health| {
+        let all: Vec<_> = health
+            .expect_status
+            .iter()
+            .map(|(low, high)| format!("{low}-{high}"))
+            .collect();
+        all.join(", ")
+    };
+    lines.value("expect_status", &statuses(old), &statuses(new));
+    lines.value(
+        "expect_body",
+        &format!("{:?}", old.expect_body),
+        &format!("{:?}", new.expect_body),
+    );
+    let host = |health: &Health| {
+        health
+            .host
+            .clone()
+            .unwrap_or_else(|| "by itself".to_owned())
+    };
+    lines.value("host", &host(old), &host(new));
+    if old.headers != new.headers {
+        lines.told("headers changed");
+    }
+}
+
+fn rules(lines: &mut Differences, old: &Service, new: &Service) {
+    let (a, b) = (&old.keepalive, &new.keepalive);
+    lines.value("keepalive enabled", &a.enabled, &b.enabled);
+    lines.time("keepalive idle", a.idle, b.idle);
+    lines.value("keepalive max_idle", &a.max_idle, &b.max_idle);
+    let (a, b) = (&old.timeouts, &new.timeouts);
+    lines.time("timeouts connect", a.connect, b.connect);
+    lines.time("timeouts first_byte", a.first_byte, b.first_byte);
+    lines.time("timeouts idle", a.idle, b.idle);
+    let total = |total: Option<Duration>| total.map_or("none".to_owned(), format_duration);
+    lines.value("timeouts total", &total(a.total), &total(b.total));
+    lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
+    let (a, b) = (&old.queue, &new.queue);
+    lines.value("queue max_in_flight", &a.max_in_flight, &b.max_in_flight);
+    lines.value("queue length", &a.length, &b.length);
+    lines.time("queue timeout", a.timeout, b.timeout);
+    let (a, b) = (&old.flip, &new.flip);
+    lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
+    lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
+    lines.time(
+        "flip drain_websockets",
+        a.drain_websockets,
+        b.drain_websockets,
+    );
+    lines.time("flip gate_timeout", a.gate_timeout, b.gate_timeout);
+    let (a, b) = (&old.failback, &new.failback);
+    let mode = |mode| match mode {
+        FailbackMode::Always => "always",
+        FailbackMode::AfterFlip => "after-flip",
+        FailbackMode::Off => "off",
+    };
+    lines.value("failback mode", &mode(a.mode), &mode(b.mode));
+    lines.time("failback watch", a.watch, b.watch);
+    lines.time("failback quarantine", a.quarantine, b.quarantine);
+    lines.value("failback acknowledge", &a.acknowledge, &b.acknowledge);
+    lines.value("failback max_moves", &a.max_moves, &b.max_moves);
+    lines.time("failback window", a.window, b.window);
+    lines.value(
+        "shared",
+        &shown_shared(old.shared.as_ref()),
+        &shown_shared(new.shared.as_ref()),
+    );
+}
+
+fn shown_shared(shared: Option<&Shared>) -> String {
+    shared.map_or("off".to_owned(), |shared| {
+        format!(
+            "{} every {} within {}",
+            shared.tcp,
+            format_duration(shared.interval),
+            format_duration(shared.timeout)
+        )
+    })
+}

@@ -1,0 +1,284 @@
+//! Every key there is, in one table: what is not here is unknown.
+//!
+//! The readers ask for keys by name, suggestions come from here, and a test holds
+//! `config/switchd.toml` to it.
+
+/// One key, with a value as an example for those who wrote something else.
+pub(super) struct Key {
+    pub(super) name: &'static str,
+    pub(super) example: &'static str,
+}
+
+/// The keys of one kind of table.
+pub(super) struct Section {
+    /// How its header is written; capitals stand for names the operator chooses. Empty for the top.
+    pub(super) header: &'static str,
+    pub(super) keys: &'static [Key],
+    pub(super) names: Names,
+    /// Written as `[[header]]`, any number of times.
+    pub(super) is_repeated: bool,
+}
+
+/// What a section holds besides its keys.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    No,
+    /// Tables named by the operator, which the section's reader judges.
+    Tables,
+    /// Values named by the operator, which the section's reader judges.
+    Values,
+}
+
+impl Section {
+    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
+        self.keys.iter().find(|key| key.name == name)
+    }
+
+    pub(super) fn where_to_write(&self, key: &str) -> String {
+        match (self.header, self.is_repeated) {
+            ("", _) => format!("`{key}` belongs at the top of the file, before the first [table]"),
+            (header, true) => format!("`{key}` belongs in [[{header}]]"),
+            (header, false) => format!("`{key}` belongs in [{header}]"),
+        }
+    }
+}
+
+/// Elsewhere: the section that a misplaced key belongs to, when there is exactly one.
+pub(super) fn home_of(name: &str) -> Option<&'static Section> {
+    let mut homes = SECTIONS
+        .iter()
+        .filter(|section| section.key(name).is_some());
+    match (homes.next(), homes.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    }
+}
+
+const fn key(name: &'static str, example: &'static str) -> Key {
+    Key { name, example }
+}
+
+const fn section(header: &'static str, keys: &'static [Key]) -> Section {
+    Section {
+        header,
+        keys,
+        names: Names::No,
+        is_repeated: false,
+    }
+}
+
+const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
+    Section {
+        is_repeated: true,
+        ..section(header, keys)
+    }
+}
+
+pub(super) const TOP: Section = section(
+    "",
+    &[
+        key("trusted_proxies", r#"["10.0.0.0/8"]"#),
+        key("runtime", "[runtime]"),
+        key("admin", "[admin]"),
+        key("state", "[state]"),
+        key("listener", "[[listener]]"),
+        key("limits", "[limits]"),
+        key("stop", "[stop]"),
+        key("log", "[log]"),
+        key("access_log", "[access_log]"),
+        key("service", "[service.NAME]"),
+    ],
+);
+
+pub(super) const RUNTIME: Section = section("runtime", &[key("workers", "2")]);
+
+pub(super) const ADMIN: Section =
+    section("admin", &[key("socket", r#""/run/switchd/admin.sock""#)]);
+
+pub(super) const STATE: Section = section("state", &[key("dir", r#""/var/lib/switchd""#)]);
+
+pub(super) const LISTENER: Section = repeated("listener", &[key("address", r#""127.0.0.1:8080""#)]);
+
+pub(super) const LIMITS: Section = section(
+    "limits",
+    &[
+        key("header_size", r#""64KiB""#),
+        key("header_count", "100"),
+        key("header_timeout", r#""10s""#),
+        key("idle_timeout", r#""75s""#),
+        key("body_size", r#""1GiB""#),
+        key("connections", "20000"),
+    ],
+);
+
+pub(super) const STOP: Section = section(
+    "stop",
+    &[key("grace", r#""1s""#), key("timeout", r#""30s""#)],
+);
+
+pub(super) const LOG: Section = section(
+    "log",
+    &[key("format", r#""text""#), key("filter", r#""info""#)],
+);
+
+pub(super) const ACCESS_LOG: Section = section(
+    "access_log",
+    &[
+        key("target", r#""/var/log/switchd/access.log""#),
+        key("format", r#""json""#),
+    ],
+);
+
+pub(super) const SERVICE: Section = section(
+    "service.NAME",
+    &[
+        key("hosts", r#"["erp.example.com"]"#),
+        key("initial", r#""blue""#),
+        key("slots", "[service.NAME.slots.SLOT]"),
+        key("route", "[[service.NAME.route]]"),
+        key("health", "[service.NAME.health]"),
+        key("flip", "[service.NAME.flip]"),
+        key("failback", "[service.NAME.failback]"),
+        key("shared", "[service.NAME.shared]"),
+        key("keepalive", "[service.NAME.keepalive]"),
+        key("timeouts", "[service.NAME.timeouts]"),
+        key("queue", "[service.NAME.queue]"),
+    ],
+);
+
+pub(super) const SLOT: Section = Section {
+    header: "service.NAME.slots.SLOT",
+    keys: &[],
+    names: Names::Values,
+    is_repeated: false,
+};
+
+pub(super) const ROUTE: Section = repeated(
+    "service.NAME.route",
+    &[
+        key("prefix", r#""/websocket""#),
+        key("to", r#""websocket""#),
+        key("upgrades_only", "true"),
+    ],
+);
+
+const HEALTH_KEYS: &[Key] = &[
+    key("path", r#""/web/health""#),
+    key("interval", r#""2s""#),
+    key("fast_interval", r#""250ms""#),
+    key("timeout", r#""2s""#),
+    key("rise", "2"),
+    key("fall", "3"),
+    key("expect_status", r#"["200-299"]"#),
+    key("expect_body", r#""pass""#),
+    key("host", r#""erp.example.com""#),
+    key("headers", r#"{ X-Probe = "switchd" }"#),
+];
+
+pub(super) const HEALTH: Section = Section {
+    header: "service.NAME.health",
+    keys: HEALTH_KEYS,
+    names: Names::Tables,
+    is_repeated: false,
+};
+
+/// The same keys for one member: not a section of its own, so that [`home_of`] stays certain.
+pub(super) const MEMBER_HEALTH: Section = section("service.NAME.health.MEMBER", HEALTH_KEYS);
+
+pub(super) const HEADERS: Section = Section {
+    header: "service.NAME.health.headers",
+    keys: &[],
+    names: Names::Values,
+    is_repeated: false,
+};
+
+pub(super) const SECRET: Section = section(
+    "",
+    &[
+        key("file", r#""/run/secrets/probe-token""#),
+        key("env", r#""PROBE_TOKEN""#),
+    ],
+);
+
+pub(super) const FLIP: Section = section(
+    "service.NAME.flip",
+    &[
+        key("drain_timeout", r#""30s""#),
+        key("drain_requests", r#""30s""#),
+        key("drain_transfers", r#""5m""#),
+        key("drain_websockets", r#""30s""#),
+        key("gate_timeout", r#""30s""#),
+    ],
+);
+
+pub(super) const FAILBACK: Section = section(
+    "service.NAME.failback",
+    &[
+        key("mode", r#""always""#),
+        key("watch", r#""2m""#),
+        key("quarantine", r#""5m""#),
+        key("acknowledge", "true"),
+        key("max_moves", "3"),
+        key("window", r#""1h""#),
+    ],
+);
+
+pub(super) const SHARED: Section = section(
+    "service.NAME.shared",
+    &[
+        key("tcp", r#""127.0.0.1:5432""#),
+        key("interval", r#""2s""#),
+        key("timeout", r#""2s""#),
+    ],
+);
+
+pub(super) const KEEPALIVE: Section = section(
+    "service.NAME.keepalive",
+    &[
+        key("enabled", "true"),
+        key("idle", r#""4s""#),
+        key("max_idle", "64"),
+    ],
+);
+
+pub(super) const TIMEOUTS: Section = section(
+    "service.NAME.timeouts",
+    &[
+        key("connect", r#""5s""#),
+        key("first_byte", r#""60s""#),
+        key("idle", r#""60s""#),
+        key("total", r#""10m""#),
+        key("tunnel_idle", r#""10m""#),
+    ],
+);
+
+pub(super) const QUEUE: Section = section(
+    "service.NAME.queue",
+    &[
+        key("max_in_flight", "16"),
+        key("length", "1000"),
+        key("timeout", r#""30s""#),
+    ],
+);
+
+/// Every section with keys of its own.
+pub(super) const SECTIONS: &[&Section] = &[
+    &TOP,
+    &RUNTIME,
+    &ADMIN,
+    &STATE,
+    &LISTENER,
+    &LIMITS,
+    &STOP,
+    &LOG,
+    &ACCESS_LOG,
+    &SERVICE,
+    &ROUTE,
+    &HEALTH,
+    &FLIP,
+    &FAILBACK,
+    &SHARED,
+    &KEEPALIVE,
+    &TIMEOUTS,
+    &QUEUE,
+];

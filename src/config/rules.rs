@@ -1,0 +1,139 @@
+//! The rules of a service: times, counts and modes, each table by itself.
+
+use super::defaults::{SHARED_INTERVAL, SHARED_TIMEOUT, default_failback};
+use super::keys::{FAILBACK, FLIP, KEEPALIVE, QUEUE, SHARED, TIMEOUTS};
+use super::problem::At;
+use super::settings::{Flip, Keepalive, Queue, Shared, Timeouts};
+use super::table::Table;
+use super::value::{Choice, Zero, clip};
+use super::words;
+use crate::switch::FailbackMode;
+use crate::switch::FailbackRules;
+use std::time::Duration;
+
+/// Where the time for a gate was written.
+pub(super) fn gate_timeout_at(service: &Table<'_>) -> Option<At> {
+    service.get("flip")?.key("gate_timeout")
+}
+
+pub(super) fn flip(service: &Table<'_>) -> Flip {
+    let table = service.table("flip", &FLIP);
+    let default = Flip::default();
+    let drain = |key: &str, default: Duration| table.duration(key, Zero::Allowed, default);
+    let all = table
+        .has("drain_timeout")
+        .then(|| drain("drain_timeout", default.drain_requests));
+    Flip {
+        drain_requests: drain("drain_requests", all.unwrap_or(default.drain_requests)),
+        drain_transfers: drain("drain_transfers", all.unwrap_or(default.drain_transfers)),
+        drain_websockets: drain("drain_websockets", all.unwrap_or(default.drain_websockets)),
+        gate_timeout: table.duration("gate_timeout", Zero::Refused, default.gate_timeout),
+    }
+}
+
+pub(super) fn failback(service: &Table<'_>) -> FailbackRules {
+    let table = service.table("failback", &FAILBACK);
+    let default = default_failback();
+    let modes = [
+        Choice {
+            word: "always",
+            means: FailbackMode::Always,
+        },
+        Choice {
+            word: "after-flip",
+            means: FailbackMode::AfterFlip,
+        },
+        Choice {
+            word: "off",
+            means: FailbackMode::Off,
+        },
+    ];
+    FailbackRules {
+        mode: table
+            .get("mode")
+            .and_then(|value| value.choice(&modes))
+            .unwrap_or(default.mode),
+        watch: table.duration("watch", Zero::Refused, default.watch),
+        quarantine: table.duration("quarantine", Zero::Allowed, default.quarantine),
+        acknowledge: table.flag("acknowledge", default.acknowledge),
+        max_moves: table.number("max_moves", 0..=1000, default.max_moves),
+        window: table.duration("window", Zero::Refused, default.window),
+    }
+}
+
+pub(super) fn shared(service: &Table<'_>) -> (Option<Shared>, Option<At>) {
+    let table = service.table("shared", &SHARED);
+    let interval = table.duration("interval", Zero::Refused, SHARED_INTERVAL);
+    let timeout = table.duration("timeout", Zero::Refused, SHARED_TIMEOUT);
+    let Some(value) = table.get("tcp") else {
+        if table.is_present() {
+            table.missing("tcp");
+        }
+        return (None, None);
+    };
+    if value.is_word("off") {
+        return (None, None);
+    }
+    let tcp = value.text().and_then(|text| match words::endpoint(text) {
+        Ok(address) => Some(address),
+        Err(fault) => {
+            value.wrong(format!("\"{}\" {}", clip(text), fault.what), fault.help);
+            None
+        }
+    });
+    let shared = tcp.map(|tcp| Shared {
+        tcp,
+        interval,
+        timeout,
+    });
+    (shared, Some(value.at))
+}
+
+pub(super) fn keepalive(service: &Table<'_>) -> Keepalive {
+    let table = service.table("keepalive", &KEEPALIVE);
+    let default = Keepalive::default();
+    Keepalive {
+        enabled: table.flag("enabled", default.enabled),
+        idle: table.duration("idle", Zero::Refused, default.idle),
+        max_idle: table.number("max_idle", 1..=100_000, default.max_idle),
+    }
+}
+
+pub(super) fn timeouts(service: &Table<'_>) -> Timeouts {
+    let table = service.table("timeouts", &TIMEOUTS);
+    let default = Timeouts::default();
+    let total = table
+        .get("total")
+        .filter(|value| !value.is_word("none"))
+        .and_then(|value| value.duration(Zero::Refused));
+    // A default that `total` cuts short is no mistake: nobody wrote it.
+    let part = |key: &str, default: Duration| {
+        let time = table.duration(key, Zero::Refused, default);
+        if let (Some(value), Some(total)) = (table.get(key), total)
+            && time > total
+        {
+            value.wrong(
+                format!("`{key}` is longer than `total`: it can never run out"),
+                format!("shorten `{key}`, or lengthen `total`"),
+            );
+        }
+        time
+    };
+    Timeouts {
+        connect: part("connect", default.connect),
+        first_byte: part("first_byte", default.first_byte),
+        idle: part("idle", default.idle),
+        total,
+        tunnel_idle: table.duration("tunnel_idle", Zero::Refused, default.tunnel_idle),
+    }
+}
+
+pub(super) fn queue(service: &Table<'_>) -> Queue {
+    let table = service.table("queue", &QUEUE);
+    let default = Queue::default();
+    Queue {
+        max_in_flight: table.number("max_in_flight", 0..=1_000_000, default.max_in_flight),
+        length: table.number("length", 0..=1_000_000, default.length),
+        timeout: table.duration("timeout", Zero::Refused, default.timeout),
+    }
+}

@@ -1,0 +1,238 @@
+//! The tables of the whole process: everything but the services.
+
+use super::defaults::MOST_WORKERS;
+use super::keys::{ACCESS_LOG, ADMIN, LIMITS, LISTENER, LOG, RUNTIME, STATE, STOP};
+use super::problem::{At, nearest};
+use super::settings::{
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Limits, Listener, Log, LogFormat, Network,
+    Runtime, State, Stop,
+};
+use super::table::Table;
+use super::value::{Choice, Value, Zero, clip};
+use super::words::{self, LONGEST_SOCKET_PATH};
+use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
+use tracing_subscriber::EnvFilter;
+
+/// hyper refuses to work with less.
+const LEAST_HEADER_BYTES: u64 = 8 << 10;
+const MOST_HEADER_BYTES: u64 = 1 << 20;
+
+/// A listener and where it was written.
+pub(super) struct WrittenListener {
+    pub(super) address: SocketAddr,
+    pub(super) at: At,
+}
+
+pub(super) fn runtime(top: &Table<'_>) -> Runtime {
+    let table = top.table("runtime", &RUNTIME);
+    let default = Runtime::default();
+    let workers = table
+        .get("workers")
+        .filter(|value| !value.is_word("auto"))
+        .and_then(|value| value.number(1..=MOST_WORKERS as u64));
+    Runtime {
+        workers: workers
+            .and_then(|workers| usize::try_from(workers).ok())
+            .unwrap_or(default.workers),
+    }
+}
+
+pub(super) fn admin(top: &Table<'_>) -> Admin {
+    let table = top.table("admin", &ADMIN);
+    let socket = table.absolute_path("socket", Admin::default().socket);
+    if let Some(value) = table.get("socket")
+        && socket.as_os_str().as_bytes().len() > LONGEST_SOCKET_PATH
+    {
+        let fault = words::too_long_for_a_socket(socket.as_os_str().as_bytes().len());
+        value.wrong(format!("`socket` {}", fault.what), fault.help);
+    }
+    Admin { socket }
+}
+
+pub(super) fn state(top: &Table<'_>) -> State {
+    let table = top.table("state", &STATE);
+    State {
+        dir: table.absolute_path("dir", State::default().dir),
+    }
+}
+
+pub(super) fn log(top: &Table<'_>) -> Log {
+    let table = top.table("log", &LOG);
+    let default = Log::default();
+    Log {
+        format: table
+            .get("format")
+            .and_then(|value| {
+                value.choice(&[
+                    Choice {
+                        word: "text",
+                        means: LogFormat::Text,
+                    },
+                    Choice {
+                        word: "json",
+                        means: LogFormat::Json,
+                    },
+                ])
+            })
+            .unwrap_or(default.format),
+        filter: table
+            .get("filter")
+            .and_then(|value| log_filter(&value))
+            .unwrap_or(default.filter),
+    }
+}
+
+fn log_filter(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let levels = ["off", "error", "warn", "info", "debug", "trace"];
+    // A bare word that is no level would be taken for a part of the program, and log all of it.
+    let slip = text
+        .split(',')
+        .map(str::trim)
+        .find(|part| !part.contains(['=', '[']) && !levels.contains(part));
+    if slip.is_none() && EnvFilter::builder().parse(text).is_ok() {
+        return Some(text.to_owned());
+    }
+    let help = match slip.and_then(|slip| nearest(slip, levels)) {
+        Some(level) => format!("did you mean \"{level}\"?"),
+        None => "write a level (error, warn, info, debug, trace), or levels by part as in \"info,switchd::proxy=debug\"".to_owned(),
+    };
+    value.wrong(format!("`filter` cannot be \"{}\"", clip(text)), help);
+    None
+}
+
+pub(super) fn access_log(top: &Table<'_>) -> AccessLog {
+    let table = top.table("access_log", &ACCESS_LOG);
+    let default = AccessLog::default();
+    AccessLog {
+        target: table
+            .get("target")
+            .and_then(|value| access_log_target(&value))
+            .unwrap_or(default.target),
+        format: table
+            .get("format")
+            .and_then(|value| {
+                value.choice(&[
+                    Choice {
+                        word: "json",
+                        means: AccessLogFormat::Json,
+                    },
+                    Choice {
+                        word: "combined",
+                        means: AccessLogFormat::Combined,
+                    },
+                ])
+            })
+            .unwrap_or(default.format),
+    }
+}
+
+fn access_log_target(value: &Value<'_>) -> Option<AccessLogTarget> {
+    match value.text()? {
+        "off" => Some(AccessLogTarget::Off),
+        "stdout" => Some(AccessLogTarget::Stdout),
+        path if path.starts_with('/') && !path.ends_with('/') => {
+            value.absolute_path().map(AccessLogTarget::File)
+        }
+        other => {
+            value.wrong(
+                format!("`target` cannot be \"{}\"", clip(other)),
+                "write \"off\", \"stdout\", or the absolute path of a file",
+            );
+            None
+        }
+    }
+}
+
+pub(super) fn limits(top: &Table<'_>) -> Limits {
+    let table = top.table("limits", &LIMITS);
+    let default = Limits::default();
+    Limits {
+        header_bytes: header_bytes(&table).unwrap_or(default.header_bytes),
+        header_count: table.number("header_count", 1..=256, default.header_count),
+        header_timeout: table.duration("header_timeout", Zero::Refused, default.header_timeout),
+        idle_timeout: table.duration("idle_timeout", Zero::Refused, default.idle_timeout),
+        body_bytes: body_bytes(&table).unwrap_or(default.body_bytes),
+        connections: table.number("connections", 1..=1_000_000, default.connections),
+    }
+}
+
+fn header_bytes(table: &Table<'_>) -> Option<usize> {
+    let value = table.get("header_size")?;
+    let size = value.size()?;
+    if !(LEAST_HEADER_BYTES..=MOST_HEADER_BYTES).contains(&size) {
+        value.wrong(
+            "`header_size` must be between 8KiB and 1MiB",
+            "write header_size = \"64KiB\", for example",
+        );
+    }
+    usize::try_from(size).ok()
+}
+
+fn body_bytes(table: &Table<'_>) -> Option<u64> {
+    let value = table.get("body_size")?;
+    if value.is_word("0B") || value.is_word("0") {
+        value.wrong(
+            "`body_size` must not be zero",
+            "write body_size = \"none\" to allow bodies of any size",
+        );
+        return None;
+    }
+    if value.is_word("none") {
+        return Some(0);
+    }
+    value.size()
+}
+
+pub(super) fn stop(top: &Table<'_>) -> Stop {
+    let table = top.table("stop", &STOP);
+    let default = Stop::default();
+    Stop {
+        grace: table.duration("grace", Zero::Allowed, default.grace),
+        timeout: table.duration("timeout", Zero::Allowed, default.timeout),
+    }
+}
+
+pub(super) fn trusted_proxies(top: &Table<'_>) -> Vec<Network> {
+    let Some(items) = top.get("trusted_proxies").and_then(|value| value.list()) else {
+        return Vec::new();
+    };
+    let mut networks = Vec::new();
+    for item in items {
+        let Some(text) = item.text() else { continue };
+        match words::network(text) {
+            Ok(network) => networks.push(network),
+            Err(fault) => item.wrong(format!("\"{}\" {}", clip(text), fault.what), fault.help),
+        }
+    }
+    networks
+}
+
+pub(super) fn listeners(top: &Table<'_>) -> Vec<WrittenListener> {
+    let mut listeners: Vec<WrittenListener> = Vec::new();
+    for table in top.tables("listener", &LISTENER) {
+        let Some(value) = table.get("address") else {
+            table.missing("address");
+            continue;
+        };
+        let Some(text) = value.text() else { continue };
+        match words::listen_address(text) {
+            Ok(address) => listeners.push(WrittenListener {
+                address,
+                at: value.at.clone(),
+            }),
+            Err(fault) => value.wrong(format!("\"{}\" {}", clip(text), fault.what), fault.help),
+        }
+    }
+    listeners
+}
+
+pub(super) fn plain(listeners: &[WrittenListener]) -> Vec<Listener> {
+    listeners
+        .iter()
+        .map(|listener| Listener {
+            address: listener.address,
+        })
+        .collect()
+}

@@ -1,0 +1,171 @@
+//! One service: its hosts, its slots, its routes and its rules.
+
+use super::health;
+use super::keys::SERVICE;
+use super::problem::At;
+use super::routes;
+use super::rules;
+use super::settings::{HostPattern, Member, Service, Slot};
+use super::slots::{self, WrittenAddress, WrittenSlot};
+use super::table::{Named, Table};
+use super::value::clip;
+use super::words;
+use crate::switch::MemberName;
+use crate::switch::ServiceName;
+use crate::switch::SlotName;
+
+/// A service, with the places that checks over all services complain about.
+pub(super) struct WrittenService {
+    /// None where a problem left nothing to build from.
+    pub(super) service: Option<Service>,
+    pub(super) name: String,
+    pub(super) hosts: Vec<WrittenHost>,
+    pub(super) addresses: Vec<WrittenAddress>,
+    /// The address of what the slots share.
+    pub(super) shared: Option<At>,
+}
+
+pub(super) struct WrittenHost {
+    pub(super) pattern: HostPattern,
+    /// The service's header where it is the default.
+    pub(super) at: At,
+    pub(super) by_default: bool,
+}
+
+/// Reads what stands under `[service.NAME]`.
+pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
+    let shown = clip(named.name);
+    let report = named.value.report;
+    let Some(mut table) = named.value.as_table(format!("service.{shown}"), &SERVICE) else {
+        named.value.wrong(
+            format!("`{shown}` must be a service"),
+            format!("write [service.{shown}] on a line of its own, and its keys below"),
+        );
+        return None;
+    };
+    // A service written only through its parts has no header of its own: its name stands in the first.
+    table.at = named.at.clone();
+    let name = slots::name::<ServiceName>(report, named, "service");
+    let hosts = hosts(&table);
+    let slots = slots::read(&table);
+    let members = slots::members(report, &slots, &table.at);
+    let routes = routes::read(&table, &members);
+    routes::refuse_idle_members(&table, &slots, &routes);
+    let initial = initial(&table, &slots);
+    let flip = rules::flip(&table);
+    let gate = health::Gate {
+        timeout: flip.gate_timeout,
+        at: rules::gate_timeout_at(&table),
+    };
+    let checks = health::read(&table, &members, &gate);
+    let (shared, shared_at) = rules::shared(&table);
+    // Read before anything is put together: a missing name must not hide their problems.
+    let keepalive = rules::keepalive(&table);
+    let timeouts = rules::timeouts(&table);
+    let queue = rules::queue(&table);
+    let failback = rules::failback(&table);
+    let addresses = slots::addresses(&slots);
+    let service = name.zip(initial).map(|(name, initial)| Service {
+        name,
+        hosts: hosts.iter().map(|host| host.pattern.clone()).collect(),
+        initial,
+        slots: slots
+            .iter()
+            .map(|slot| build(slot, &members, &checks))
+            .collect(),
+        routes: routes.into_settings(),
+        keepalive,
+        timeouts,
+        queue,
+        flip,
+        failback,
+        shared,
+    });
+    Some(WrittenService {
+        service,
+        name: shown,
+        hosts,
+        addresses,
+        shared: shared_at,
+    })
+}
+
+/// Puts a slot together, its members in the order that all slots share.
+fn build(slot: &WrittenSlot, members: &[MemberName], checks: &health::Checks) -> Slot {
+    let members = members
+        .iter()
+        .filter_map(|name| slot.members.iter().find(|member| member.name == *name))
+        .map(|member| Member {
+            name: member.name.clone(),
+            addresses: member
+                .addresses
+                .iter()
+                .map(|address| address.address.clone())
+                .collect(),
+            health: checks.of(&member.name),
+        })
+        .collect();
+    Slot {
+        name: slot.name.clone(),
+        members,
+    }
+}
+
+fn hosts(table: &Table<'_>) -> Vec<WrittenHost> {
+    let Some(value) = table.get("hosts") else {
+        return vec![WrittenHost {
+            pattern: HostPattern::Any,
+            at: table.at.clone(),
+            by_default: true,
+        }];
+    };
+    let Some(items) = value.list() else {
+        return Vec::new();
+    };
+    if items.is_empty() {
+        value.wrong(
+            "`hosts` is empty: no request would reach this service",
+            "name a host, or leave `hosts` out to answer every host",
+        );
+    }
+    let mut hosts: Vec<WrittenHost> = Vec::new();
+    for item in items {
+        let Some(text) = item.text() else { continue };
+        match words::host_pattern(text) {
+            Ok(pattern) => hosts.push(WrittenHost {
+                pattern,
+                at: item.at.clone(),
+                by_default: false,
+            }),
+            Err(fault) => item.wrong(
+                format!("host \"{}\" {}", clip(text), fault.what),
+                fault.help,
+            ),
+        }
+    }
+    hosts
+}
+
+fn initial(table: &Table<'_>, slots: &[WrittenSlot]) -> Option<SlotName> {
+    let first = slots.first().map(|slot| slot.name.clone());
+    let Some(value) = table.get("initial") else {
+        return first;
+    };
+    let text = value.text()?;
+    if let Some(slot) = slots.iter().find(|slot| slot.name.as_str() == text) {
+        return Some(slot.name.clone());
+    }
+    if slots.len() < table.named("slots").len() {
+        // It may name one that was refused; that was told.
+        return None;
+    }
+    let names: Vec<_> = slots.iter().map(|slot| slot.name.as_str()).collect();
+    value.wrong(
+        format!(
+            "`initial` names no slot of this service: \"{}\"",
+            clip(text)
+        ),
+        slots::meant(text, &names, "slots"),
+    );
+    None
+}
