@@ -26,7 +26,7 @@ fn journalled(daemon: &Daemon) -> Option<String> {
         let entry = entry.unwrap();
         std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
     }
-    let journal = Journal::open(copy.path(), Recover::No).unwrap();
+    let journal = Journal::open(copy.path(), Recover::Refuse).unwrap();
     let app = ServiceName::new("app").unwrap();
     journal.state(&app).map(|state| state.active.to_string())
 }
