@@ -219,8 +219,8 @@ async fn kill_ends_one_request_and_no_other() {
     assert!(client.rest().await.len() < 100, "cut short");
     gate.open();
     assert_eq!(other.answer("GET").await.text(), "held");
-    let last = daemon.history().await.pop().unwrap();
-    assert_eq!(last.command, "kill");
+    let told = daemon.history().await.pop().unwrap();
+    assert_eq!(told.command, "kill");
 }
 
 #[tokio::test]

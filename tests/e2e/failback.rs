@@ -257,7 +257,7 @@ async fn when_what_the_slots_share_fails_nothing_moves_and_status_says_why() {
         "{why}"
     );
 
-    database.resume().await;
+    database.resume();
     daemon.becomes_active("green").await;
 }
 

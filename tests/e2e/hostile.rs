@@ -157,7 +157,7 @@ async fn bare_line_feeds_are_refused_or_sent_on_as_crlf() {
         status => {
             assert_eq!(status, 200);
             let raw = pair.blue.requests()[0].head.raw.clone();
-            let feeds = raw.iter().filter(|byte| **byte == b'\n').count();
+            let feeds = memchr::memchr_iter(b'\n', &raw).count();
             assert_eq!(memchr::memmem::find_iter(&raw, b"\r\n").count(), feeds);
         }
     }

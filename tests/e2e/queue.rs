@@ -6,6 +6,7 @@ use crate::support::Daemon;
 use crate::support::Gate;
 use crate::support::Pair;
 use crate::support::Reply;
+use crate::support::Step;
 use crate::support::Wire;
 use crate::support::eventually;
 use crate::support::get;
@@ -139,7 +140,6 @@ async fn a_place_is_free_again_however_its_request_ended() {
     let pair = Pair::start().await;
     let daemon = Daemon::start(&one_at_a_time(&pair)).await;
     daemon.slot_becomes("blue", "healthy").await;
-    use crate::support::Step;
     pair.blue
         .on("/reset", Reply::steps([Step::TakeBody, Step::Reset]));
     pair.blue.on(

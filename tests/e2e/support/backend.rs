@@ -51,6 +51,7 @@ pub(crate) struct Seen {
 
 impl Backend {
     /// Answers everything with 200 and its name, `/echo` with the request's body, and greets websockets on `/ws`.
+    #[allow(clippy::unused_async, reason = "asks for a runtime to run in")]
     pub(crate) async fn start(name: &str) -> Self {
         let reserved = TcpSocket::new_v4().unwrap();
         reserved.set_reuseaddr(true).unwrap();
@@ -67,7 +68,7 @@ impl Backend {
             running: Mutex::new(None),
             _reserved: reserved,
         };
-        backend.resume().await;
+        backend.resume();
         backend
     }
 
@@ -88,7 +89,7 @@ impl Backend {
     }
 
     /// Comes back on the same port.
-    pub(crate) async fn resume(&self) {
+    pub(crate) fn resume(&self) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_reuseaddr(true).unwrap();
         socket.bind(self.address).expect("the port is reserved");

@@ -34,11 +34,11 @@ impl Websocket {
 
     /// The next text; an error when the connection ends instead.
     pub(crate) async fn receive(&mut self) -> Result<String, Error> {
-        match timeout(DEADLINE, self.0.next()).await {
-            Ok(Some(Ok(message))) if message.is_text() => Ok(message.to_text()?.to_owned()),
-            Ok(Some(Err(error))) => Err(error),
-            Ok(_) => Err(Error::ConnectionClosed),
-            Err(_) => panic!("the websocket says nothing"),
+        let next = timeout(DEADLINE, self.0.next()).await;
+        match next.expect("the websocket says something, or ends") {
+            Some(Ok(message)) if message.is_text() => Ok(message.to_text()?.to_owned()),
+            Some(Err(error)) => Err(error),
+            _ => Err(Error::ConnectionClosed),
         }
     }
 

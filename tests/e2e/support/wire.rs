@@ -14,6 +14,9 @@ use tokio::time::timeout;
 /// Everything that arrived on one connection, as it arrived.
 pub(crate) type Tap = Arc<Mutex<Vec<u8>>>;
 
+/// How much is read at a time, at least.
+const PIECE: usize = 16 * 1024;
+
 pub(crate) struct Wire {
     stream: TcpStream,
     unread: Vec<u8>,
@@ -72,12 +75,13 @@ impl Wire {
 
     /// False at the end of the stream.
     async fn more(&mut self) -> io::Result<bool> {
-        let mut piece = [0; 16 * 1024];
-        let read = timeout(DEADLINE, self.stream.read(&mut piece))
+        let before = self.unread.len();
+        self.unread.reserve(PIECE);
+        let read = timeout(DEADLINE, self.stream.read_buf(&mut self.unread))
             .await
             .unwrap_or_else(|_| Err(late("nothing arrives")))?;
-        self.unread.extend_from_slice(&piece[..read]);
-        self.tap.lock().unwrap().extend_from_slice(&piece[..read]);
+        let new = &self.unread[before..];
+        self.tap.lock().unwrap().extend_from_slice(new);
         Ok(read > 0)
     }
 
@@ -308,9 +312,9 @@ impl Wire {
     /// Waits for whatever comes next and forgets it; false at the end of the stream.
     pub(crate) async fn try_body_byte(&mut self) -> io::Result<bool> {
         self.unread.clear();
-        let mut piece = [0; 16 * 1024];
-        let read = self.stream.read(&mut piece).await?;
-        self.tap.lock().unwrap().extend_from_slice(&piece[..read]);
+        self.unread.reserve(PIECE);
+        let read = self.stream.read_buf(&mut self.unread).await?;
+        self.tap.lock().unwrap().extend_from_slice(&self.unread);
         Ok(read > 0)
     }
 
