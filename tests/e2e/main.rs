@@ -5,10 +5,12 @@ mod support;
 
 mod accesslog;
 mod admin;
+mod bodies;
 mod cli;
 mod drain;
 mod failback;
 mod flip;
+mod gate;
 mod headers;
 mod health;
 mod hostile;
