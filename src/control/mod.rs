@@ -1,1 +1,33 @@
-//! WHAT DECIDES.
+//! WHAT DECIDES: a runtime of its own, on a thread of its own.
+//!
+//! Started by `daemon/`, asked by `admin/`. Never touches a request: it publishes into `live/` and reads
+//! what is counted there. Rules: one writer (`conductor` alone publishes, everybody else sends it messages);
+//! written before published; whatever is slow (a probe, a gate, a drain) is a job that reports back.
+
+mod clock;
+mod conductor;
+mod drain;
+mod endpoints;
+mod events;
+mod gate;
+mod handle;
+mod health;
+mod jobs;
+mod message;
+mod operations;
+mod orders;
+mod page;
+mod prober;
+mod reload;
+mod shared;
+mod start;
+mod status;
+mod steered;
+mod underway;
+mod verdict;
+mod views;
+
+pub use events::Subscription;
+pub use handle::Handle;
+pub use message::{Accepted, Denied, Order, Until};
+pub use start::{Control, Prepared};

@@ -147,6 +147,13 @@ impl Ticket {
         self.kind.get()
     }
 
+    /// A second count on the same generation, made while the first still holds: no flip can slip between.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        self.slot().in_flight.enter(self.worker, self.kind.get());
+        Self { view: Rc::clone(&self.view), service: self.service, worker: self.worker, kind: self.kind.clone() }
+    }
+
     /// A request turns out to be a transfer or a websocket.
     pub fn becomes(&self, kind: Kind) {
         let was = self.kind.replace(kind);

@@ -1,8 +1,15 @@
-//! BYTES AND SOCKETS: addresses, listeners, streams. No HTTP.
+//! BYTES AND SOCKETS: addresses, listeners, streams, buffers. No HTTP.
 //!
 //! Called by every folder that opens a socket; knows nothing of slots or services.
-//! Rules: every socket is non-blocking, close-on-exec and without Nagle's delay.
+//! Rules: every socket is non-blocking, close-on-exec and without Nagle's delay;
+//! a connection without bytes under way holds no buffer.
 
 mod address;
+mod buffer;
+mod listen;
+mod stream;
 
 pub use address::{AddressError, EndpointAddr};
+pub use buffer::{Buffer, LARGE, SMALL};
+pub use listen::{accept_pending, listen};
+pub use stream::Stream;

@@ -1,1 +1,37 @@
-//! ONE REQUEST.
+//! ONE REQUEST: from its head to the last byte of its answer.
+//!
+//! Called by `edge/` once the first bytes of a request are there. Never decides where traffic goes, and
+//! never waits for control. Rules: counted before sent, and counted until the last byte (`Seat`);
+//! nothing that could be read in two ways is forwarded; every wait is armed on the `Flight`;
+//! one type says what went wrong (`Fault`).
+//!
+//! The story is [`exchange`]; its only loop is `forward`.
+
+mod admit;
+mod answer;
+mod belongings;
+mod body;
+mod chunked;
+mod client;
+mod exchange;
+mod fault;
+mod fields;
+mod flight;
+mod forward;
+mod framing;
+mod lines;
+mod orphan;
+mod prepare;
+mod record;
+mod reply;
+mod request;
+mod response;
+mod seat;
+mod tunnel;
+
+pub use belongings::{Enlisted, Proxy};
+pub use client::{Client, Peer};
+pub use exchange::{Ending, exchange};
+pub use fault::{Fault, Side, Timer};
+pub use flight::{Clock, Flight, State, TICK};
+pub use seat::Seat;

@@ -108,3 +108,62 @@ impl SlotCounts {
 fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
 }
+
+/// What one worker counts besides the slots: connections, and requests that reached no slot.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct EdgeMetrics {
+    accepted: AtomicU64,
+    /// Turned away because of `limits.connections`.
+    turned_away: AtomicU64,
+    /// Open now.
+    connections: AtomicU64,
+    /// Requests that reached no slot, by first digit of their status.
+    refused: [AtomicU64; 6],
+}
+
+/// A snapshot of [`EdgeMetrics`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct EdgeCounts {
+    pub accepted: u64,
+    pub turned_away: u64,
+    pub connections: u64,
+    /// By first digit of the status; index 0 is "no answer".
+    pub refused: [u64; 6],
+}
+
+impl EdgeMetrics {
+    pub fn opened(&self) {
+        add(&self.accepted, 1);
+        add(&self.connections, 1);
+    }
+
+    pub fn closed(&self) {
+        // As `add`, the other way round.
+        self.connections.store(self.connections.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    pub fn turned_away(&self) {
+        add(&self.turned_away, 1);
+    }
+
+    pub fn refused(&self, status: u16) {
+        add(&self.refused[usize::from(status / 100).min(5)], 1);
+    }
+
+    /// Adds this worker's counts to `sum`.
+    pub fn add_to(&self, sum: &mut EdgeCounts) {
+        sum.accepted += self.accepted.load(Ordering::Relaxed);
+        sum.turned_away += self.turned_away.load(Ordering::Relaxed);
+        sum.connections += self.connections.load(Ordering::Relaxed);
+        for (to, from) in sum.refused.iter_mut().zip(&self.refused) {
+            *to += from.load(Ordering::Relaxed);
+        }
+    }
+
+    /// Open now, on this worker.
+    #[must_use]
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+}

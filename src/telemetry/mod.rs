@@ -4,6 +4,16 @@
 //! Never blocks a worker. Rules: counters have one writer each; records leave a worker
 //! in batches and are dropped, and counted, rather than waited for.
 
+mod access_line;
+mod access_log;
 mod metrics;
+mod prometheus;
+mod stamp;
 
-pub use metrics::{Histogram, Outcome, SlotCounts, SlotMetrics};
+pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
+pub use metrics::BUCKETS_US;
+pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics};
+pub use prometheus::{
+    CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
+    ServiceFigures, SlotFigures,
+};

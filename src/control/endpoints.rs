@@ -1,0 +1,300 @@
+//! Every configured endpoint: its prober, its verdict, its last result. Kept over flips and reloads.
+
+use super::jobs::Jobs;
+use super::prober;
+use super::prober::EndpointKey;
+use super::prober::ProbeReport;
+use super::prober::Target;
+use super::verdict::Thresholds;
+use super::verdict::Verdict;
+use crate::api::ProbeResult;
+use crate::config::Health;
+use crate::config::Service;
+use crate::config::Settings;
+use crate::live::Endpoint;
+use crate::live::EndpointId;
+use crate::live::Wellness;
+use crate::switch::MemberName;
+use crate::switch::Moment;
+use crate::switch::ServiceName;
+use crate::switch::SlotHealth;
+use crate::switch::SlotName;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use tokio::task::AbortHandle;
+
+/// All endpoints of all slots, the idle ones too.
+#[derive(Debug)]
+pub(super) struct Endpoints {
+    watched: BTreeMap<EndpointKey, Watched>,
+    next: u32,
+    workers: usize,
+}
+
+/// One endpoint and what is known of it.
+#[derive(Debug)]
+pub(super) struct Watched {
+    target: Arc<Target>,
+    verdict: Verdict,
+    /// When the verdict came to be; none while there is none.
+    pub(super) since: Option<Moment>,
+    /// Why it is not healthy.
+    reason: Option<Reason>,
+    pub(super) last: Option<ProbeResult>,
+    prober: Option<AbortHandle>,
+}
+
+#[derive(Debug)]
+struct Reason {
+    words: String,
+    kind: String,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+impl Watched {
+    fn new(target: Target) -> Self {
+        Self {
+            target: Arc::new(target),
+            verdict: Verdict::default(),
+            since: None,
+            reason: None,
+            last: None,
+            prober: None,
+        }
+    }
+
+    fn stop(&mut self) {
+        if let Some(prober) = self.prober.take() {
+            prober.abort();
+        }
+    }
+
+    fn thresholds(&self) -> Thresholds {
+        Thresholds {
+            rise: self.target.health.rise,
+            fall: self.target.health.fall,
+        }
+    }
+
+    pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
+        &self.target.endpoint
+    }
+
+    fn decided(&mut self, at: Moment) {
+        self.since = Some(at);
+        let wellness = self.verdict.wellness();
+        self.target.endpoint.health.set(wellness);
+        let key = &self.target.key;
+        tracing::info!(service = %key.service, slot = %key.slot, member = %key.member,
+            endpoint = %key.address, health = words(wellness),
+            reason = self.reason.as_ref().map(|it| it.words.as_str()), "endpoint health changed");
+    }
+
+    fn observe(&mut self, report: ProbeReport) {
+        // A probe that was under way while the gate proved the endpoint knows less than the gate.
+        let is_stale = !report.passed() && self.since.is_some_and(|since| report.started < since);
+        self.last = Some(report.as_status());
+        if is_stale {
+            return;
+        }
+        let passed = report.passed();
+        let changed = self.verdict.observe(passed, self.thresholds());
+        match report.result {
+            Ok(_) if self.verdict.wellness() == Wellness::Healthy => self.reason = None,
+            // Details that differ from probe to probe (an id in an error page) are no news.
+            Err(words) if self.reason.as_ref().is_none_or(|it| it.kind != report.kind) => {
+                self.reason = Some(Reason {
+                    words,
+                    kind: report.kind,
+                });
+            }
+            _ => {}
+        }
+        if changed {
+            self.decided(report.started);
+        }
+    }
+
+    fn prove(&mut self, at: Moment) {
+        self.reason = None;
+        if self.verdict.prove(self.thresholds()) {
+            self.decided(at);
+        }
+    }
+
+    pub(super) fn wellness(&self) -> Wellness {
+        self.verdict.wellness()
+    }
+
+    fn in_words(&self) -> String {
+        let key = &self.target.key;
+        let words = self.reason.as_ref().map_or("no result yet", |it| &it.words);
+        format!("{} {}: {words}", key.member, key.address)
+    }
+}
+
+/// As the API spells it.
+pub(super) fn words(wellness: Wellness) -> &'static str {
+    match wellness {
+        Wellness::Unknown => "unknown",
+        Wellness::Healthy => "healthy",
+        Wellness::Unhealthy => "unhealthy",
+    }
+}
+
+impl Endpoints {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            watched: BTreeMap::new(),
+            next: 1,
+            workers,
+        }
+    }
+
+    /// Takes up what is new in `settings`, keeps what stays, drops what is gone.
+    pub(super) fn configure(&mut self, settings: &Settings) {
+        let mut old = std::mem::take(&mut self.watched);
+        for service in &settings.services {
+            for slot in &service.slots {
+                for member in &slot.members {
+                    for address in &member.addresses {
+                        let key = EndpointKey {
+                            service: service.name.clone(),
+                            slot: slot.name.clone(),
+                            member: member.name.clone(),
+                            address: address.clone(),
+                        };
+                        let kept = old.remove(&key);
+                        let watched = self.watch(service, key.clone(), &member.health, kept);
+                        self.watched.insert(key, watched);
+                    }
+                }
+            }
+        }
+    }
+
+    fn watch(
+        &mut self,
+        service: &Service,
+        key: EndpointKey,
+        health: &Health,
+        kept: Option<Watched>,
+    ) -> Watched {
+        let host = prober::host_of(service, health, &key.address);
+        let Some(mut kept) = kept else {
+            let id = EndpointId(self.next);
+            self.next += 1;
+            let endpoint = Endpoint::new(id, key.address.clone(), self.workers);
+            return Watched::new(Target {
+                key,
+                endpoint: Arc::new(endpoint),
+                health: health.clone(),
+                host,
+            });
+        };
+        if kept.target.health != *health || kept.target.host != host {
+            // Another check: the prober starts anew with it, the verdict stands until it disagrees.
+            kept.stop();
+            kept.target = Arc::new(Target {
+                key,
+                endpoint: Arc::clone(&kept.target.endpoint),
+                health: health.clone(),
+                host,
+            });
+        }
+        kept
+    }
+
+    /// Starts the probers that do not run yet.
+    pub(super) fn start_probers(&mut self, jobs: &Jobs) {
+        for watched in self.watched.values_mut() {
+            if watched.prober.is_none() {
+                let prober = prober::run(Arc::clone(&watched.target), jobs.clone());
+                watched.prober = Some(tokio::spawn(prober).abort_handle());
+            }
+        }
+    }
+
+    pub(super) fn get(&self, key: &EndpointKey) -> Option<&Watched> {
+        self.watched.get(key)
+    }
+
+    fn of<'a>(
+        &'a self,
+        service: &'a ServiceName,
+        slot: &'a SlotName,
+    ) -> impl Iterator<Item = &'a Watched> {
+        let mine = move |key: &EndpointKey| key.service == *service && key.slot == *slot;
+        let all = self.watched.iter();
+        all.filter(move |(key, _)| mine(key)).map(|(_, it)| it)
+    }
+
+    /// The endpoints of one member, in any order; those a View is built of.
+    pub(super) fn member(
+        &self,
+        service: &ServiceName,
+        slot: &SlotName,
+        member: &MemberName,
+    ) -> Vec<Arc<Endpoint>> {
+        let all = self.of(service, slot);
+        all.filter(|it| it.target.key.member == *member)
+            .map(|it| Arc::clone(&it.target.endpoint))
+            .collect()
+    }
+
+    pub(super) fn targets(&self, service: &ServiceName, slot: &SlotName) -> Vec<Arc<Target>> {
+        let all = self.of(service, slot);
+        all.map(|it| Arc::clone(&it.target)).collect()
+    }
+
+    /// Takes one probe into account.
+    pub(super) fn observe(&mut self, report: ProbeReport) {
+        if let Some(watched) = self.watched.get_mut(&report.key) {
+            watched.observe(report);
+        }
+    }
+
+    /// The gate has seen every endpoint of the slot pass, often enough in a row.
+    pub(super) fn prove(&mut self, service: &ServiceName, slot: &SlotName, at: Moment) {
+        for (key, watched) in &mut self.watched {
+            if key.service == *service && key.slot == *slot {
+                watched.prove(at);
+            }
+        }
+    }
+
+    /// Healthy when every endpoint of every member is; unhealthy when one is unhealthy.
+    pub(super) fn slot_health(&self, service: &ServiceName, slot: &SlotName) -> SlotHealth {
+        let bad: Vec<String> = self
+            .of(service, slot)
+            .filter(|it| it.wellness() == Wellness::Unhealthy)
+            .map(Watched::in_words)
+            .collect();
+        if !bad.is_empty() {
+            let reason = bad.join("; ");
+            return SlotHealth::Unhealthy { reason };
+        }
+        let all_healthy = self
+            .of(service, slot)
+            .all(|it| it.wellness() == Wellness::Healthy);
+        match all_healthy {
+            true => SlotHealth::Healthy,
+            false => SlotHealth::Unknown,
+        }
+    }
+
+    /// Why a slot is not known to be well, where its endpoints have failed probes.
+    pub(super) fn doubts(&self, service: &ServiceName, slot: &SlotName) -> Option<String> {
+        let doubts: Vec<String> = self
+            .of(service, slot)
+            .filter(|it| it.wellness() != Wellness::Healthy)
+            .map(Watched::in_words)
+            .collect();
+        (!doubts.is_empty()).then(|| doubts.join("; "))
+    }
+}

@@ -1,0 +1,147 @@
+//! How others talk to control.
+
+use super::clock::Clock;
+use super::clock::stamp;
+use super::events::Events;
+use super::events::Subscription;
+use super::message::Accepted;
+use super::message::Answer;
+use super::message::Denied;
+use super::message::Message;
+use super::message::Order;
+use super::message::ReloadRequest;
+use super::underway::audit;
+use crate::api::History;
+use crate::api::ProbeReport;
+use crate::api::Reloaded;
+use crate::api::SCHEMA;
+use crate::api::Status;
+use crate::config::Settings;
+use crate::journal::AuditLog;
+use crate::switch::Actor;
+use crate::telemetry::Page;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::sync::oneshot;
+
+/// Longer than any single step of the conductor takes; probes on demand have their own timeouts inside it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Sends messages to the conductor and waits for answers. Cheap to clone.
+///
+/// Every method gives up after a minute with [`Denied::Busy`]; all are cancel safe, but what was asked
+/// for may still happen.
+#[derive(Debug, Clone)]
+pub struct Handle {
+    pub(super) conductor: mpsc::Sender<Message>,
+    pub(super) events: Events,
+    pub(super) clock: Clock,
+    pub(super) audit_log: AuditLog,
+}
+
+impl Handle {
+    async fn ask<T>(&self, message: impl FnOnce(Answer<T>) -> Message) -> Result<T, Denied> {
+        let (answer, answered) = oneshot::channel();
+        let exchange = async {
+            let sent = self.conductor.send(message(answer)).await;
+            sent.map_err(|_| Denied::Stopping)?;
+            answered.await.map_err(|_| Denied::Stopping)
+        };
+        let result = tokio::time::timeout(PATIENCE, exchange).await;
+        result.unwrap_or(Err(Denied::Busy(PATIENCE)))
+    }
+
+    /// Gives an order to one service; what comes of it belongs to the daemon, whoever listens.
+    ///
+    /// # Errors
+    /// [`Denied::Refused`] when the machine says no; nothing has changed then.
+    pub async fn order(&self, order: Order) -> Result<Accepted, Denied> {
+        self.ask(|answer| Message::Order(order, answer)).await?
+    }
+
+    /// Probes every endpoint of a slot once, now.
+    ///
+    /// # Errors
+    /// When there is no such service or slot.
+    pub async fn probe(&self, service: String, slot: String) -> Result<ProbeReport, Denied> {
+        self.ask(|answer| Message::Probe {
+            service,
+            slot,
+            answer,
+        })
+        .await?
+    }
+
+    /// Loads the config file anew.
+    ///
+    /// # Errors
+    /// [`Denied::Config`] holds every problem; nothing has changed then.
+    pub async fn reload(&self, by: Actor) -> Result<Reloaded, Denied> {
+        self.ask(|answer| {
+            Message::Reload(ReloadRequest {
+                by,
+                answer: Some(answer),
+            })
+        })
+        .await?
+    }
+
+    /// Everything but the listeners, which control does not know.
+    ///
+    /// # Errors
+    /// When control is stopping.
+    pub async fn status(&self) -> Result<Status, Denied> {
+        self.ask(Message::Status).await
+    }
+
+    /// Everything but what the clients' side counts.
+    ///
+    /// # Errors
+    /// When control is stopping.
+    pub async fn page(&self) -> Result<Page, Denied> {
+        self.ask(Message::Page).await
+    }
+
+    /// The settings in force.
+    ///
+    /// # Errors
+    /// When control is stopping.
+    pub async fn settings(&self) -> Result<Settings, Denied> {
+        self.ask(Message::Settings).await
+    }
+
+    /// The last `limit` operations, newest last. Read beside the conductor: a long file delays nothing.
+    ///
+    /// # Errors
+    /// When the history cannot be read.
+    pub async fn history(&self, service: Option<String>, limit: usize) -> Result<History, Denied> {
+        let log = self.audit_log.clone();
+        let read = tokio::task::spawn_blocking(move || log.history(service.as_deref(), limit));
+        let read = tokio::time::timeout(PATIENCE, read).await;
+        let read = read.map_err(|_| Denied::Busy(PATIENCE))?;
+        Ok(History {
+            schema: SCHEMA,
+            operations: read.map_err(|_| Denied::Stopping)??,
+        })
+    }
+
+    /// Puts a killed request into the history.
+    pub async fn killed(&self, by: &Actor, id: u64) {
+        let mut record = audit(self.clock.now(), by, "kill");
+        record.details.push(format!("request {id}"));
+        // A control that is stopping keeps no history any more.
+        drop(self.conductor.send(Message::Audit(Box::new(record))).await);
+    }
+
+    /// Everything that happens from now on.
+    #[must_use]
+    pub fn events(&self) -> Subscription {
+        self.events.subscribe()
+    }
+
+    /// The time, as the API writes it.
+    #[must_use]
+    pub fn stamp(&self) -> String {
+        stamp(self.clock.now())
+    }
+}

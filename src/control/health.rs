@@ -1,0 +1,99 @@
+//! From probes to what the machine is told of its slots, and of what they share.
+
+use super::conductor::Conductor;
+use super::events::About;
+use super::shared::SharedReport;
+use super::steered::health_words;
+use crate::api::EventKind;
+use crate::switch::Event;
+use crate::switch::Moment;
+use crate::switch::SlotHealth;
+use crate::switch::SlotName;
+use std::sync::Arc;
+
+impl Conductor {
+    pub(super) fn look_at_all(&mut self, at: usize) {
+        let settings = Arc::clone(&self.services[at].settings);
+        for slot in &settings.slots {
+            self.look_at_health(at, &slot.name);
+        }
+    }
+
+    /// Tells the machine when a slot's health is not what it was told last.
+    pub(super) fn look_at_health(&mut self, at: usize, slot: &SlotName) {
+        let now = self.jobs.clock.now();
+        let service = &mut self.services[at];
+        let health = self.stock.endpoints.slot_health(&service.name, slot);
+        let told = service.health.entry(slot.clone()).or_default();
+        let turns_bad = told.reason().is_none() && matches!(health, SlotHealth::Unhealthy { .. });
+        if service.slots[service.active].name == *slot {
+            if turns_bad && let Some(shared) = &service.shared {
+                // Both slots may be about to fail for the same reason: look at it before anything moves.
+                if service.withheld.is_none() {
+                    service.withheld = Some(now);
+                    shared.nudge.notify_one();
+                }
+                return;
+            }
+            service.withheld = None;
+        }
+        self.tell_health(at, slot, health);
+    }
+
+    fn tell_health(&mut self, at: usize, slot: &SlotName, health: SlotHealth) {
+        let now = self.jobs.clock.now();
+        let service = &mut self.services[at];
+        let told = service.health.entry(slot.clone()).or_default();
+        if !told.update(health.clone(), now) {
+            return;
+        }
+        let reason = told.reason();
+        let words = health_words(&health);
+        tracing::info!(service = %service.name, %slot, health = words, reason, "slot health changed");
+        let kind = EventKind::Health {
+            slot: slot.to_string(),
+            health: words.to_owned(),
+            reason: reason.map(str::to_owned),
+        };
+        let about = About::service(service.name.as_str());
+        self.jobs.events.tell(about, kind);
+        let slot = slot.clone();
+        self.event(at, Event::Health { slot, health });
+    }
+
+    pub(super) fn shared(&mut self, report: &SharedReport) {
+        let now = self.jobs.clock.now();
+        let Some(at) = self.index_of(&report.service) else {
+            return;
+        };
+        let service = &mut self.services[at];
+        let Some(check) = &mut service.shared else {
+            return;
+        };
+        let health = match &report.result {
+            Ok(()) => SlotHealth::Healthy,
+            Err(words) => {
+                let address = service
+                    .settings
+                    .shared
+                    .as_ref()
+                    .map(|it| it.tcp.to_string());
+                let address = address.unwrap_or_default();
+                let reason = format!("{address}: {words}");
+                SlotHealth::Unhealthy { reason }
+            }
+        };
+        if check.told.update(health.clone(), now) {
+            tracing::info!(service = %service.name, health = health_words(&health),
+                reason = check.told.reason(), "shared health changed");
+            self.event(at, Event::Shared { health });
+        }
+        let service = &mut self.services[at];
+        let fresh = |since: &mut Moment| report.started >= *since;
+        if service.withheld.take_if(fresh).is_some() {
+            let slot = service.active_slot().name.clone();
+            let health = self.stock.endpoints.slot_health(&report.service, &slot);
+            self.tell_health(at, &slot, health);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What the conductor is told and asked.
+
+use super::prober::ProbeReport;
+use super::shared::SharedReport;
+use crate::api::AuditRecord;
+use crate::api::ProbeReport as SlotProbe;
+use crate::api::Reloaded;
+use crate::api::Status;
+use crate::api::StreamEvent;
+use crate::config::Settings;
+use crate::journal::JournalError;
+use crate::switch::Actor;
+use crate::switch::Command;
+use crate::switch::FlipId;
+use crate::switch::Generation;
+use crate::switch::Refusal;
+use crate::switch::ServiceName;
+use crate::switch::SlotName;
+use crate::telemetry::Page;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+
+/// Where an answer goes; who no longer waits for it has changed nothing.
+pub(super) type Answer<T> = oneshot::Sender<T>;
+
+/// One thing that happened, or one question.
+#[derive(Debug)]
+pub(super) enum Message {
+    Order(Order, Answer<Result<Accepted, Denied>>),
+    Probe {
+        service: String,
+        slot: String,
+        answer: Answer<Result<SlotProbe, Denied>>,
+    },
+    Reload(ReloadRequest),
+    Status(Answer<Status>),
+    Page(Answer<Page>),
+    /// Something was done that is kept in the history, and moves no traffic.
+    Audit(Box<AuditRecord>),
+    Settings(Answer<Settings>),
+    Probed(ProbeReport),
+    Shared(SharedReport),
+    Gated {
+        service: ServiceName,
+        flip: FlipId,
+        verdict: Result<(), Vec<String>>,
+    },
+    Drained {
+        service: ServiceName,
+        slot: SlotName,
+        generation: Generation,
+        cut: u64,
+    },
+    Stop,
+}
+
+/// A command to one service, from a person.
+#[derive(Debug)]
+pub struct Order {
+    pub service: String,
+    pub by: Actor,
+    pub command: Command,
+    /// When the asker has heard enough.
+    pub until: Until,
+}
+
+/// When an operation is over for the one who asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// No new request reaches the old slot.
+    Published,
+    /// Nothing is left on the old slot.
+    Drained,
+}
+
+/// An order that was taken.
+#[derive(Debug)]
+pub struct Accepted {
+    /// None when the order moves no traffic.
+    pub flip: Option<u64>,
+    /// From before the first event of the operation.
+    pub events: super::events::Subscription,
+    /// The last event, told when the asker has heard enough; never for an acknowledgement.
+    pub done: oneshot::Receiver<Arc<StreamEvent>>,
+    /// What still has to happen before a quarantine ends, for an acknowledgement.
+    pub remaining: Option<String>,
+}
+
+#[derive(Debug)]
+pub(super) struct ReloadRequest {
+    pub(super) by: Actor,
+    pub(super) answer: Option<Answer<Result<Reloaded, Denied>>>,
+}
+
+/// Why control did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    #[error("there is no service {asked:?}; the services are {}", .services.join(", "))]
+    UnknownService {
+        asked: String,
+        services: Vec<String>,
+    },
+    #[error("there is no slot {asked:?}; the slots are {}", .slots.join(", "))]
+    UnknownSlot { asked: String, slots: Vec<String> },
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// One problem each.
+    #[error("the config was not taken; what was in force stays in force")]
+    Config(Vec<String>),
+    #[error("the journal failed")]
+    Journal(#[from] JournalError),
+    #[error("the daemon is stopping")]
+    Stopping,
+    #[error("no answer within {0:?}; the daemon is busy")]
+    Busy(std::time::Duration),
+}

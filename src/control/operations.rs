@@ -1,0 +1,315 @@
+//! What the machine tells: to the log, to whoever listens, to whoever waits, and to the history.
+
+use super::clock::millis;
+use super::conductor::Conductor;
+use super::events::About;
+use super::message::Until;
+use super::underway::Ending;
+use super::underway::Published;
+use super::underway::Underway;
+use super::underway::direction_words;
+use super::underway::result_words;
+use crate::api::AuditRecord;
+use crate::api::EventKind;
+use crate::api::Verdict;
+use crate::switch::Direction;
+use crate::switch::FlipId;
+use crate::switch::Generation;
+use crate::switch::Notice;
+use crate::switch::Operation;
+use tokio::time::Instant;
+
+impl Conductor {
+    pub(super) fn tell(&mut self, at: usize, notice: Notice) {
+        let name = self.services[at].name.clone();
+        let service = name.as_str();
+        let plain = |kind| self.jobs.events.tell(About::service(service), kind);
+        match notice {
+            Notice::Started(operation) => self.started(at, operation),
+            Notice::Unchanged { .. } => self.unchanged(at),
+            Notice::Failed { operation, reasons } => self.failed(at, &operation, reasons),
+            Notice::Published {
+                operation,
+                generation,
+            } => self.published(at, &operation, generation),
+            Notice::Drained {
+                operation,
+                generation,
+                cut,
+            } => self.drained(at, &operation, generation, cut),
+            Notice::Settled => {
+                tracing::info!(service, "service steady");
+                plain(EventKind::Settled);
+            }
+            Notice::Quarantined { slot, reason } => {
+                tracing::warn!(service, %slot, reason, "slot quarantined");
+                let slot = slot.to_string();
+                plain(EventKind::Quarantined { slot, reason });
+            }
+            Notice::QuarantineEnded { slot } => {
+                tracing::info!(service, %slot, "quarantine ended");
+                let slot = slot.to_string();
+                plain(EventKind::QuarantineEnded { slot });
+            }
+            Notice::Acknowledged { slot, by } => {
+                tracing::info!(service, %slot, actor = %by, "quarantine acknowledged");
+                let (slot, by) = (slot.to_string(), by.to_string());
+                plain(EventKind::Acknowledged { slot, by });
+            }
+            Notice::Staying { slot, reason } => {
+                tracing::error!(service, %slot, reason, "traffic stays on a bad slot");
+                let slot = slot.to_string();
+                plain(EventKind::Staying { slot, reason });
+            }
+        }
+    }
+
+    fn started(&mut self, at: usize, operation: Operation) {
+        // What moves by itself in the same instant has not been asked for by whoever asks now.
+        let asked = operation.direction != Direction::Failback;
+        let asking = self.asking.as_mut().filter(|_| asked);
+        let asker = asking.and_then(|asking| {
+            asking.flip = Some(operation.flip);
+            asking.asker.take()
+        });
+        let service = self.services[at].name.clone();
+        tracing::info!(%service, flip_id = operation.flip.0, actor = %operation.by, from = %operation.from,
+            to = %operation.to, forced = operation.forced, reason = operation.reason.as_deref(),
+            direction = direction_words(operation.direction), "operation started");
+        let kind = EventKind::Started {
+            direction: direction_words(operation.direction).to_owned(),
+            from: operation.from.to_string(),
+            to: operation.to.to_string(),
+            by: operation.by.to_string(),
+            reason: operation.reason.clone(),
+        };
+        let about = About::flip(service.as_str(), operation.flip);
+        self.jobs.events.tell(about, kind);
+        let underway = Underway::new(operation, asker);
+        if let Err(error) = self.journal.begin(&underway.audit(service.as_str())) {
+            tracing::error!(%service, error = error.in_words(), "cannot note the start of an operation");
+        }
+        self.services[at].underway.push(underway);
+    }
+
+    /// The target of an operation has proved itself.
+    pub(super) fn gate_passed(&mut self, at: usize, flip: FlipId) {
+        let service = &mut self.services[at];
+        let Some(underway) = service
+            .underway
+            .iter_mut()
+            .find(|it| it.operation.flip == flip)
+        else {
+            return;
+        };
+        underway.gated = true;
+        let kind = EventKind::GatePassed {
+            slot: underway.operation.to.to_string(),
+            took_ms: underway.elapsed_ms(),
+        };
+        let about = About::flip(service.name.as_str(), flip);
+        self.jobs.events.tell(about, kind);
+    }
+
+    pub(super) fn journalled(&mut self, at: usize, flip: FlipId, took_ms: u64) {
+        let about = About::flip(self.services[at].name.as_str(), flip);
+        self.jobs
+            .events
+            .tell(about, EventKind::Journalled { took_ms });
+    }
+
+    fn unchanged(&mut self, at: usize) {
+        let active = self.services[at].active_slot().name.to_string();
+        let Some(asker) = self.asking.as_mut().and_then(|it| it.asker.take()) else {
+            return;
+        };
+        let kind = EventKind::Done {
+            verdict: Verdict::Unchanged,
+            active,
+            reasons: Vec::new(),
+            took_ms: 0,
+            drained_ms: None,
+            cut: 0,
+        };
+        let about = About::service(self.services[at].name.as_str());
+        // Whoever left has no answer to get.
+        let _ = asker.done.send(self.jobs.events.event(about, kind));
+    }
+
+    fn failed(&mut self, at: usize, operation: &Operation, reasons: Vec<String>) {
+        let Some(underway) = self.take_underway(at, operation.flip) else {
+            return;
+        };
+        let journal_failed =
+            underway.gated || operation.forced || operation.direction == Direction::Failback;
+        let verdict = match journal_failed {
+            true => Verdict::Failed,
+            false => Verdict::Refused,
+        };
+        self.end(at, underway, Ending::early(verdict, reasons));
+    }
+
+    fn published(&mut self, at: usize, operation: &Operation, generation: Generation) {
+        let service = &mut self.services[at];
+        let epoch = self.epoch.0;
+        if operation.direction == Direction::Failback {
+            tell_moved_back(service, operation, &self.jobs.events);
+        }
+        let same = |it: &&mut Underway| it.operation.flip == operation.flip;
+        let Some(underway) = service.underway.iter_mut().find(same) else {
+            return;
+        };
+        let took_ms = underway.elapsed_ms();
+        underway.published = Some(Published {
+            at: Instant::now(),
+            after_ms: took_ms,
+        });
+        tracing::info!(service = %service.name, slot = %operation.to, generation = generation.0, epoch,
+            flip_id = operation.flip.0, actor = %operation.by, took_ms, "traffic moved");
+        let about = About::flip(service.name.as_str(), operation.flip);
+        let kind = EventKind::Published {
+            from: operation.from.to_string(),
+            to: operation.to.to_string(),
+            generation: generation.0,
+            took_ms,
+        };
+        self.jobs.events.tell(about, kind);
+        let asker = underway.asker.take_if(|it| it.until == Until::Published);
+        if let Some(asker) = asker {
+            let kind = EventKind::Done {
+                verdict: Verdict::Done,
+                active: operation.to.to_string(),
+                reasons: Vec::new(),
+                took_ms,
+                drained_ms: None,
+                cut: 0,
+            };
+            let _ = asker.done.send(self.jobs.events.event(about, kind));
+        }
+        // Told first, kept second: after a crash from here on the history says that traffic had moved.
+        let record = underway.audit(service.name.as_str());
+        if let Err(error) = self.journal.begin(&record) {
+            tracing::error!(service = %service.name, error = error.in_words(), "cannot note that traffic moved");
+        }
+    }
+
+    fn drained(&mut self, at: usize, operation: &Operation, generation: Generation, cut: u64) {
+        let Some(underway) = self.take_underway(at, operation.flip) else {
+            return;
+        };
+        let service = &self.services[at].name;
+        let moved = underway.published.as_ref().map(|it| it.at.elapsed());
+        let drained_ms = moved.map(millis);
+        tracing::info!(%service, slot = %operation.from, generation = generation.0, flip_id = operation.flip.0,
+            cut, took_ms = drained_ms, "old slot drained");
+        let kind = EventKind::Drained {
+            slot: operation.from.to_string(),
+            generation: generation.0,
+            cut,
+            took_ms: drained_ms.unwrap_or_default(),
+        };
+        let about = About::flip(service.as_str(), operation.flip);
+        self.jobs.events.tell(about, kind);
+        let verdict = match underway.moved_back {
+            true => Verdict::MovedBack,
+            false => Verdict::Done,
+        };
+        let ending = Ending {
+            verdict,
+            reasons: Vec::new(),
+            drained_ms,
+            cut,
+        };
+        self.end(at, underway, ending);
+    }
+
+    /// Ends what is under way on a service that a reload takes away.
+    pub(super) fn end_all(&mut self, at: usize) {
+        for underway in std::mem::take(&mut self.services[at].underway) {
+            let ending = match underway.published {
+                Some(_) => Ending::early(Verdict::Done, Vec::new()),
+                None => {
+                    let reason = "the service was taken out of the config".to_owned();
+                    Ending::early(Verdict::Failed, vec![reason])
+                }
+            };
+            self.end(at, underway, ending);
+        }
+    }
+
+    fn take_underway(&mut self, at: usize, flip: FlipId) -> Option<Underway> {
+        let all = &mut self.services[at].underway;
+        let index = all.iter().position(|it| it.operation.flip == flip)?;
+        Some(all.remove(index))
+    }
+
+    /// Tells everybody, and writes the line of the history.
+    fn end(&mut self, at: usize, underway: Underway, ending: Ending) {
+        let service = &mut self.services[at];
+        let result = result_words(ending.verdict);
+        service.count(direction_words(underway.operation.direction), result);
+        let mut record = underway.audit(service.name.as_str());
+        result.clone_into(&mut record.result);
+        record.details.clone_from(&ending.reasons);
+        record.drained_ms = ending.drained_ms;
+        record.cut = ending.cut;
+        tracing::info!(service = %service.name, flip_id = underway.operation.flip.0,
+            actor = %underway.operation.by, result, reasons = ?ending.reasons,
+            took_ms = underway.elapsed_ms(), "operation ended");
+        let kind = EventKind::Done {
+            verdict: ending.verdict,
+            active: service.active_slot().name.to_string(),
+            reasons: ending.reasons,
+            took_ms: underway.elapsed_ms(),
+            drained_ms: ending.drained_ms,
+            cut: ending.cut,
+        };
+        // In the history first: whoever hears that it is over finds it there.
+        self.finish(&record);
+        let about = About::flip(&record.service, underway.operation.flip);
+        self.jobs.events.tell(about, kind.clone());
+        if let Some(asker) = underway.asker {
+            let _ = asker.done.send(self.jobs.events.event(about, kind));
+        }
+    }
+
+    /// Puts a finished line into the history. The traffic has moved by then: a full disk cannot undo it.
+    pub(super) fn finish(&mut self, record: &AuditRecord) {
+        if let Err(error) = self.journal.finish(record) {
+            tracing::error!(
+                service = record.service,
+                command = record.command,
+                error = error.in_words(),
+                "cannot write the history"
+            );
+        }
+    }
+}
+
+/// Traffic leaves `operation.from` by itself: whoever waits for a move to there is told at once.
+fn tell_moved_back(
+    service: &mut super::steered::Steered,
+    operation: &Operation,
+    events: &super::events::Events,
+) {
+    let name = service.name.clone();
+    for earlier in &mut service.underway {
+        if earlier.published.is_none() || earlier.operation.to != operation.from {
+            continue;
+        }
+        earlier.moved_back = true;
+        let Some(asker) = earlier.asker.take() else {
+            continue;
+        };
+        let kind = EventKind::Done {
+            verdict: Verdict::MovedBack,
+            active: operation.to.to_string(),
+            reasons: operation.reason.iter().cloned().collect(),
+            took_ms: earlier.elapsed_ms(),
+            drained_ms: None,
+            cut: 0,
+        };
+        let about = About::flip(name.as_str(), earlier.operation.flip);
+        let _ = asker.done.send(events.event(about, kind));
+    }
+}

@@ -1,0 +1,88 @@
+//! Orders from people.
+
+use super::conductor::Asking;
+use super::conductor::Conductor;
+use super::message::Accepted;
+use super::message::Denied;
+use super::message::Order;
+use super::underway::Asker;
+use super::underway::audit;
+use crate::switch::Command;
+use crate::switch::Event;
+use tokio::sync::oneshot;
+
+impl Conductor {
+    pub(super) fn order(&mut self, order: Order) -> Result<Accepted, Denied> {
+        let at = self.find(&order.service)?;
+        let events = self.jobs.events.subscribe();
+        let (done, hears) = oneshot::channel();
+        let mut record = audit(
+            self.jobs.clock.now(),
+            &order.by,
+            command_words(&order.command),
+        );
+        record.service.clone_from(&order.service);
+        record.to = target(&order.command);
+        record.reason = reason(&order.command);
+        let asker = Asker {
+            until: order.until,
+            done,
+        };
+        self.asking = Some(Asking {
+            asker: Some(asker),
+            flip: None,
+        });
+        let acknowledged = match &order.command {
+            Command::Acknowledge { slot } => Some(slot.clone()),
+            Command::Flip { .. } | Command::Rollback { .. } => None,
+        };
+        let event = Event::Command {
+            by: order.by,
+            command: order.command,
+        };
+        let result = self.apply(at, event);
+        let flip = self.asking.take().and_then(|asking| asking.flip);
+        if let Err(refusal) = result {
+            "refused".clone_into(&mut record.result);
+            record.details.push(refusal.to_string());
+            self.finish(&record);
+            return Err(refusal.into());
+        }
+        if flip.is_none() {
+            if acknowledged.is_none() {
+                "unchanged".clone_into(&mut record.result);
+            }
+            self.finish(&record);
+        }
+        let quarantine = acknowledged.and_then(|slot| self.services[at].switch.quarantine(&slot));
+        Ok(Accepted {
+            flip: flip.map(|flip| flip.0),
+            events,
+            done: hears,
+            remaining: quarantine.map(|quarantine| quarantine.ends),
+        })
+    }
+}
+
+fn command_words(command: &Command) -> &'static str {
+    match command {
+        Command::Flip { .. } => "flip",
+        Command::Rollback { .. } => "rollback",
+        Command::Acknowledge { .. } => "ack",
+    }
+}
+
+fn target(command: &Command) -> Option<String> {
+    match command {
+        Command::Flip { to, .. } => Some(to.to_string()),
+        Command::Acknowledge { slot } => Some(slot.to_string()),
+        Command::Rollback { .. } => None,
+    }
+}
+
+fn reason(command: &Command) -> Option<String> {
+    match command {
+        Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
+        Command::Acknowledge { .. } => None,
+    }
+}

@@ -1,0 +1,96 @@
+//! Figures for the Prometheus page.
+
+use super::conductor::Conductor;
+use super::drain::sum;
+use super::prober::EndpointKey;
+use super::status::queued;
+use super::steered::Steered;
+use crate::config::Slot as SlotSettings;
+use crate::live::Wellness;
+use crate::switch::SlotHealth;
+use crate::telemetry::EndpointFigures;
+use crate::telemetry::FlipFigures;
+use crate::telemetry::InFlightFigures;
+use crate::telemetry::Page;
+use crate::telemetry::ServiceFigures;
+use crate::telemetry::SlotFigures;
+
+impl Conductor {
+    /// Without what the clients' side counts, which control does not know.
+    pub(super) fn page(&mut self) -> Page {
+        let services = self.services.iter();
+        Page {
+            version: env!("CARGO_PKG_VERSION"),
+            started_ms: self.started.0,
+            epoch: self.epoch.0,
+            config_valid: self.config.problems.is_empty(),
+            clients: None,
+            services: services
+                .map(|service| self.service_figures(service))
+                .collect(),
+        }
+    }
+
+    fn service_figures(&self, service: &Steered) -> ServiceFigures {
+        let slots = service.settings.slots.iter();
+        let flips = service.flips.iter();
+        ServiceFigures {
+            name: service.name.to_string(),
+            generation: service.switch.generation().0,
+            flips: flips
+                .map(|(kind, count)| FlipFigures {
+                    direction: kind.direction,
+                    result: kind.result,
+                    count: *count,
+                })
+                .collect(),
+            slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
+        }
+    }
+
+    fn slot_figures(&self, service: &Steered, slot: &SlotSettings) -> SlotFigures {
+        let pictures = service.pictures_of(&slot.name);
+        let in_flight = sum(&pictures);
+        let told = service.health.get(&slot.name).map(|told| &told.health);
+        let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        SlotFigures {
+            name: slot.name.to_string(),
+            active: slot.name == *service.switch.active(),
+            healthy: match told {
+                Some(SlotHealth::Healthy) => Some(true),
+                Some(SlotHealth::Unhealthy { .. }) => Some(false),
+                Some(SlotHealth::Unknown) | None => None,
+            },
+            quarantined: service.switch.quarantine(&slot.name).is_some(),
+            counts: metrics.unwrap_or_default(),
+            in_flight: InFlightFigures {
+                requests: in_flight.requests,
+                transfers: in_flight.transfers,
+                websockets: in_flight.websockets,
+            },
+            queued: queued(&pictures),
+            endpoints: self.endpoint_figures(service, slot),
+        }
+    }
+
+    fn endpoint_figures(&self, service: &Steered, slot: &SlotSettings) -> Vec<EndpointFigures> {
+        let mut figures = Vec::new();
+        for member in &slot.members {
+            for address in &member.addresses {
+                let key = EndpointKey {
+                    service: service.name.clone(),
+                    slot: slot.name.clone(),
+                    member: member.name.clone(),
+                    address: address.clone(),
+                };
+                let wellness = self.stock.endpoints.get(&key).map(|it| it.wellness());
+                figures.push(EndpointFigures {
+                    member: member.name.to_string(),
+                    address: address.to_string(),
+                    up: wellness == Some(Wellness::Healthy),
+                });
+            }
+        }
+        figures
+    }
+}

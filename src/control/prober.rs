@@ -1,0 +1,135 @@
+//! Probes one endpoint all the time, faster while something is changing.
+
+use super::clock::Clock;
+use super::clock::stamp;
+use super::jobs::Jobs;
+use super::message::Message;
+use crate::api::ProbeResult;
+use crate::config::Health;
+use crate::config::HostPattern;
+use crate::config::Service;
+use crate::live::Endpoint;
+use crate::live::Wellness;
+use crate::net::EndpointAddr;
+use crate::switch::MemberName;
+use crate::switch::Moment;
+use crate::switch::ServiceName;
+use crate::switch::SlotName;
+use crate::upstream::probe;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// One configured address; it keeps its health and counts while it stays configured.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct EndpointKey {
+    pub(super) service: ServiceName,
+    pub(super) slot: SlotName,
+    pub(super) member: MemberName,
+    pub(super) address: EndpointAddr,
+}
+
+/// What is probed, and how.
+#[derive(Debug)]
+pub(super) struct Target {
+    pub(super) key: EndpointKey,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) health: Health,
+    /// The Host header.
+    pub(super) host: String,
+}
+
+/// What one probe found.
+#[derive(Debug)]
+pub(super) struct ProbeReport {
+    pub(super) key: EndpointKey,
+    pub(super) started: Moment,
+    pub(super) took: Duration,
+    /// The words of the result; an error when it did not pass.
+    pub(super) result: Result<String, String>,
+    /// Results of one kind differ in detail only: `connection refused`, `HTTP 500`.
+    pub(super) kind: String,
+}
+
+impl ProbeReport {
+    pub(super) fn passed(&self) -> bool {
+        self.result.is_ok()
+    }
+
+    pub(super) fn as_status(&self) -> ProbeResult {
+        let (Ok(words) | Err(words)) = &self.result;
+        ProbeResult {
+            at: stamp(self.started),
+            // Microseconds are as fine as anybody reads them.
+            took_ms: (self.took.as_secs_f64() * 1_000_000.0).round() / 1000.0,
+            passed: self.passed(),
+            result: words.clone(),
+        }
+    }
+}
+
+/// The Host header of a check: as configured, else the first plain host of the service, else the address.
+pub(super) fn host_of(service: &Service, health: &Health, address: &EndpointAddr) -> String {
+    let exact = |pattern: &HostPattern| match pattern {
+        HostPattern::Exact(name) => Some(name.clone()),
+        HostPattern::Any | HostPattern::Suffix(_) => None,
+    };
+    let configured = health.host.clone();
+    configured
+        .or_else(|| service.hosts.iter().find_map(exact))
+        .unwrap_or_else(|| match address {
+            EndpointAddr::Unix(_) => "localhost".to_owned(),
+            address => address.to_string(),
+        })
+}
+
+/// One probe, now.
+pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
+    let started = clock.now();
+    let probed = probe(&target.key.address, &target.health, &target.host).await;
+    let result = match probed.result {
+        Ok(status) => Ok(format!("HTTP {status}")),
+        Err(failure) => Err(failure.to_string()),
+    };
+    let (Ok(words) | Err(words)) = &result;
+    let kind = words.split(':').next().unwrap_or_default().to_owned();
+    ProbeReport {
+        key: target.key.clone(),
+        started,
+        took: probed.took,
+        result,
+        kind,
+    }
+}
+
+/// Probes until it is aborted.
+pub(super) async fn run(target: Arc<Target>, jobs: Jobs) {
+    loop {
+        let started = Instant::now();
+        let report = once(&target, jobs.clock).await;
+        let next = started + pace(&target, report.passed());
+        jobs.report(Message::Probed(report)).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = target.endpoint.health.suspected() => {
+                // A hint hastens the next probe, but traffic cannot make us probe without pause.
+                let soon = (started + target.health.fast_interval).min(next);
+                tokio::time::sleep_until(soon).await;
+            }
+        }
+    }
+}
+
+/// From the start of one probe to the start of the next.
+fn pace(target: &Target, passed: bool) -> Duration {
+    let settled = match target.endpoint.health.get() {
+        Wellness::Unknown => false,
+        Wellness::Healthy => passed,
+        Wellness::Unhealthy => !passed,
+    };
+    match settled {
+        // Spread, and never later than promised: a fall is noticed within `fall` intervals.
+        true => target.health.interval.mul_f64(0.8 + 0.2 * fastrand::f64()),
+        false => target.health.fast_interval,
+    }
+}

@@ -1,0 +1,48 @@
+//! Looks whether what all slots of a service share (a database) can be reached.
+
+use super::jobs::Jobs;
+use super::message::Message;
+use crate::config::Shared;
+use crate::switch::Moment;
+use crate::switch::ServiceName;
+use crate::upstream::connect;
+use crate::upstream::connect_failure_in_words;
+use std::sync::Arc;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// What one look found.
+#[derive(Debug)]
+pub(super) struct SharedReport {
+    pub(super) service: ServiceName,
+    pub(super) started: Moment,
+    /// Why it cannot be reached.
+    pub(super) result: Result<(), String>,
+}
+
+/// Looks until it is aborted; at once when nudged.
+pub(super) async fn run(service: ServiceName, shared: Shared, nudge: Arc<Notify>, jobs: Jobs) {
+    loop {
+        let next = Instant::now() + shared.interval;
+        let started = jobs.clock.now();
+        let result = look(&shared).await;
+        let report = SharedReport {
+            service: service.clone(),
+            started,
+            result,
+        };
+        jobs.report(Message::Shared(report)).await;
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = nudge.notified() => {}
+        }
+    }
+}
+
+async fn look(shared: &Shared) -> Result<(), String> {
+    match tokio::time::timeout(shared.timeout, connect(&shared.tcp)).await {
+        Ok(Ok(_closed_at_once)) => Ok(()),
+        Ok(Err(error)) => Err(connect_failure_in_words(&error)),
+        Err(_) => Err(format!("timeout after {:?}", shared.timeout)),
+    }
+}

@@ -1,0 +1,158 @@
+//! Start and stop of control.
+
+use super::clock::Clock;
+use super::conductor::Conductor;
+use super::conductor::view;
+use super::events::Events;
+use super::handle::Handle;
+use super::jobs::Jobs;
+use super::message::Message;
+use super::reload;
+use super::reload::ConfigState;
+use super::steered::Steered;
+use super::views::Stock;
+use crate::config::Settings;
+use crate::journal::Journal;
+use crate::live::Live;
+use crate::switch::Epoch;
+use std::future::Future;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How many messages may wait for the conductor; who sends more waits.
+const INBOX: usize = 256;
+
+/// Control with its first View made, before anything runs.
+#[derive(Debug)]
+pub struct Prepared {
+    conductor: Conductor,
+    inbox: mpsc::Receiver<Message>,
+    handle: Handle,
+}
+
+/// Control at work on its thread.
+#[derive(Debug)]
+pub struct Control {
+    handle: Handle,
+    runtime: tokio::runtime::Handle,
+    thread: JoinHandle<()>,
+}
+
+impl Prepared {
+    /// Finds out where the traffic of every service goes, and makes the View that says so.
+    #[must_use]
+    pub fn new(settings: Settings, config: PathBuf, journal: Journal) -> Self {
+        let clock = Clock::start();
+        let now = clock.now();
+        let workers = settings.runtime.workers;
+        let mut stock = Stock::new(workers);
+        stock.endpoints.configure(&settings);
+        let steer = |service: &crate::config::Service| {
+            let state = journal.state(&service.name).cloned();
+            let steered = Steered::new(service.clone(), state, &mut stock, now);
+            if let Some(warning) = steered.switch.warning() {
+                tracing::warn!(service = %service.name, warning, "service starts elsewhere");
+            }
+            steered
+        };
+        let services: Vec<Steered> = settings.services.iter().map(steer).collect();
+        let epoch = Epoch(1);
+        let live = Arc::new(Live::new(view(epoch, &settings, &services), workers));
+        let (conductor, inbox) = mpsc::channel(INBOX);
+        let events = Events::new(clock);
+        let handle = Handle {
+            conductor: conductor.clone(),
+            events: events.clone(),
+            clock,
+            audit_log: journal.audit_log(),
+        };
+        let conductor = Conductor {
+            live,
+            journal,
+            config: ConfigState {
+                path: config,
+                loaded: now,
+                problems: Vec::new(),
+                needs_restart: Vec::new(),
+            },
+            settings,
+            services,
+            stock,
+            epoch,
+            jobs: Jobs::new(clock, events, conductor),
+            started: now,
+            asking: None,
+        };
+        Self {
+            conductor,
+            inbox,
+            handle,
+        }
+    }
+
+    /// Where the workers look.
+    #[must_use]
+    pub fn live(&self) -> Arc<Live> {
+        Arc::clone(&self.conductor.live)
+    }
+
+    /// For whoever asks later; nobody answers before [`Prepared::start`].
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Starts the thread: probes, the watch over the config file, everything.
+    ///
+    /// # Errors
+    /// When there is no thread or no event queue left.
+    pub fn start(self) -> io::Result<Control> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(4)
+            .thread_keep_alive(Duration::from_secs(1))
+            .build()?;
+        let spawner = runtime.handle().clone();
+        let handle = self.handle.clone();
+        let path = self.conductor.config.path.clone();
+        let main = async move {
+            tokio::spawn(reload::watch(path, self.handle.conductor));
+            self.conductor.run(self.inbox).await;
+        };
+        let thread = std::thread::Builder::new()
+            .name("control".to_owned())
+            .spawn(move || {
+                runtime.block_on(main);
+                // Name look-ups that hang must not keep the process from ending.
+                runtime.shutdown_timeout(Duration::from_millis(100));
+            })?;
+        Ok(Control {
+            handle,
+            runtime: spawner,
+            thread,
+        })
+    }
+}
+
+impl Control {
+    #[must_use]
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Runs something beside the conductor, for as long as control runs.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
+    /// Stops everything that control runs; jobs under way are dropped where they wait.
+    pub async fn stop(self) {
+        // An error means that it has stopped already.
+        drop(self.handle.conductor.send(Message::Stop).await);
+        drop(tokio::task::spawn_blocking(move || drop(self.thread.join())).await);
+    }
+}

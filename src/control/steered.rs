@@ -1,0 +1,282 @@
+//! One service as the conductor holds it: its machine, its pictures, what is under way.
+
+use super::underway::Underway;
+use super::views::Stock;
+use crate::config::Service as ServiceSettings;
+use crate::live::Service;
+use crate::live::Slot;
+use crate::switch::Generation;
+use crate::switch::Moment;
+use crate::switch::Persisted;
+use crate::switch::Rules;
+use crate::switch::ServiceName;
+use crate::switch::SlotHealth;
+use crate::switch::SlotName;
+use crate::switch::Switch;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::Weak;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+#[derive(Debug)]
+pub(super) struct Steered {
+    pub(super) name: ServiceName,
+    pub(super) settings: Arc<ServiceSettings>,
+    pub(super) switch: Switch,
+    /// When the machine wants to look again.
+    pub(super) wake: Option<Moment>,
+    /// In the order of the settings.
+    pub(super) slots: Vec<Arc<Slot>>,
+    pub(super) active: usize,
+    /// Every picture that somebody may still count on.
+    pictures: Vec<Weak<Slot>>,
+    pub(super) underway: Vec<Underway>,
+    pub(super) drains: Vec<Draining>,
+    /// What the machine was told last.
+    pub(super) health: BTreeMap<SlotName, Told>,
+    /// The active slot turned bad then; not told before what is shared has been looked at.
+    pub(super) withheld: Option<Moment>,
+    pub(super) shared: Option<SharedCheck>,
+    pub(super) flips: BTreeMap<FlipKind, u64>,
+}
+
+/// A health and since when it has been that, whatever the words.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Told {
+    pub(super) health: SlotHealth,
+    pub(super) since: Option<Moment>,
+}
+
+impl Told {
+    /// True when anything about it is new.
+    pub(super) fn update(&mut self, health: SlotHealth, now: Moment) -> bool {
+        if std::mem::discriminant(&health) != std::mem::discriminant(&self.health) {
+            self.since = Some(now);
+        }
+        let is_new = health != self.health;
+        self.health = health;
+        is_new
+    }
+
+    pub(super) fn reason(&self) -> Option<&str> {
+        match &self.health {
+            SlotHealth::Unhealthy { reason } => Some(reason),
+            SlotHealth::Unknown | SlotHealth::Healthy => None,
+        }
+    }
+}
+
+/// As the API spells it.
+pub(super) fn health_words(health: &SlotHealth) -> &'static str {
+    match health {
+        SlotHealth::Unknown => "unknown",
+        SlotHealth::Healthy => "healthy",
+        SlotHealth::Unhealthy { .. } => "unhealthy",
+    }
+}
+
+/// A generation that was left.
+#[derive(Debug)]
+pub(super) struct Draining {
+    pub(super) slot: SlotName,
+    pub(super) generation: Generation,
+    pub(super) since: Moment,
+    pub(super) until: Moment,
+    pub(super) pictures: Vec<Arc<Slot>>,
+}
+
+/// The task that looks at what all slots share.
+#[derive(Debug)]
+pub(super) struct SharedCheck {
+    pub(super) nudge: Arc<Notify>,
+    pub(super) task: Option<AbortHandle>,
+    pub(super) told: Told,
+}
+
+impl Drop for SharedCheck {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl SharedCheck {
+    fn for_service(settings: &ServiceSettings) -> Option<Self> {
+        settings.shared.as_ref().map(|_| Self {
+            nudge: Arc::new(Notify::new()),
+            task: None,
+            told: Told::default(),
+        })
+    }
+}
+
+/// How the metrics tell flips apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct FlipKind {
+    pub(super) direction: &'static str,
+    pub(super) result: &'static str,
+}
+
+pub(super) fn rules(settings: &ServiceSettings) -> Rules {
+    Rules {
+        slots: settings
+            .slots
+            .iter()
+            .map(|slot| slot.name.clone())
+            .collect(),
+        initial: settings.initial.clone(),
+        failback: settings.failback.clone(),
+    }
+}
+
+impl Steered {
+    pub(super) fn new(
+        settings: ServiceSettings,
+        state: Option<Persisted>,
+        stock: &mut Stock,
+        now: Moment,
+    ) -> Self {
+        let switch = Switch::new(rules(&settings), state, now);
+        let mut steered = Self {
+            name: settings.name.clone(),
+            shared: SharedCheck::for_service(&settings),
+            settings: Arc::new(settings),
+            switch,
+            wake: None,
+            slots: Vec::new(),
+            active: 0,
+            pictures: Vec::new(),
+            underway: Vec::new(),
+            drains: Vec::new(),
+            health: BTreeMap::new(),
+            withheld: None,
+            flips: BTreeMap::new(),
+        };
+        steered.draw_all(stock);
+        steered
+    }
+
+    fn draw_all(&mut self, stock: &mut Stock) {
+        let settings = Arc::clone(&self.settings);
+        for (index, slot) in settings.slots.iter().enumerate() {
+            let is_active = slot.name == *self.switch.active();
+            let generation = match is_active {
+                true => self.switch.generation(),
+                // No request is counted on a slot before it is given a generation of its own.
+                false => Generation(0),
+            };
+            if is_active {
+                self.active = index;
+            }
+            let picture = stock.slot(&settings, slot, generation);
+            self.remember(&picture);
+            self.slots.push(picture);
+        }
+    }
+
+    fn remember(&mut self, picture: &Arc<Slot>) {
+        self.pictures.retain(|picture| picture.strong_count() > 0);
+        self.pictures.push(Arc::downgrade(picture));
+    }
+
+    pub(super) fn active_slot(&self) -> &Arc<Slot> {
+        &self.slots[self.active]
+    }
+
+    pub(super) fn index_of(&self, slot: &SlotName) -> Option<usize> {
+        self.slots.iter().position(|it| it.name == *slot)
+    }
+
+    /// Makes `slot` the active one, as a generation of its own; gives back the picture that was left.
+    pub(super) fn activate(
+        &mut self,
+        slot: &SlotName,
+        generation: Generation,
+        stock: &mut Stock,
+    ) -> Option<Arc<Slot>> {
+        let index = self.index_of(slot)?;
+        let settings = Arc::clone(&self.settings);
+        let picture = stock.slot(&settings, &settings.slots[index], generation);
+        self.remember(&picture);
+        let left = Arc::clone(self.active_slot());
+        self.slots[index] = picture;
+        self.active = index;
+        Some(left)
+    }
+
+    /// Takes new settings; slots whose picture stays the same keep it, with its counts.
+    /// Gives back the pictures that were replaced. The settings hold the active slot.
+    pub(super) fn configure(
+        &mut self,
+        settings: ServiceSettings,
+        stock: &mut Stock,
+    ) -> Vec<Arc<Slot>> {
+        let old_settings = std::mem::replace(&mut self.settings, Arc::new(settings));
+        let settings = Arc::clone(&self.settings);
+        if old_settings.shared != settings.shared {
+            self.shared = SharedCheck::for_service(&settings);
+            self.withheld = None;
+        }
+        let old = std::mem::take(&mut self.slots);
+        for slot in &settings.slots {
+            let known = old_settings
+                .slots
+                .iter()
+                .position(|it| it.name == slot.name);
+            let kept = known.filter(|index| {
+                let was = (&*old_settings, &old_settings.slots[*index]);
+                super::views::same_picture(was, (&*settings, slot))
+            });
+            let generation = known.map_or(Generation(0), |index| old[index].generation);
+            let picture = match kept {
+                Some(index) => Arc::clone(&old[index]),
+                None => stock.slot(&settings, slot, generation),
+            };
+            if kept.is_none() {
+                self.remember(&picture);
+            }
+            if slot.name == *self.switch.active() {
+                self.active = self.slots.len();
+            }
+            self.slots.push(picture);
+        }
+        self.health
+            .retain(|name, _| settings.slots.iter().any(|slot| slot.name == *name));
+        let replaced = |picture: &Arc<Slot>| !self.slots.iter().any(|it| Arc::ptr_eq(it, picture));
+        old.into_iter().filter(replaced).collect()
+    }
+
+    /// Every picture of a slot that somebody may still count on.
+    pub(super) fn pictures_of(&self, slot: &SlotName) -> Vec<Arc<Slot>> {
+        let all = self.pictures.iter().filter_map(Weak::upgrade);
+        all.filter(|picture| picture.name == *slot).collect()
+    }
+
+    pub(super) fn pictures_of_generation(
+        &self,
+        slot: &SlotName,
+        generation: Generation,
+    ) -> Vec<Arc<Slot>> {
+        let all = self.pictures_of(slot).into_iter();
+        all.filter(|picture| picture.generation == generation)
+            .collect()
+    }
+
+    /// As workers see it.
+    pub(super) fn picture(&self) -> Service {
+        Service {
+            settings: Arc::clone(&self.settings),
+            active: self.active,
+            slots: self.slots.clone(),
+        }
+    }
+
+    pub(super) fn count(&mut self, direction: &'static str, result: &'static str) {
+        *self
+            .flips
+            .entry(FlipKind { direction, result })
+            .or_default() += 1;
+    }
+}

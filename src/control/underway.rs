@@ -1,0 +1,129 @@
+//! One operation under way: who waits for it, and what the history will say of it.
+
+use super::clock::millis;
+use super::clock::stamp;
+use super::message::Until;
+use crate::api::AuditRecord;
+use crate::api::SCHEMA;
+use crate::api::StreamEvent;
+use crate::api::Verdict;
+use crate::switch::Actor;
+use crate::switch::Direction;
+use crate::switch::Moment;
+use crate::switch::Operation;
+use std::sync::Arc;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// One operation, from its start until the old slot is drained.
+#[derive(Debug)]
+pub(super) struct Underway {
+    pub(super) operation: Operation,
+    pub(super) started: Instant,
+    pub(super) gated: bool,
+    pub(super) published: Option<Published>,
+    /// Traffic left its target again by itself.
+    pub(super) moved_back: bool,
+    pub(super) asker: Option<Asker>,
+}
+
+#[derive(Debug)]
+pub(super) struct Published {
+    pub(super) at: Instant,
+    pub(super) after_ms: u64,
+}
+
+/// Who waits for an operation.
+#[derive(Debug)]
+pub(super) struct Asker {
+    pub(super) until: Until,
+    pub(super) done: oneshot::Sender<Arc<StreamEvent>>,
+}
+
+/// How an operation ended, on the way into the history.
+pub(super) struct Ending {
+    pub(super) verdict: Verdict,
+    pub(super) reasons: Vec<String>,
+    pub(super) drained_ms: Option<u64>,
+    pub(super) cut: u64,
+}
+
+impl Ending {
+    pub(super) fn early(verdict: Verdict, reasons: Vec<String>) -> Self {
+        Self {
+            verdict,
+            reasons,
+            drained_ms: None,
+            cut: 0,
+        }
+    }
+}
+
+pub(super) fn direction_words(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Flip => "flip",
+        Direction::Rollback => "rollback",
+        Direction::Failback => "failback",
+    }
+}
+
+pub(super) fn result_words(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Done => "done",
+        Verdict::Unchanged => "unchanged",
+        Verdict::Refused => "refused",
+        Verdict::Failed => "failed",
+        Verdict::MovedBack => "moved_back",
+    }
+}
+
+/// A line of the history that is filled in later.
+pub(super) fn audit(at: Moment, by: &Actor, command: &str) -> AuditRecord {
+    AuditRecord {
+        schema: SCHEMA,
+        at: stamp(at),
+        actor: by.to_string(),
+        service: String::new(),
+        command: command.to_owned(),
+        flip: None,
+        reason: None,
+        from: None,
+        to: None,
+        result: "done".to_owned(),
+        details: Vec::new(),
+        published_ms: None,
+        drained_ms: None,
+        cut: 0,
+    }
+}
+
+impl Underway {
+    pub(super) fn new(operation: Operation, asker: Option<Asker>) -> Self {
+        Self {
+            operation,
+            started: Instant::now(),
+            gated: false,
+            published: None,
+            moved_back: false,
+            asker,
+        }
+    }
+
+    pub(super) fn elapsed_ms(&self) -> u64 {
+        millis(self.started.elapsed())
+    }
+
+    pub(super) fn audit(&self, service: &str) -> AuditRecord {
+        let operation = &self.operation;
+        let command = direction_words(operation.direction);
+        AuditRecord {
+            service: service.to_owned(),
+            flip: Some(operation.flip.0),
+            reason: operation.reason.clone(),
+            from: Some(operation.from.to_string()),
+            to: Some(operation.to.to_string()),
+            published_ms: self.published.as_ref().map(|it| it.after_ms),
+            ..audit(operation.started, &operation.by, command)
+        }
+    }
+}

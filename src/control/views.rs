@@ -1,0 +1,79 @@
+//! Builds the pictures that workers act on.
+
+use super::endpoints::Endpoints;
+use crate::config::Queue;
+use crate::config::Service as ServiceSettings;
+use crate::config::Slot as SlotSettings;
+use crate::live::Member;
+use crate::live::Places;
+use crate::live::Slot;
+use crate::switch::Generation;
+use crate::switch::ServiceName;
+use crate::switch::SlotName;
+use crate::telemetry::SlotMetrics;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What pictures are made of: endpoints and counters that outlive every picture.
+#[derive(Debug)]
+pub(super) struct Stock {
+    pub(super) endpoints: Endpoints,
+    metrics: BTreeMap<(ServiceName, SlotName), Arc<SlotMetrics>>,
+    workers: usize,
+}
+
+impl Stock {
+    pub(super) fn new(workers: usize) -> Self {
+        Self {
+            endpoints: Endpoints::new(workers),
+            metrics: BTreeMap::new(),
+            workers,
+        }
+    }
+
+    pub(super) fn metrics(&mut self, service: &ServiceName, slot: &SlotName) -> Arc<SlotMetrics> {
+        let key = (service.clone(), slot.clone());
+        let workers = self.workers;
+        let metrics = self.metrics.entry(key);
+        Arc::clone(metrics.or_insert_with(|| Arc::new(SlotMetrics::new(workers))))
+    }
+
+    /// A slot with counts of its own.
+    pub(super) fn slot(
+        &mut self,
+        service: &ServiceSettings,
+        slot: &SlotSettings,
+        generation: Generation,
+    ) -> Arc<Slot> {
+        let members = slot.members.iter().map(|member| Member {
+            name: member.name.clone(),
+            endpoints: self
+                .endpoints
+                .member(&service.name, &slot.name, &member.name),
+        });
+        let members = members.collect();
+        let places = places(&service.queue);
+        let metrics = self.metrics(&service.name, &slot.name);
+        let name = (slot.name.clone(), generation);
+        Arc::new(Slot::new(name, members, self.workers, places, metrics))
+    }
+}
+
+fn places(queue: &Queue) -> Option<Places> {
+    (queue.max_in_flight > 0).then(|| Places::new(queue.max_in_flight, queue.length))
+}
+
+/// Would a picture of the new slot differ from that of the old one?
+pub(super) fn same_picture(
+    (old_service, old): (&ServiceSettings, &SlotSettings),
+    (new_service, new): (&ServiceSettings, &SlotSettings),
+) -> bool {
+    let addresses = |slot: &SlotSettings| -> Vec<_> {
+        let members = slot.members.iter();
+        members
+            .map(|member| (member.name.clone(), member.addresses.clone()))
+            .collect()
+    };
+    let places = |service: &ServiceSettings| (service.queue.max_in_flight, service.queue.length);
+    addresses(old) == addresses(new) && places(old_service) == places(new_service)
+}

@@ -1,0 +1,149 @@
+//! Start order and stop order.
+
+use crate::admin::Admin;
+use crate::admin::Socket;
+use crate::config::AccessLogFormat;
+use crate::config::AccessLogTarget;
+use crate::config::Settings;
+use crate::config::Stop;
+use crate::control::Control;
+use crate::control::Handle;
+use crate::control::Prepared;
+use crate::edge::Edge;
+use crate::journal::Journal;
+use crate::journal::Recover;
+use crate::telemetry::AccessLog;
+use crate::telemetry::LineFormat;
+use crate::telemetry::LogTarget;
+use anyhow::Context;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Longer than control ever needs to come to the end of what it is at.
+const CONTROL_STOPS: Duration = Duration::from_secs(5);
+
+/// A whole switchd, at work.
+#[derive(Debug)]
+pub struct Daemon {
+    control: Control,
+    edge: Arc<Edge>,
+    access_log: Arc<AccessLog>,
+    admin_socket: PathBuf,
+    stop: Stop,
+}
+
+impl Daemon {
+    /// Starts everything: `config` is the file that `settings` came from, and is watched.
+    ///
+    /// # Errors
+    /// What cannot be had (the state, a socket, a listener, a file), and why. Nothing is left running then.
+    pub fn start(settings: Settings, config: &Path, recover: Recover) -> anyhow::Result<Self> {
+        // The state first: it is locked, so a second daemon ends here, before it disturbs the first.
+        let journal = Journal::open(&settings.state.dir, recover)?;
+        for warning in journal.warnings() {
+            tracing::warn!(warning, "journal");
+        }
+        let socket = Socket::bind(&settings.admin.socket)?;
+        let access_log = access_log(&settings)?;
+        let admin_socket = settings.admin.socket.clone();
+        let stop = settings.stop.clone();
+        let prepared = Prepared::new(settings.clone(), config.to_owned(), journal);
+        // Listeners are bound before any worker runs, and workers find the first View ready.
+        let edge = Edge::start(&settings, &prepared.live(), &access_log);
+        let edge = Arc::new(edge?);
+        let admin = Admin::new(
+            prepared.handle(),
+            Arc::clone(&edge),
+            Arc::clone(&access_log),
+        );
+        let control = prepared.start().context("cannot start control")?;
+        control.spawn(admin.serve(socket));
+        let listeners: Vec<String> = edge.listeners().iter().map(ToString::to_string).collect();
+        tracing::info!(?listeners, admin = %admin_socket.display(), config = %config.display(), "switchd started");
+        Ok(Self {
+            control,
+            edge,
+            access_log,
+            admin_socket,
+            stop,
+        })
+    }
+
+    #[must_use]
+    pub fn admin_socket(&self) -> &Path {
+        &self.admin_socket
+    }
+
+    /// As bound: a configured port 0 is a real one here.
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        self.edge.listeners()
+    }
+
+    #[must_use]
+    pub fn control(&self) -> &Handle {
+        self.control.handle()
+    }
+
+    pub fn reopen_logs(&self) {
+        self.access_log.reopen();
+    }
+
+    /// Resolves when a worker died: half a proxy is worse than none. Cancel safe.
+    pub async fn failed(&self) {
+        self.edge.failed().await;
+    }
+
+    /// Finishes what runs, within the configured time, and ends; how many requests were cut off.
+    pub async fn stop(self) -> usize {
+        // A reload may have changed how long it may take.
+        let asked = tokio::time::timeout(CONTROL_STOPS, self.control().settings()).await;
+        let stop = match asked {
+            Ok(Ok(settings)) => settings.stop,
+            _ => self.stop,
+        };
+        // Clients first: control goes on deciding, and the admin API answering, while they finish.
+        let cut = self.edge.stop(stop.grace, stop.timeout).await;
+        // Then control, and with it the admin socket: the state is on disk already.
+        if tokio::time::timeout(CONTROL_STOPS, self.control.stop())
+            .await
+            .is_err()
+        {
+            tracing::error!("control does not stop; ending without it");
+        }
+        // Last what the others write to, once the workers have handed over their last lines.
+        let (edge, log) = (Arc::into_inner(self.edge), self.access_log);
+        let flushed = tokio::task::spawn_blocking(move || {
+            if let Some(edge) = edge {
+                edge.join();
+            }
+            log.flush_and_stop();
+        });
+        if tokio::time::timeout(CONTROL_STOPS, flushed).await.is_err() {
+            tracing::error!("the access log hangs; its last lines are lost");
+        }
+        tracing::info!(cut, "switchd stopped");
+        cut
+    }
+}
+
+fn access_log(settings: &Settings) -> anyhow::Result<Arc<AccessLog>> {
+    let target = match &settings.access_log.target {
+        AccessLogTarget::Off => LogTarget::Off,
+        AccessLogTarget::Stdout => LogTarget::Stdout,
+        AccessLogTarget::File(path) => LogTarget::File(path.clone()),
+    };
+    let format = match settings.access_log.format {
+        AccessLogFormat::Json => LineFormat::Json,
+        AccessLogFormat::Combined => LineFormat::Combined,
+    };
+    let place = match &target {
+        LogTarget::File(path) => path.display().to_string(),
+        LogTarget::Stdout | LogTarget::Off => "stdout".to_owned(),
+    };
+    AccessLog::start(target, format)
+        .with_context(|| format!("cannot write the access log to {place}"))
+}

@@ -1,0 +1,168 @@
+//! The log: text or JSON lines on stderr, written by a thread of its own.
+//!
+//! Whoever reads stderr may hang (a paused terminal, a full pipe). Then lines are dropped and counted:
+//! nothing that decides about traffic ever waits for a reader.
+
+use crate::config::Log;
+use crate::config::LogFormat;
+use anyhow::Context;
+use std::io;
+use std::io::IsTerminal;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Lines that may wait for the reader.
+const WAITING: usize = 1024;
+/// How long the end of the program waits for the last lines.
+const FLUSH: Duration = Duration::from_secs(1);
+
+/// The log's own thread.
+#[derive(Debug)]
+pub(super) struct LogWriter {
+    lines: SyncSender<Line>,
+}
+
+enum Line {
+    Text(Vec<u8>),
+    /// Answered once everything before it is written.
+    Flush(SyncSender<()>),
+}
+
+/// Hands lines over without waiting.
+#[derive(Debug, Clone)]
+struct Door {
+    lines: SyncSender<Line>,
+    dropped: Arc<AtomicU64>,
+}
+
+/// One line; handed over when dropped.
+struct OneLine<'a> {
+    door: &'a Door,
+    text: Vec<u8>,
+}
+
+impl Write for OneLine<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.text.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Drop for OneLine<'_> {
+    fn drop(&mut self) {
+        let text = std::mem::take(&mut self.text);
+        if self.door.lines.try_send(Line::Text(text)).is_err() {
+            self.door.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Door {
+    type Writer = OneLine<'a>;
+
+    fn make_writer(&'a self) -> OneLine<'a> {
+        let text = Vec::new();
+        OneLine { door: self, text }
+    }
+}
+
+/// Sets up the log of this process.
+///
+/// # Errors
+/// When the filter cannot be understood, or the log was set up before.
+pub(super) fn start(log: &Log) -> anyhow::Result<LogWriter> {
+    let filter = EnvFilter::try_new(&log.filter)
+        .with_context(|| format!("[log] filter {:?} is no filter", log.filter))?;
+    let (lines, receiver) = sync_channel(WAITING);
+    let dropped = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&dropped);
+    std::thread::Builder::new()
+        .name("log".to_owned())
+        .stack_size(64 * 1024)
+        .spawn(move || write_all(&receiver, &counted, &mut io::stderr()))
+        .context("cannot start the log's thread")?;
+    let door = Door {
+        lines: lines.clone(),
+        dropped,
+    };
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(door)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false);
+    let set = match log.format {
+        LogFormat::Text => subscriber.try_init(),
+        LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+    };
+    set.map_err(|error| anyhow::anyhow!(error))
+        .context("cannot set up the log")?;
+    Ok(LogWriter { lines })
+}
+
+impl LogWriter {
+    /// Writes what is waiting, unless its reader hangs.
+    pub(super) fn flush(&self) {
+        let (done, flushed) = sync_channel(1);
+        // Both fail when nobody reads any more: then the last lines are lost anyway.
+        if self.lines.try_send(Line::Flush(done)).is_ok() {
+            let _: Result<(), RecvTimeoutError> = flushed.recv_timeout(FLUSH);
+        }
+    }
+}
+
+fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64, out: &mut impl Write) {
+    while let Ok(line) = lines.recv() {
+        // A log that cannot be written has nowhere to say so.
+        match line {
+            Line::Text(text) => drop(out.write_all(&text)),
+            Line::Flush(done) => drop(done.try_send(())),
+        }
+        let missed = dropped.swap(0, Ordering::Relaxed);
+        if missed > 0 {
+            drop(writeln!(
+                out,
+                "{missed} log lines dropped: the reader of the log is too slow"
+            ));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_hangs_costs_lines_and_never_waiting() {
+        let (lines, receiver) = sync_channel(2);
+        let dropped = Arc::new(AtomicU64::new(0));
+        let door = Door {
+            lines,
+            dropped: Arc::clone(&dropped),
+        };
+        for number in 0..5 {
+            writeln!(door.make_writer(), "line {number}").unwrap();
+        }
+        assert_eq!(dropped.load(Ordering::Relaxed), 3);
+        drop(door);
+        let mut written = Vec::new();
+        write_all(&receiver, &dropped, &mut written);
+        let written = String::from_utf8(written).unwrap();
+        assert_eq!(
+            written,
+            "line 0\n3 log lines dropped: the reader of the log is too slow\nline 1\n"
+        );
+    }
+}

@@ -1,0 +1,117 @@
+//! One client's connection, request after request.
+
+use crate::proxy::Client;
+use crate::proxy::Ending;
+use crate::proxy::Fault;
+use crate::proxy::Flight;
+use crate::proxy::Peer;
+use crate::proxy::Proxy;
+use crate::proxy::Timer;
+use crate::proxy::exchange;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Context;
+use std::task::Waker;
+use std::time::Duration;
+use tokio::net::TcpStream;
+
+/// How long a client that may still be sending is listened to after its answer, without a byte and in all.
+const LINGER_IDLE: Duration = Duration::from_secs(2);
+const LINGER_TOTAL: Duration = Duration::from_secs(20);
+/// How long one that was idle is: it has nothing to send.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// Serves one connection until it ends.
+pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAddr, port: u16) {
+    let peer = Peer::new(address, port);
+    let flight = Flight::new(proxy.clock.clone(), &peer.text);
+    let enlisted = proxy.enlist(flight.clone());
+    let mut client = Client { stream: socket.into(), input: crate::net::Buffer::default(), peer, flight };
+    let mut is_first = true;
+    loop {
+        match wait(&proxy, &mut client, is_first).await {
+            Wait::Arrived => {}
+            Wait::Gone => break,
+            Wait::Over => {
+                linger(&mut client, GOODBYE).await;
+                break;
+            }
+        }
+        is_first = false;
+        match exchange(&proxy, &mut client).await {
+            Ending::KeepAlive => {}
+            Ending::Close if client.input.is_empty() && !has_more(&client) => break,
+            Ending::Close | Ending::Linger => {
+                linger(&mut client, LINGER_IDLE).await;
+                break;
+            }
+            Ending::Cut => {
+                client.stream.reset_on_close();
+                break;
+            }
+        }
+    }
+    drop(enlisted);
+    proxy.metrics.closed();
+}
+
+enum Wait {
+    /// There are bytes.
+    Arrived,
+    /// The client has closed.
+    Gone,
+    /// We close: it was idle for too long, or we stop.
+    Over,
+}
+
+/// Between two requests. Holds no memory but the connection's own.
+async fn wait(proxy: &Proxy, client: &mut Client, is_first: bool) -> Wait {
+    let flight = client.flight.clone();
+    let view = proxy.view();
+    let limits = &view.limits;
+    if client.input.is_empty() {
+        client.input.release();
+        match is_first {
+            true => flight.arm(Timer::KeepAlive, limits.header_timeout),
+            false => flight.arm(Timer::KeepAlive, limits.idle_timeout),
+        }
+        let header_timeout = limits.header_timeout;
+        drop(view);
+        let filled = async { client.fill().await.map_err(|_| Fault::ClientGone) };
+        match flight.guard(filled).await {
+            Ok(0) | Err(Fault::ClientGone) => return Wait::Gone,
+            Ok(_) => {}
+            // What came at the last moment is served all the same.
+            Err(_) if has_more(client) => {}
+            Err(_) => return Wait::Over,
+        }
+        flight.arm(Timer::Head, header_timeout);
+        return Wait::Arrived;
+    }
+    flight.arm(Timer::Head, limits.header_timeout);
+    Wait::Arrived
+}
+
+fn has_more(client: &Client) -> bool {
+    client.stream.poll_readable(&mut Context::from_waker(Waker::noop())).is_ready()
+}
+
+/// Says goodbye and reads on, so that a client that is still sending is not reset before it has read its answer.
+async fn linger(client: &mut Client, idle: Duration) {
+    let flight = client.flight.clone();
+    client.stream.finish();
+    flight.arm_total(Some(LINGER_TOTAL));
+    let discard = async {
+        loop {
+            flight.arm(Timer::ClientIdle, idle);
+            let held = client.input.len();
+            client.input.consume(held);
+            match client.fill().await {
+                Ok(0) | Err(_) => return Ok(()),
+                Ok(_) => {}
+            }
+        }
+    };
+    // Either way the connection ends now.
+    let _ = flight.guard(discard).await;
+}

@@ -1,0 +1,52 @@
+//! Sockets that clients connect to.
+
+use socket2::Domain;
+use socket2::Protocol;
+use socket2::Socket;
+use socket2::Type;
+use std::io;
+use std::net::SocketAddr;
+use std::net::TcpListener as StdListener;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+use tokio::net::TcpListener;
+use tokio::net::TcpStream;
+
+/// How many connections the kernel keeps for us until we accept them.
+const BACKLOG: i32 = 4096;
+
+/// Listens on `address` with `workers` sockets that share it (`SO_REUSEPORT`): the kernel spreads connections.
+///
+/// With port 0 all of them get the same free port.
+///
+/// # Errors
+/// The operating system's: the address is in use, is not ours, or needs more rights.
+pub fn listen(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
+    let first = bind(address)?;
+    let bound = first.local_addr()?;
+    std::iter::once(Ok(first)).chain((1..workers).map(|_| bind(bound))).collect()
+}
+
+fn bind(address: SocketAddr) -> io::Result<StdListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    // Accepted sockets inherit it on Linux, which saves a system call per connection.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// Takes one connection that is waiting in the kernel already; none when there is none.
+///
+/// # Errors
+/// The operating system's.
+pub fn accept_pending(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
+    match listener.poll_accept(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(accepted) => accepted.map(Some),
+        Poll::Pending => Ok(None),
+    }
+}

@@ -1,0 +1,87 @@
+//! Into a slot: a place where places are limited, then the count that no flip can miss.
+
+use super::belongings::Proxy;
+use super::client::Client;
+use super::client::poll_gone;
+use super::fault::Fault;
+use super::fault::Timer;
+use super::flight::State;
+use super::prepare::Prepared;
+use super::prepare::prepare;
+use super::seat::Seat;
+use crate::live::Place;
+use crate::live::Service;
+use crate::live::Waiting;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+
+/// Gives the flight its seat. When the View changes under it, the head is read anew: the client's bytes are still there.
+pub(super) async fn admit(proxy: &Rc<Proxy>, client: &mut Client, prepared: &mut Prepared, out: &mut Vec<u8>) -> Result<(), Fault> {
+    let flight = client.flight.clone();
+    let mut waits = false;
+    loop {
+        let view = proxy.view();
+        // A View that came in between may hold the services in another order.
+        if waits {
+            *prepared = prepare(client.input.bytes(), &view, &client.peer, &flight, out)?.ok_or(Fault::ClientGone)?;
+        }
+        let service = &view.services[prepared.service];
+        let place = match take_place(service) {
+            Taken::Unlimited => None,
+            Taken::Place(place) => Some(place),
+            Taken::Busy => {
+                if flight.state.get() != State::Queued {
+                    flight.at(State::Queued);
+                    flight.arm(Timer::Queue, service.settings.queue.timeout);
+                }
+                waits = true;
+                match wait(service, client).await? {
+                    Some(place) => Some(place),
+                    None => continue,
+                }
+            }
+        };
+        if let Some(ticket) = proxy.reader.admit(&view, prepared.service) {
+            flight.disarm();
+            flight.arm_total(service.settings.timeouts.total);
+            flight.seat.replace(Some(Seat::new(ticket, place, proxy.worker())));
+            return Ok(());
+        }
+        waits = true;
+    }
+}
+
+enum Taken {
+    Unlimited,
+    Place(Place),
+    Busy,
+}
+
+fn take_place(service: &Service) -> Taken {
+    match &service.active().places {
+        None => Taken::Unlimited,
+        Some(places) => places.try_take().map_or(Taken::Busy, Taken::Place),
+    }
+}
+
+/// In line until there is a place; none when a flip re-aims those who wait.
+async fn wait(service: &Service, client: &mut Client) -> Result<Option<Place>, Fault> {
+    let Some(places) = &service.active().places else {
+        return Ok(None);
+    };
+    let mut line = pin!(places.wait());
+    let (stream, input) = (&client.stream, &mut client.input);
+    poll_fn(|cx| {
+        if let Poll::Ready(result) = line.as_mut().poll(cx) {
+            return Poll::Ready(match result {
+                Ok(place) => Ok(Some(place)),
+                Err(Waiting::Reaimed) => Ok(None),
+                Err(Waiting::Full) => Err(Fault::QueueFull),
+            });
+        }
+        poll_gone(stream, input, cx).map(|()| Err(Fault::ClientGone))
+    })
+    .await
+}

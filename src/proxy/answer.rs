@@ -1,0 +1,264 @@
+//! From the upstream's answer to the client's.
+
+use super::belongings::Proxy;
+use super::body::TRANSFER;
+use super::chunked;
+use super::chunked::Piece;
+use super::client::poll_gone;
+use super::client::write_all;
+use super::fault::Fault;
+use super::fault::Timer;
+use super::flight::Flight;
+use super::flight::State;
+use super::forward::Failure;
+use super::framing::BodyReader;
+use super::framing::Framing;
+use super::framing::end_chunked;
+use super::record::Record;
+use super::request::FieldRoom;
+use super::request::MOST_FIELDS;
+use super::response::Asked;
+use super::response::ResponseHead;
+use crate::config::Timeouts;
+use crate::live::Kind;
+use crate::net::Buffer;
+use crate::net::LARGE;
+use crate::net::SMALL;
+use crate::net::Stream;
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+use std::task::ready;
+use std::time::Duration;
+
+/// Interim answers (1xx) before the real one; more is an upstream gone mad.
+const MOST_INTERIM: u32 = 32;
+/// Body bytes that are sent together with the head.
+const TOGETHER: usize = 16 * 1024;
+
+/// What both directions of one attempt share.
+pub(super) struct Exchange<'a> {
+    pub proxy: &'a Proxy,
+    pub client: &'a Stream,
+    pub upstream: &'a Stream,
+    pub asked: Asked,
+    pub timeouts: &'a Timeouts,
+    pub flight: &'a Flight,
+    pub record: &'a Record,
+}
+
+/// An answer that was passed on as a whole.
+pub(super) struct Answered {
+    /// The upstream's connection is between two requests now.
+    pub reusable: bool,
+    /// So is the client's, as far as the answer goes.
+    pub keep_alive: bool,
+    /// The protocol was changed; the bytes that came behind the head.
+    pub tunnel: Option<Buffer>,
+    pub tunnel_idle: Duration,
+}
+
+/// What the head says about what follows.
+struct Meta {
+    length: usize,
+    status: u16,
+    is_interim: bool,
+    framing: Framing,
+    framing_for_client: Framing,
+    reusable: bool,
+    keep_alive: bool,
+}
+
+impl Exchange<'_> {
+    /// The request's last byte is out.
+    pub(super) fn is_sent(&self) {
+        if self.flight.state.get() == State::Sending {
+            self.flight.at(State::Waiting);
+            self.flight.arm(Timer::FirstByte, self.timeouts.first_byte);
+        }
+    }
+
+    /// Reads once; holds no memory while there is nothing to read. 0 is the end.
+    async fn read(&self, input: &mut Buffer, size: &Cell<usize>, watch: &mut Option<&mut Buffer>) -> Result<usize, Read> {
+        poll_fn(|cx| {
+            if self.upstream.poll_readable(cx).is_pending() {
+                if let Some(early) = watch {
+                    return poll_gone(self.client, early, cx).map(|()| Err(Read::ClientGone));
+                }
+                return Poll::Pending;
+            }
+            let count = ready!(self.upstream.poll_read(cx, input.room(size.get()))).map_err(Read::Failed)?;
+            input.filled(count);
+            Poll::Ready(Ok(count))
+        })
+        .await
+    }
+
+    async fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let idle = || self.flight.arm(Timer::ClientIdle, self.timeouts.idle);
+        idle();
+        write_all(self.client, bytes, idle).await.map_err(|_| Failure::Fault(Fault::ClientGone))
+    }
+}
+
+enum Read {
+    ClientGone,
+    Failed(io::Error),
+}
+
+/// Waits for the answer and passes it on. `early` takes what the client sends in the meantime, and is watched
+/// for its leaving; none while an upload does that.
+pub(super) async fn answer(exchange: &Exchange<'_>, mut early: Option<&mut Buffer>) -> Result<Answered, Failure> {
+    let mut out = exchange.proxy.borrow_output();
+    let mut input = Buffer::default();
+    let meta = head(exchange, &mut input, &mut out, &mut early).await?;
+    exchange.record.status.set(meta.status);
+    exchange.flight.at(State::Answering);
+    if meta.status == 101 {
+        exchange.write(&out).await?;
+        exchange.proxy.return_output(out);
+        return Ok(Answered { reusable: false, keep_alive: false, tunnel: Some(input), tunnel_idle: exchange.timeouts.tunnel_idle });
+    }
+    pass_body(exchange, &meta, (&mut input, &mut out), &mut early).await?;
+    exchange.proxy.return_output(out);
+    Ok(Answered {
+        // Bytes behind the answer were asked for by nobody.
+        reusable: meta.reusable && input.is_empty(),
+        keep_alive: meta.keep_alive,
+        tunnel: None,
+        tunnel_idle: Duration::ZERO,
+    })
+}
+
+/// Reads until the final head is here, passing interim ones on; leaves it in `out`, written for the client.
+async fn head(exchange: &Exchange<'_>, input: &mut Buffer, out: &mut Vec<u8>, early: &mut Option<&mut Buffer>) -> Result<Meta, Failure> {
+    let mut interim = 0;
+    let mut begun = false;
+    let size = Cell::new(SMALL);
+    loop {
+        while let Some(meta) = translate(input.bytes(), exchange, out)? {
+            input.consume(meta.length);
+            if !meta.is_interim {
+                return Ok(meta);
+            }
+            interim += 1;
+            if interim > MOST_INTERIM {
+                return Err(Fault::BadAnswer("it has too many interim answers").into());
+            }
+            // HTTP/1.0 knows none, and a 100 is for those who wait for it.
+            if exchange.asked.is_http11 && (meta.status != 100 || exchange.asked.expects_continue) {
+                exchange.write(out).await?;
+            }
+            out.clear();
+        }
+        if input.len() >= SMALL {
+            size.set(LARGE);
+        }
+        match exchange.read(input, &size, early).await {
+            Ok(0) if begun => return Err(Fault::CutShort(None).into()),
+            Ok(0) => return Err(Failure::NoAnswer(None)),
+            Err(Read::Failed(cause)) if begun => return Err(Fault::CutShort(Some(cause)).into()),
+            Err(Read::Failed(cause)) => return Err(Failure::NoAnswer(Some(cause))),
+            Err(Read::ClientGone) => return Err(Fault::ClientGone.into()),
+            Ok(_) => {}
+        }
+        if !begun {
+            begun = true;
+            exchange.record.upstream.set(Some(exchange.record.began.elapsed()));
+        }
+    }
+}
+
+/// Reads one head and writes it into `out`; none when it is not complete.
+fn translate(bytes: &[u8], exchange: &Exchange<'_>, out: &mut Vec<u8>) -> Result<Option<Meta>, Fault> {
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let mut room: FieldRoom<'_> = [const { std::mem::MaybeUninit::uninit() }; MOST_FIELDS];
+    let Some(head) = ResponseHead::read(bytes, &mut room, exchange.asked)? else {
+        return Ok(None);
+    };
+    let mut asked = exchange.asked;
+    let framing_for_client = head.framing_for(asked);
+    asked.keep_alive &= framing_for_client != Framing::UntilClose && !exchange.proxy.stopping.get();
+    head.write(bytes, asked, out);
+    if matches!(head.status, 502 | 504)
+        && let Some(endpoint) = exchange.flight.seat.borrow().as_ref().and_then(|seat| seat.endpoint())
+    {
+        endpoint.health.suspect();
+    }
+    Ok(Some(Meta {
+        length: head.length,
+        status: head.status,
+        is_interim: head.is_interim(),
+        framing: head.framing,
+        framing_for_client,
+        reusable: head.keep_alive,
+        keep_alive: asked.keep_alive,
+    }))
+}
+
+/// Passes the body on as it comes. `out` holds the head, which goes along with the first bytes.
+async fn pass_body(
+    exchange: &Exchange<'_>,
+    meta: &Meta,
+    (input, out): (&mut Buffer, &mut Vec<u8>),
+    early: &mut Option<&mut Buffer>,
+) -> Result<(), Failure> {
+    let (flight, idle) = (exchange.flight, exchange.timeouts.idle);
+    let mut body = BodyReader::new(meta.framing);
+    let mut trailers = Vec::new();
+    let mut sent = 0;
+    let size = Cell::new(if matches!(meta.framing, Framing::Length(length) if length < SMALL as u64) { SMALL } else { LARGE });
+    loop {
+        let ended = loop {
+            let (taken, piece) = match body.next(input.bytes(), &mut trailers) {
+                Ok(next) => next,
+                Err(_) => return Err(Fault::BadAnswer("its chunked body is malformed").into()),
+            };
+            let length = if let Piece::Data(data) = piece { data.len() } else { 0 };
+            sent += length as u64;
+            let (ended, more) = (piece == Piece::End, piece == Piece::More);
+            match piece {
+                Piece::Data(data) if meta.framing_for_client == Framing::Chunked => chunked::encode(data, out),
+                Piece::Data(data) if out.len() + data.len() <= TOGETHER => out.extend_from_slice(data),
+                Piece::Data(data) => {
+                    exchange.write(out).await?;
+                    out.clear();
+                    exchange.write(data).await?;
+                }
+                Piece::More | Piece::End => {}
+            }
+            input.consume(taken);
+            if ended || more {
+                break ended;
+            }
+        };
+        flight.bytes_out.set(sent);
+        if sent > TRANSFER {
+            flight.becomes(Kind::Transfer);
+        }
+        if ended && meta.framing_for_client == Framing::Chunked {
+            end_chunked(&trailers, out);
+        }
+        if !out.is_empty() {
+            exchange.write(out).await?;
+            out.clear();
+        }
+        if ended {
+            return Ok(());
+        }
+        input.release();
+        flight.arm(Timer::UpstreamIdle, idle);
+        match exchange.read(input, &size, early).await {
+            Ok(0) if meta.framing == Framing::UntilClose => {
+                body = BodyReader::Done;
+            }
+            Ok(0) => return Err(Fault::CutShort(None).into()),
+            Err(Read::Failed(cause)) => return Err(Fault::CutShort(Some(cause)).into()),
+            Err(Read::ClientGone) => return Err(Fault::ClientGone.into()),
+            Ok(_) => {}
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! One worker's belongings: everything that its requests share, and no other worker touches.
+
+use super::flight::Clock;
+use super::flight::Flight;
+use super::flight::State;
+use crate::live::LiveReader;
+use crate::live::ViewRef;
+use crate::telemetry::AccessWriter;
+use crate::telemetry::EdgeMetrics;
+use crate::upstream::Pools;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// One worker's belongings.
+#[derive(Debug)]
+pub struct Proxy {
+    pub reader: LiveReader,
+    pub pools: Pools,
+    pub log: RefCell<AccessWriter>,
+    pub metrics: Arc<EdgeMetrics>,
+    pub clock: Clock,
+    /// No keep-alive any more: the worker is on its way out.
+    pub stopping: Cell<bool>,
+    flights: RefCell<Vec<Rc<Flight>>>,
+    /// Output buffers between two requests.
+    spare: RefCell<Vec<Vec<u8>>>,
+    next_id: Cell<u64>,
+    /// Faults that may still be written to the log in this second.
+    pub(super) loggable: Cell<u32>,
+}
+
+/// Output buffers that are kept, and up to which size.
+const SPARE: usize = 64;
+const SPARE_BYTES: usize = 64 * 1024;
+/// Upstream faults that one worker logs per second; the access log has them all.
+const LOGGED_FAULTS: u32 = 20;
+
+impl Proxy {
+    #[must_use]
+    pub fn new(reader: LiveReader, log: AccessWriter, metrics: Arc<EdgeMetrics>) -> Self {
+        // The worker's number stands in the low bits, so that ids are unique over all workers.
+        let next_id = Cell::new(256 + reader.worker() as u64);
+        Self {
+            reader,
+            pools: Pools::default(),
+            log: RefCell::new(log),
+            metrics,
+            clock: Clock::default(),
+            stopping: Cell::new(false),
+            flights: RefCell::default(),
+            spare: RefCell::default(),
+            next_id,
+            loggable: Cell::new(LOGGED_FAULTS),
+        }
+    }
+
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.reader.worker()
+    }
+
+    #[must_use]
+    pub fn view(&self) -> ViewRef {
+        self.reader.view()
+    }
+
+    pub(super) fn fresh_id(&self) -> u64 {
+        self.next_id.replace(self.next_id.get() + 256)
+    }
+
+    /// Shows a flight to the worker: from now on its timers run.
+    #[must_use]
+    pub fn enlist(self: &Rc<Self>, flight: Rc<Flight>) -> Enlisted {
+        self.flights.borrow_mut().push(flight.clone());
+        Enlisted { proxy: self.clone(), flight }
+    }
+
+    /// Every connection, idle ones too.
+    #[must_use]
+    pub fn flights(&self) -> Vec<Rc<Flight>> {
+        self.flights.borrow().clone()
+    }
+
+    /// Moves the clock on, looks at every flight, and cleans up. Called once per tick.
+    pub fn tick(&self, now: u64) {
+        let second = now / 1000 != self.clock.replace(now) / 1000;
+        for flight in self.flights.borrow().iter() {
+            flight.look(now);
+        }
+        self.log.borrow_mut().flush();
+        if second {
+            self.loggable.set(LOGGED_FAULTS);
+            let view = self.view();
+            let endpoints = |service: &crate::live::Service| -> Vec<_> {
+                let members = service.slots.iter().flat_map(|slot| &slot.members);
+                members.flat_map(|member| &member.endpoints).map(|endpoint| endpoint.id).collect()
+            };
+            let known: Vec<_> = view.services.iter().flat_map(endpoints).collect();
+            self.pools.sweep(now, |id| known.contains(&id));
+        }
+    }
+
+    /// Connections that have a request under way.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.flights.borrow().iter().filter(|flight| flight.state.get() != State::Idle).count()
+    }
+
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.flights.borrow().len()
+    }
+
+    pub(super) fn borrow_output(&self) -> Vec<u8> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(super) fn return_output(&self, mut output: Vec<u8>) {
+        let mut spare = self.spare.borrow_mut();
+        if spare.len() < SPARE && output.capacity() <= SPARE_BYTES {
+            output.clear();
+            spare.push(output);
+        }
+    }
+}
+
+/// A flight that the worker knows; dropping it takes it off the list.
+#[derive(Debug)]
+pub struct Enlisted {
+    proxy: Rc<Proxy>,
+    pub flight: Rc<Flight>,
+}
+
+impl Drop for Enlisted {
+    fn drop(&mut self) {
+        let mut flights = self.proxy.flights.borrow_mut();
+        if let Some(at) = flights.iter().position(|flight| Rc::ptr_eq(flight, &self.flight)) {
+            flights.swap_remove(at);
+        }
+    }
+}

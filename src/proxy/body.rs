@@ -1,0 +1,130 @@
+//! A request's body on its way up.
+
+use super::chunked;
+use super::chunked::Piece;
+use super::client::poll_fill;
+use super::client::write_all;
+use super::fault::Fault;
+use super::fault::Timer;
+use super::flight::Flight;
+use super::framing::BodyReader;
+use super::framing::Framing;
+use super::framing::end_chunked;
+use crate::live::Kind;
+use crate::net::Buffer;
+use crate::net::LARGE;
+use crate::net::Stream;
+use std::future::poll_fn;
+use std::io;
+use std::time::Duration;
+
+/// A request or an answer with more bytes than this is a transfer: it has a drain budget of its own.
+pub(super) const TRANSFER: u64 = 1024 * 1024;
+
+/// A request's body: what of it was taken from the client, and what is left.
+#[derive(Debug)]
+pub(super) struct Body {
+    reader: BodyReader,
+    is_chunked: bool,
+    trailers: Vec<u8>,
+    received: u64,
+    /// 0 means none.
+    limit: u64,
+    ended: bool,
+    /// More was sent than went along with the head: it cannot be sent again.
+    pub streamed: bool,
+}
+
+/// Why an upload ended early.
+#[derive(Debug)]
+pub(super) enum Stopped {
+    /// The request as a whole has failed.
+    Fault(Fault),
+    /// The upstream takes no more; it may have answered already.
+    Refused(io::Error),
+}
+
+impl Body {
+    pub(super) fn new(framing: Framing, limit: u64) -> Self {
+        let ended = matches!(framing, Framing::None | Framing::Length(0));
+        Self {
+            reader: BodyReader::new(framing),
+            is_chunked: framing == Framing::Chunked,
+            trailers: Vec::new(),
+            received: 0,
+            limit,
+            ended,
+            streamed: false,
+        }
+    }
+
+    /// All of it was taken from the client.
+    pub(super) fn is_complete(&self) -> bool {
+        self.ended
+    }
+
+    /// Moves what is in `input` to `out`, framed for the upstream.
+    pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Vec<u8>, flight: &Flight) -> Result<(), Fault> {
+        while !self.ended {
+            let bytes = input.bytes();
+            let (taken, piece) = self.reader.next(bytes, &mut self.trailers).map_err(|_| Fault::BadRequest("the chunked body is malformed"))?;
+            let mut more = false;
+            match piece {
+                Piece::Data(data) => {
+                    self.received += data.len() as u64;
+                    match self.is_chunked {
+                        true => chunked::encode(data, out),
+                        false => out.extend_from_slice(data),
+                    }
+                    self.ended = self.reader.is_done();
+                }
+                Piece::End => {
+                    self.ended = true;
+                    if self.is_chunked {
+                        end_chunked(&self.trailers, out);
+                    }
+                }
+                Piece::More => more = true,
+            }
+            input.consume(taken);
+            if self.limit > 0 && self.received > self.limit {
+                return Err(Fault::BodyTooLarge { limit: self.limit });
+            }
+            if more {
+                break;
+            }
+        }
+        flight.bytes_in.set(self.received);
+        if self.received > TRANSFER {
+            flight.becomes(Kind::Transfer);
+        }
+        Ok(())
+    }
+
+    /// Sends the rest, as it comes from the client.
+    pub(super) async fn stream(&mut self, client: &Stream, input: &mut Buffer, upstream: &Stream, flight: &Flight, idle: Duration) -> Result<(), Stopped> {
+        self.streamed = true;
+        let mut out = Vec::new();
+        loop {
+            flight.arm(Timer::ClientIdle, idle);
+            let read = poll_fn(|cx| {
+                // Memory of a body's size is only taken once there is something to read.
+                std::task::ready!(client.poll_readable(cx))?;
+                let _ = input.room(LARGE);
+                poll_fill(client, input, cx)
+            });
+            match read.await {
+                Ok(0) | Err(_) => return Err(Stopped::Fault(Fault::ClientGone)),
+                Ok(_) => {}
+            }
+            self.take(input, &mut out, flight).map_err(Stopped::Fault)?;
+            input.release();
+            flight.arm(Timer::UpstreamIdle, idle);
+            write_all(upstream, &out, || flight.arm(Timer::UpstreamIdle, idle)).await.map_err(Stopped::Refused)?;
+            out.clear();
+            if self.ended {
+                return Ok(());
+            }
+        }
+    }
+}

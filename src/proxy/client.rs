@@ -1,0 +1,94 @@
+//! One client's connection: who is there, what it sent and we have not used yet, and what it does now.
+
+use super::flight::Flight;
+use crate::net::Buffer;
+use crate::net::LARGE;
+use crate::net::SMALL;
+use crate::net::Stream;
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::ready;
+
+/// Both ends of a client's connection, with their texts made once.
+#[derive(Debug)]
+pub struct Peer {
+    pub address: IpAddr,
+    pub text: Box<str>,
+    /// The listener's port, as X-Forwarded-Port tells it.
+    pub port: Box<str>,
+}
+
+impl Peer {
+    #[must_use]
+    pub fn new(address: SocketAddr, listener_port: u16) -> Self {
+        // An IPv4 client of a dual-stack listener is an IPv4 client.
+        let address = address.ip().to_canonical();
+        Self { address, text: address.to_string().into(), port: listener_port.to_string().into() }
+    }
+}
+
+/// One client's connection.
+#[derive(Debug)]
+pub struct Client {
+    pub stream: Stream,
+    pub input: Buffer,
+    pub peer: Peer,
+    pub flight: Rc<Flight>,
+}
+
+impl Client {
+    /// Waits for bytes without holding memory, then reads what is there. 0 is the end. Cancel safe.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub async fn fill(&mut self) -> io::Result<usize> {
+        let (stream, input) = (&self.stream, &mut self.input);
+        poll_fn(|cx| poll_fill(stream, input, cx)).await
+    }
+}
+
+/// Reads once into a buffer that grows with what it holds.
+pub(super) fn poll_fill(stream: &Stream, input: &mut Buffer, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    ready!(stream.poll_readable(cx))?;
+    let size = match input.len() {
+        0..SMALL => SMALL,
+        SMALL..LARGE => LARGE,
+        more => more * 2,
+    };
+    let count = ready!(stream.poll_read(cx, input.room(size)))?;
+    input.filled(count);
+    Poll::Ready(Ok(count))
+}
+
+/// Has the client left? Keeps what it sends in the meantime, up to a small buffer: then it is not asked any more.
+///
+/// A client that only closes its sending side counts as gone, as it does with other proxies.
+pub(super) fn poll_gone(stream: &Stream, input: &mut Buffer, cx: &mut Context<'_>) -> Poll<()> {
+    while input.len() < SMALL / 2 {
+        match ready!(poll_fill(stream, input, cx)) {
+            Ok(0) | Err(_) => return Poll::Ready(()),
+            Ok(_) => {}
+        }
+    }
+    Poll::Pending
+}
+
+/// Writes all of `bytes`, telling `progress` after each piece.
+pub(super) async fn write_all(stream: &Stream, mut bytes: &[u8], progress: impl Fn()) -> io::Result<()> {
+    while !bytes.is_empty() {
+        let count = poll_fn(|cx| stream.poll_write(cx, bytes)).await?;
+        if count == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        bytes = &bytes[count..];
+        if !bytes.is_empty() {
+            progress();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! One request, from its head to the last byte of its answer.
+
+use super::admit::admit;
+use super::belongings::Proxy;
+use super::client::Client;
+use super::client::write_all;
+use super::fault::Fault;
+use super::fault::Side;
+use super::fault::Timer;
+use super::flight::Flight;
+use super::flight::State;
+use super::forward::Body;
+use super::forward::forward;
+use super::prepare::Prepared;
+use super::prepare::prepare;
+use super::record::Record;
+use super::reply;
+use super::response::Asked;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// What becomes of the client's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The next request may come.
+    KeepAlive,
+    /// Said goodbye in order.
+    Close,
+    /// The client may still be sending: read on for a while, or it will not see the answer.
+    Linger,
+    /// The answer is incomplete: the client must notice.
+    Cut,
+}
+
+/// How long an answer of ours may take to be taken by the client.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What a client is assumed to be before its head was read.
+const UNKNOWN: Asked = Asked { is_head: false, is_http11: true, upgrade: false, expects_continue: false, keep_alive: false };
+
+/// Reads the rest of a head that has begun to arrive, and answers the request.
+pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
+    let flight = client.flight.clone();
+    let record = Record::begin();
+    flight.id.set(proxy.fresh_id());
+    flight.started.set(record.began);
+    let mut out = proxy.borrow_output();
+    let answered = flight.guard(answer(proxy, client, &record, &mut out)).await;
+    let ending = match &answered {
+        Ok(ending) => *ending,
+        Err(fault) => end(proxy, client, &record, fault).await,
+    };
+    record.close(proxy, &flight, answered.as_ref().err());
+    proxy.return_output(out);
+    flight.clear();
+    ending
+}
+
+async fn answer(proxy: &Rc<Proxy>, client: &mut Client, record: &Record, out: &mut Vec<u8>) -> Result<Ending, Fault> {
+    let flight = client.flight.clone();
+    let mut prepared = read_head(proxy, client, &flight, out).await?;
+    record.asked.set(Some(prepared.asked));
+    record.body_taken.set(matches!(prepared.framing, super::framing::Framing::None | super::framing::Framing::Length(0)));
+    admit(proxy, client, &mut prepared, out).await?;
+    client.input.consume(prepared.length);
+    let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
+    // What is here of the body goes along with the head.
+    body.take(&mut client.input, out, &flight)?;
+    client.input.release();
+    record.body_taken.set(body.is_complete());
+    loop {
+        let fault = match forward(proxy, client, &prepared, &mut body, (record, out)).await {
+            Err(fault @ (Fault::Connect(_) | Fault::Timeout(Timer::Connect))) => fault,
+            result => return result,
+        };
+        // It was never written, and traffic may have moved in the meantime: then it goes there.
+        if !readmit(proxy, &flight, &prepared) {
+            return Err(fault);
+        }
+    }
+}
+
+async fn read_head(proxy: &Rc<Proxy>, client: &mut Client, flight: &Flight, out: &mut Vec<u8>) -> Result<Prepared, Fault> {
+    loop {
+        let view = proxy.view();
+        if let Some(prepared) = prepare(client.input.bytes(), &view, &client.peer, flight, out)? {
+            // The head is complete: its timer must not end the request.
+            flight.disarm();
+            return Ok(prepared);
+        }
+        match client.fill().await {
+            Ok(0) | Err(_) => return Err(Fault::ClientGone),
+            Ok(_) => {}
+        }
+    }
+}
+
+/// Takes a seat on the active slot when that is another one than before.
+fn readmit(proxy: &Proxy, flight: &Flight, prepared: &Prepared) -> bool {
+    let view = proxy.view();
+    let mut seat = flight.seat.borrow_mut();
+    let (Some(old), Some(service)) = (seat.as_ref(), view.services.get(prepared.service)) else {
+        return false;
+    };
+    let same = old.ticket.service().settings.name == service.settings.name;
+    if !same || service.active().generation == old.ticket.slot().generation {
+        return false;
+    }
+    let place = match &service.active().places {
+        // Without a free place it would have to queue again: the client asks again sooner.
+        Some(places) => match places.try_take() {
+            Some(place) => Some(place),
+            None => return false,
+        },
+        None => None,
+    };
+    let Some(ticket) = proxy.reader.admit(&view, prepared.service) else {
+        return false;
+    };
+    *seat = Some(super::seat::Seat::new(ticket, place, proxy.worker()));
+    true
+}
+
+/// Tells the client, the log and the prober.
+async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault) -> Ending {
+    let flight = client.flight.clone();
+    report(proxy, &flight, fault);
+    if record.status.get() != 0 {
+        // Whoever counts bytes or chunks sees that some are missing; a close alone tells nothing to the others.
+        let counted = record.asked.get().is_some_and(|asked| asked.is_http11);
+        return if counted { Ending::Close } else { Ending::Cut };
+    }
+    if matches!(fault, Fault::ClientGone | Fault::Timeout(Timer::KeepAlive)) {
+        return Ending::Close;
+    }
+    let mut asked = record.asked.get().unwrap_or(UNKNOWN);
+    asked.keep_alive &= record.body_taken.get() && fault.side() != Side::Client && !proxy.stopping.get();
+    let mut reply = Vec::new();
+    reply::for_fault(fault, flight.request_id.get(), asked, &mut reply);
+    record.status.set(fault.status());
+    flight.arm(Timer::ClientIdle, REPLY_TIMEOUT);
+    let written = async { write_all(&client.stream, &reply, || {}).await.map_err(|_| Fault::ClientGone) };
+    let written = flight.guard(written).await;
+    flight.bytes_out.set(reply.len() as u64);
+    match written {
+        Ok(()) if asked.keep_alive => Ending::KeepAlive,
+        Ok(()) => Ending::Linger,
+        Err(_) => Ending::Close,
+    }
+}
+
+fn report(proxy: &Proxy, flight: &Flight, fault: &Fault) {
+    if !fault.is_suspicious() {
+        return;
+    }
+    let seat = flight.seat.borrow();
+    let Some(seat) = seat.as_ref() else { return };
+    let endpoint = seat.endpoint();
+    if let Some(endpoint) = endpoint {
+        endpoint.health.suspect();
+    }
+    let left = proxy.loggable.get();
+    if left > 0 {
+        proxy.loggable.set(left - 1);
+        let cause = std::error::Error::source(fault).map(ToString::to_string);
+        tracing::warn!(
+            service = %seat.ticket.service().settings.name,
+            slot = %seat.ticket.slot().name,
+            endpoint = endpoint.map_or("", |endpoint| &endpoint.label),
+            fault = fault.code(),
+            error = cause.as_deref().unwrap_or(""),
+            took_ms = flight.started.get().elapsed().as_millis(),
+            request_id = format_args!("{:032x}", flight.request_id.get()),
+            "upstream fault"
+        );
+    }
+}
+
+impl Flight {
+    /// For `exchange` and what it calls.
+    pub(super) fn at(&self, state: State) {
+        self.state.set(state);
+    }
+}

@@ -1,0 +1,154 @@
+//! Everything that can go wrong with one request, in one type: whose fault, which status, what next.
+
+use std::io;
+
+/// Who has to do something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Client,
+    Upstream,
+    /// Limits, stops and operators.
+    Ours,
+}
+
+/// Which wait was over. Each is a setting of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Timer {
+    /// An idle keep-alive connection: nobody's fault.
+    KeepAlive,
+    Head,
+    Queue,
+    Connect,
+    FirstByte,
+    /// The upstream neither sent nor took a byte.
+    UpstreamIdle,
+    /// The client neither sent nor took a byte.
+    ClientIdle,
+    Total,
+    Tunnel,
+}
+
+/// Why a request did not get its answer, or not all of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    #[error("method not allowed: {0} is not forwarded")]
+    Method(&'static str),
+    #[error("expectation failed: only 100-continue is understood")]
+    Expectation,
+    #[error("request head too large: {0}")]
+    HeadTooLarge(&'static str),
+    #[error("request body larger than the limit of {limit} bytes")]
+    BodyTooLarge { limit: u64 },
+    #[error("no service answers this host")]
+    UnknownHost,
+    #[error("the client closed the connection")]
+    ClientGone,
+    #[error("{} timeout", .0.code())]
+    Timeout(Timer),
+    #[error("the queue is full")]
+    QueueFull,
+    #[error("cannot connect to the upstream")]
+    Connect(#[source] io::Error),
+    /// Before a byte of the answer arrived.
+    #[error("the upstream closed the connection before it answered")]
+    NoAnswer(#[source] Option<io::Error>),
+    #[error("the upstream's answer is not HTTP: {0}")]
+    BadAnswer(&'static str),
+    #[error("the upstream cut its answer short")]
+    CutShort(#[source] Option<io::Error>),
+    #[error("ended by an operator")]
+    Killed,
+    #[error("the slot was drained and its time is over")]
+    CutOff,
+    #[error("the proxy is stopping")]
+    Stopping,
+}
+
+impl Timer {
+    /// As the log, the metrics and the fault header name it.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::KeepAlive => "timeout-keep-alive",
+            Self::Head => "timeout-head",
+            Self::Queue => "timeout-queue",
+            Self::Connect => "timeout-connect",
+            Self::FirstByte => "timeout-first-byte",
+            Self::UpstreamIdle => "timeout-idle",
+            Self::ClientIdle => "timeout-client-idle",
+            Self::Total => "timeout-total",
+            Self::Tunnel => "timeout-tunnel-idle",
+        }
+    }
+}
+
+impl Fault {
+    /// The answer's status; 499 (never sent) when the client is gone.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::Method(_) => 405,
+            Self::Expectation => 417,
+            Self::HeadTooLarge(_) => 431,
+            Self::BodyTooLarge { .. } => 413,
+            Self::UnknownHost => 421,
+            Self::ClientGone => 499,
+            Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => 408,
+            Self::Timeout(Timer::Queue) | Self::QueueFull | Self::Killed | Self::CutOff | Self::Stopping => 503,
+            Self::Timeout(_) => 504,
+            Self::Connect(_) | Self::NoAnswer(_) | Self::BadAnswer(_) | Self::CutShort(_) => 502,
+        }
+    }
+
+    #[must_use]
+    pub fn side(&self) -> Side {
+        match self {
+            Self::BadRequest(_)
+            | Self::Method(_)
+            | Self::Expectation
+            | Self::HeadTooLarge(_)
+            | Self::BodyTooLarge { .. }
+            | Self::UnknownHost
+            | Self::ClientGone
+            | Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => Side::Client,
+            Self::Connect(_)
+            | Self::NoAnswer(_)
+            | Self::BadAnswer(_)
+            | Self::CutShort(_)
+            | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => Side::Upstream,
+            Self::Timeout(_) | Self::QueueFull | Self::Killed | Self::CutOff | Self::Stopping => Side::Ours,
+        }
+    }
+
+    /// A short stable name: in the access log, and in the answer's `X-Switchd-Fault`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "bad-request",
+            Self::Method(_) => "method",
+            Self::Expectation => "expectation",
+            Self::HeadTooLarge(_) => "head-too-large",
+            Self::BodyTooLarge { .. } => "body-too-large",
+            Self::UnknownHost => "unknown-host",
+            Self::ClientGone => "client-gone",
+            Self::Timeout(timer) => timer.code(),
+            Self::QueueFull => "queue-full",
+            Self::Connect(_) => "connect",
+            Self::NoAnswer(_) => "no-answer",
+            Self::BadAnswer(_) => "bad-answer",
+            Self::CutShort(_) => "cut-short",
+            Self::Killed => "killed",
+            Self::CutOff => "cut-off",
+            Self::Stopping => "stopping",
+        }
+    }
+
+    /// Whether it speaks against the endpoint: then it is probed soon.
+    #[must_use]
+    pub fn is_suspicious(&self) -> bool {
+        self.side() == Side::Upstream
+    }
+}

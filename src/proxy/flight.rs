@@ -1,0 +1,236 @@
+//! What one connection is doing now: for `ps` and `kill`, for timeouts, and for the access log.
+//!
+//! A worker has no timer per request. Whoever waits says until when in a cell; the worker looks at
+//! all flights ten times a second and wakes those whose time is over.
+
+use super::fault::Fault;
+use super::fault::Timer;
+use super::seat::Seat;
+use crate::live::Kind;
+use std::cell::Cell;
+use std::cell::RefCell;
+use std::future::Future;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::task::Waker;
+use std::time::Duration;
+use std::time::Instant;
+
+/// How often a worker looks at its flights.
+pub const TICK: Duration = Duration::from_millis(100);
+
+/// A worker's coarse clock: milliseconds since it started, moved on once per [`TICK`].
+pub type Clock = Rc<Cell<u64>>;
+
+/// What a connection does now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Between requests: not shown by `ps`.
+    Idle,
+    Queued,
+    Connecting,
+    Sending,
+    Waiting,
+    Answering,
+    Tunnel,
+}
+
+/// Why a flight has to end at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Expired(Timer),
+    Killed,
+    CutOff,
+    Stop,
+}
+
+/// What a client says of itself and of where it goes.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub host: Vec<u8>,
+    pub referer: Vec<u8>,
+    pub agent: Vec<u8>,
+}
+
+/// One connection's present. Shared between its task and the worker.
+#[derive(Debug)]
+pub struct Flight {
+    clock: Clock,
+    /// Unique over all workers while the daemon runs.
+    pub id: Cell<u64>,
+    pub state: Cell<State>,
+    pub started: Cell<Instant>,
+    pub method: RefCell<String>,
+    pub target: RefCell<Vec<u8>>,
+    pub request_id: Cell<u128>,
+    /// Who asks: the peer, or whom a trusted proxy names.
+    pub client: RefCell<String>,
+    pub seat: RefCell<Option<Seat>>,
+    /// For the access log: Host, Referer and User-Agent.
+    pub said: RefCell<Said>,
+    pub bytes_in: Cell<u64>,
+    pub bytes_out: Cell<u64>,
+    timer: Cell<Timer>,
+    deadline: Cell<u64>,
+    total: Cell<u64>,
+    order: Cell<Option<Order>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+const NEVER: u64 = u64::MAX;
+
+impl Flight {
+    #[must_use]
+    pub fn new(clock: Clock, client: &str) -> Rc<Self> {
+        Rc::new(Self {
+            clock,
+            id: Cell::new(0),
+            state: Cell::new(State::Idle),
+            started: Cell::new(Instant::now()),
+            method: RefCell::default(),
+            target: RefCell::default(),
+            request_id: Cell::new(0),
+            client: RefCell::new(client.to_owned()),
+            seat: RefCell::new(None),
+            said: RefCell::default(),
+            bytes_in: Cell::new(0),
+            bytes_out: Cell::new(0),
+            timer: Cell::new(Timer::KeepAlive),
+            deadline: Cell::new(NEVER),
+            total: Cell::new(NEVER),
+            order: Cell::new(None),
+            waker: RefCell::new(None),
+        })
+    }
+
+    /// From now on `timer` runs, for `wait`; it replaces the one that ran. Costs two stores.
+    pub fn arm(&self, timer: Timer, wait: Duration) {
+        self.timer.set(timer);
+        self.deadline.set(self.after(wait));
+    }
+
+    /// No wait is bounded by anything but the total.
+    pub fn disarm(&self) {
+        self.deadline.set(NEVER);
+    }
+
+    /// The bound over all waits of one request.
+    pub fn arm_total(&self, wait: Option<Duration>) {
+        self.total.set(wait.map_or(NEVER, |wait| self.after(wait)));
+    }
+
+    /// The clock may lag by one tick: one more, so that no timer is over early.
+    fn after(&self, wait: Duration) -> u64 {
+        let wait = u64::try_from((wait + TICK).as_millis()).unwrap_or(NEVER);
+        self.clock.get().saturating_add(wait)
+    }
+
+    /// Ends whatever runs, with [`Fault::Killed`].
+    pub fn kill(&self) {
+        self.end(Order::Killed);
+    }
+
+    /// Ends whatever runs, with [`Fault::Stopping`].
+    pub fn stop(&self) {
+        self.end(Order::Stop);
+    }
+
+    /// Called by the worker at each tick.
+    pub fn look(&self, now: u64) {
+        if now >= self.deadline.get() {
+            self.end(Order::Expired(self.timer.get()));
+        } else if now >= self.total.get() {
+            self.end(Order::Expired(Timer::Total));
+        } else if self.state.get() != State::Idle && self.is_cut_off() {
+            self.end(Order::CutOff);
+        }
+    }
+
+    fn is_cut_off(&self) -> bool {
+        let seat = self.seat.borrow();
+        seat.as_ref().is_some_and(|seat| seat.ticket.slot().is_cut_off(seat.ticket.kind()))
+    }
+
+    fn end(&self, order: Order) {
+        if self.order.get().is_none() {
+            self.order.set(Some(order));
+        }
+        if let Some(waker) = self.waker.borrow().as_ref() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Runs `work` until it is done or until this flight has to end: by a timer, an operator, a drain or a stop.
+    ///
+    /// # Errors
+    /// The fault that names why it had to end; `work` was dropped then.
+    pub async fn guard<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        let mut work = pin!(work);
+        poll_fn(|cx| {
+            if let Some(order) = self.order.get() {
+                // A connect timeout is the dial's own: there may be another endpoint.
+                if order != Order::Expired(Timer::Connect) {
+                    self.order.set(None);
+                    return Poll::Ready(Err(fault_of(order)));
+                }
+            }
+            let mut waker = self.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            drop(waker);
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
+    /// Inside a guard: `work` under a timer of its own, whose end only ends `work`.
+    pub async fn dial<T>(&self, wait: Duration, work: impl Future<Output = T>) -> Result<T, Timer> {
+        self.arm(Timer::Connect, wait);
+        let mut work = pin!(work);
+        let result = poll_fn(|cx| match self.order.get() {
+            Some(Order::Expired(Timer::Connect)) => {
+                self.order.set(None);
+                Poll::Ready(Err(Timer::Connect))
+            }
+            _ => work.as_mut().poll(cx).map(Ok),
+        })
+        .await;
+        self.disarm();
+        result
+    }
+
+    /// The kind of what is under way, as counted for draining.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.seat.borrow().as_ref().map_or(Kind::Request, |seat| seat.ticket.kind())
+    }
+
+    pub fn becomes(&self, kind: Kind) {
+        if let Some(seat) = self.seat.borrow().as_ref() {
+            seat.ticket.becomes(kind);
+        }
+    }
+
+    /// Forgets the last request: timers, seat and endpoint.
+    pub fn clear(&self) {
+        self.state.set(State::Idle);
+        self.deadline.set(NEVER);
+        self.total.set(NEVER);
+        self.order.set(None);
+        self.seat.take();
+        self.bytes_in.set(0);
+        self.bytes_out.set(0);
+    }
+}
+
+fn fault_of(order: Order) -> Fault {
+    match order {
+        Order::Expired(timer) => Fault::Timeout(timer),
+        Order::Killed => Fault::Killed,
+        Order::CutOff => Fault::CutOff,
+        Order::Stop => Fault::Stopping,
+    }
+}

@@ -1,0 +1,228 @@
+//! To an endpoint and back: which one, over which connection, and when once more. The only loop of a request.
+
+use super::answer::Answered;
+use super::answer::Exchange;
+use super::answer::answer;
+use super::belongings::Proxy;
+use super::body::Stopped;
+use super::client::Client;
+use super::client::write_all;
+use super::exchange::Ending;
+use super::fault::Fault;
+use super::fault::Timer;
+use super::flight::Flight;
+use super::flight::State;
+use super::orphan;
+use super::prepare::Prepared;
+use super::record::Record;
+use super::tunnel::tunnel;
+use crate::config::Service as ServiceSettings;
+use crate::live::Endpoint;
+use crate::net::Stream;
+use crate::upstream;
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+pub(super) use super::body::Body;
+
+/// A request that must not be sent twice only rides on a connection that was in use this recently:
+/// an upstream that closes idle connections closes older ones.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// What became of one attempt.
+pub(super) enum Failure {
+    /// Not a byte was written: nobody has seen the request.
+    Unwritten(io::Error),
+    /// It was written, at least in part, and not a byte of an answer came.
+    NoAnswer(Option<io::Error>),
+    Fault(Fault),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// Sends the request whose head (and as much of the body as was here) is in `out`, and passes the answer on.
+///
+/// A request that was never written goes on to the next endpoint, whatever its method. One that was
+/// written on a used connection and got no byte of an answer is sent once more if it is idempotent and
+/// still here as a whole: then the upstream closed the connection before it came.
+pub(super) async fn forward(
+    proxy: &Rc<Proxy>,
+    client: &mut Client,
+    prepared: &Prepared,
+    body: &mut Body,
+    (record, out): (&Record, &[u8]),
+) -> Result<Ending, Fault> {
+    let flight = client.flight.clone();
+    let (settings, member) = destination(&flight, prepared)?;
+    let mut tried = Vec::new();
+    let mut reuse = settings.keepalive.enabled && !prepared.asked.upgrade;
+    let mut last = Fault::NoAnswer(None);
+    loop {
+        let Some(endpoint) = board(&flight, member, &tried) else {
+            return Err(last);
+        };
+        let replayable = prepared.is_idempotent && body.is_complete() && !body.streamed;
+        let (stream, used) = match lend(proxy, &endpoint, reuse, replayable) {
+            Some(stream) => (stream, true),
+            None => match dial(&flight, &endpoint, settings.timeouts.connect).await {
+                Ok(stream) => (stream, false),
+                Err(fault) => {
+                    endpoint.1.health.suspect();
+                    tried.push(endpoint.0);
+                    last = fault;
+                    continue;
+                }
+            },
+        };
+        match attempt(proxy, client, &stream, prepared, body, (record, out)).await {
+            Ok(answered) => return settle(proxy, client, (stream, &endpoint.1), answered, body).await,
+            Err(Failure::Fault(Fault::ClientGone)) if flight.state.get() == State::Waiting && body.is_complete() => {
+                orphan::keep(proxy, &flight, stream, settings.timeouts.first_byte);
+                return Err(Fault::ClientGone);
+            }
+            Err(Failure::Fault(fault)) => return Err(fault),
+            Err(Failure::Unwritten(_)) if used && !body.streamed => {}
+            Err(Failure::Unwritten(cause)) if !body.streamed => {
+                tried.push(endpoint.0);
+                last = Fault::Connect(cause);
+            }
+            Err(Failure::NoAnswer(_)) if used && replayable => reuse = false,
+            Err(Failure::Unwritten(cause)) => return Err(Fault::NoAnswer(Some(cause))),
+            Err(Failure::NoAnswer(cause)) => return Err(Fault::NoAnswer(cause)),
+        }
+    }
+}
+
+/// The settings of the flight's service, and where its member stands in each slot.
+fn destination(flight: &Flight, prepared: &Prepared) -> Result<(Arc<ServiceSettings>, usize), Fault> {
+    let seat = flight.seat.borrow();
+    let seat = seat.as_ref().ok_or(Fault::Stopping)?;
+    let members = &seat.ticket.slot().members;
+    let at = prepared.member.as_ref().and_then(|name| members.iter().position(|member| member.name == *name));
+    Ok((seat.ticket.service().settings.clone(), at.unwrap_or(0)))
+}
+
+/// Picks an endpoint that was not tried and counts the request there.
+fn board(flight: &Flight, member: usize, tried: &[usize]) -> Option<(usize, Arc<Endpoint>)> {
+    let seat = flight.seat.borrow();
+    let seat = seat.as_ref()?;
+    let at = upstream::pick(&seat.ticket.slot().members[member], tried)?;
+    seat.board(member, at);
+    seat.endpoint().map(|endpoint| (at, endpoint.clone()))
+}
+
+fn lend(proxy: &Proxy, endpoint: &(usize, Arc<Endpoint>), reuse: bool, replayable: bool) -> Option<Stream> {
+    let fresh = u64::try_from(FRESH.as_millis()).unwrap_or(0);
+    let since = if replayable { 0 } else { proxy.clock.get().saturating_sub(fresh) };
+    if reuse { proxy.pools.take(endpoint.1.id, since) } else { None }
+}
+
+async fn dial(flight: &Flight, endpoint: &(usize, Arc<Endpoint>), wait: Duration) -> Result<Stream, Fault> {
+    flight.at(State::Connecting);
+    match flight.dial(wait, upstream::connect(&endpoint.1.address)).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(cause)) => Err(Fault::Connect(cause)),
+        Err(timer) => Err(Fault::Timeout(timer)),
+    }
+}
+
+/// One request over one connection.
+async fn attempt(
+    proxy: &Proxy,
+    client: &mut Client,
+    upstream: &Stream,
+    prepared: &Prepared,
+    body: &mut Body,
+    (record, out): (&Record, &[u8]),
+) -> Result<Answered, Failure> {
+    let flight = client.flight.clone();
+    let (settings, _) = destination(&flight, prepared)?;
+    let timeouts = &settings.timeouts;
+    flight.at(State::Sending);
+    flight.arm(Timer::UpstreamIdle, timeouts.idle);
+    let refused = send(upstream, out, || flight.arm(Timer::UpstreamIdle, timeouts.idle)).await?;
+    let exchange = Exchange { proxy, client: &client.stream, upstream, asked: prepared.asked, timeouts, flight: &flight, record };
+    if refused.is_some() || body.is_complete() {
+        flight.at(State::Waiting);
+        flight.arm(Timer::FirstByte, timeouts.first_byte);
+        let answered = answer(&exchange, Some(&mut client.input)).await;
+        return answered.map_err(|failure| because(failure, refused));
+    }
+    let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, &flight, timeouts.idle));
+    let mut answer = pin!(answer(&exchange, None));
+    let mut uploading = true;
+    let mut refused = None;
+    let result = poll_fn(|cx| {
+        if uploading && let Poll::Ready(ended) = upload.as_mut().poll(cx) {
+            uploading = false;
+            match ended {
+                Ok(()) => exchange.is_sent(),
+                Err(Stopped::Fault(fault)) => return Poll::Ready(Err(Failure::Fault(fault))),
+                Err(Stopped::Refused(cause)) => {
+                    exchange.is_sent();
+                    refused = Some(cause);
+                }
+            }
+        }
+        answer.as_mut().poll(cx)
+    });
+    result.await.map_err(|failure| because(failure, refused))
+}
+
+/// Writes the head and what goes along with it. An upstream that stops reading may have answered already:
+/// then the error comes back for later, and the answer is looked for first.
+async fn send(upstream: &Stream, out: &[u8], progress: impl Fn()) -> Result<Option<io::Error>, Failure> {
+    let first = poll_fn(|cx| upstream.poll_write(cx, out)).await;
+    match first {
+        Ok(count) if count == out.len() => Ok(None),
+        Ok(count) => Ok(write_all(upstream, &out[count..], progress).await.err()),
+        Err(cause) => Err(Failure::Unwritten(cause)),
+    }
+}
+
+/// An upstream that took no more and gave no answer failed where it took no more.
+fn because(failure: Failure, refused: Option<io::Error>) -> Failure {
+    match (failure, refused) {
+        (Failure::NoAnswer(None), refused) => Failure::NoAnswer(refused),
+        (failure, _) => failure,
+    }
+}
+
+/// After the answer: the upstream's connection goes back to the pool or ends, a tunnel runs.
+async fn settle(
+    proxy: &Rc<Proxy>,
+    client: &mut Client,
+    (stream, endpoint): (Stream, &Endpoint),
+    answered: Answered,
+    body: &Body,
+) -> Result<Ending, Fault> {
+    let flight = client.flight.clone();
+    if let Some(early) = answered.tunnel {
+        let idle = answered.tunnel_idle;
+        return tunnel(client, &stream, early, &flight, idle).await.map(|()| Ending::Close);
+    }
+    if answered.reusable && body.is_complete()
+        && let Some(seat) = flight.seat.borrow().as_ref()
+    {
+        let keepalive = &seat.ticket.service().settings.keepalive;
+        if keepalive.enabled {
+            let now = proxy.clock.get();
+            let until = now.saturating_add(u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX));
+            proxy.pools.put(endpoint.id, stream, now, (until, keepalive.max_idle));
+        }
+    }
+    Ok(match (body.is_complete(), answered.keep_alive) {
+        (true, true) => Ending::KeepAlive,
+        (true, false) => Ending::Close,
+        (false, _) => Ending::Linger,
+    })
+}

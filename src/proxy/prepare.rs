@@ -1,0 +1,198 @@
+//! From a client's bytes to what the upstream is sent: read the head, find the service, write it anew.
+
+use super::client::Peer;
+use super::fault::Fault;
+use super::fields::Field;
+use super::fields::options;
+use super::flight::Flight;
+use super::framing::Framing;
+use super::request::FieldRoom;
+use super::request::HeadLimits;
+use super::request::MOST_FIELDS;
+use super::request::RequestHead;
+use super::response::Asked;
+use super::response::write_length;
+use crate::config::Service as ServiceSettings;
+use crate::live::View;
+use crate::switch::MemberName;
+use std::net::IpAddr;
+
+/// A request that is understood and may be sent; its head for the upstream is written.
+#[derive(Debug)]
+pub(super) struct Prepared {
+    /// Bytes of the client's head.
+    pub length: usize,
+    /// Index into the View's services.
+    pub service: usize,
+    /// None for the first member.
+    pub member: Option<MemberName>,
+    pub framing: Framing,
+    pub asked: Asked,
+    /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
+    pub is_idempotent: bool,
+}
+
+/// Reads the head at the front of `bytes` and writes the upstream's into `out`. None when it is not complete.
+pub(super) fn prepare(
+    bytes: &[u8],
+    view: &View,
+    peer: &Peer,
+    flight: &Flight,
+    out: &mut Vec<u8>,
+) -> Result<Option<Prepared>, Fault> {
+    let mut room: FieldRoom<'_> = [const { std::mem::MaybeUninit::uninit() }; MOST_FIELDS];
+    let limits = HeadLimits { bytes: view.limits.header_bytes, fields: view.limits.header_count };
+    let Some(head) = RequestHead::read(bytes, &mut room, limits)? else {
+        return Ok(None);
+    };
+    let trusted = !view.trusted_proxies.is_empty() && is_trusted(view, peer.address);
+    describe(&head, view, trusted, flight);
+    let service = view.hosts.find(head.host_name()).ok_or(Fault::UnknownHost)?;
+    let settings = &view.services[service].settings;
+    let limit = view.limits.body_bytes;
+    if matches!(head.framing, Framing::Length(length) if limit > 0 && length > limit) {
+        return Err(Fault::BodyTooLarge { limit });
+    }
+    write(&head, bytes, peer, Told { settings, trusted, request_id: flight.request_id.get() }, out);
+    Ok(Some(Prepared {
+        length: head.length,
+        service,
+        member: route(settings, &head).cloned(),
+        framing: head.framing,
+        asked: Asked {
+            is_head: head.method == "HEAD",
+            is_http11: head.is_http11,
+            upgrade: head.upgrade.is_some(),
+            expects_continue: head.expects_continue,
+            keep_alive: head.keeps_alive(),
+        },
+        is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
+    }))
+}
+
+/// What the upstream is told besides the client's own words.
+struct Told<'a> {
+    settings: &'a ServiceSettings,
+    trusted: bool,
+    request_id: u128,
+}
+
+/// For `ps` and the access log.
+fn describe(head: &RequestHead<'_>, view: &View, trusted: bool, flight: &Flight) {
+    let given = if trusted { head.value(Field::RequestId) } else { None };
+    flight.request_id.set(given.and_then(parse_id).unwrap_or_else(|| fastrand::u128(..)));
+    replace(&mut flight.target.borrow_mut(), head.target.as_bytes());
+    let mut method = flight.method.borrow_mut();
+    method.clear();
+    method.push_str(head.method);
+    let mut said = flight.said.borrow_mut();
+    replace(&mut said.host, head.host.as_bytes());
+    replace(&mut said.referer, head.value(Field::Referer).unwrap_or_default());
+    replace(&mut said.agent, head.value(Field::UserAgent).unwrap_or_default());
+    if let Some(client) = trusted.then(|| named_client(head, view)).flatten() {
+        *flight.client.borrow_mut() = client.to_string();
+    }
+}
+
+fn replace(text: &mut Vec<u8>, with: &[u8]) {
+    text.clear();
+    text.extend_from_slice(with);
+}
+
+fn parse_id(value: &[u8]) -> Option<u128> {
+    let text = std::str::from_utf8(value).ok().filter(|text| text.len() == 32)?;
+    u128::from_str_radix(text, 16).ok()
+}
+
+fn is_trusted(view: &View, address: IpAddr) -> bool {
+    view.trusted_proxies.iter().any(|network| network.contains(address))
+}
+
+/// The last address in X-Forwarded-For that is no trusted proxy.
+fn named_client(head: &RequestHead<'_>, view: &View) -> Option<IpAddr> {
+    let list = head.value(Field::ForwardedFor)?;
+    let mut named = None;
+    for text in options(list).collect::<Vec<_>>().into_iter().rev() {
+        let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
+        named = Some(address);
+        if !is_trusted(view, address) {
+            break;
+        }
+    }
+    named
+}
+
+/// The longest prefix that matches; among equals a route for upgrades only.
+fn route<'s>(settings: &'s ServiceSettings, head: &RequestHead<'_>) -> Option<&'s MemberName> {
+    let path = head.path.split('?').next().unwrap_or(head.path);
+    let matches = settings.routes.iter().filter(|route| {
+        let prefix = route.prefix.trim_end_matches('/');
+        let rest = path.strip_prefix(prefix);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) && (head.upgrade.is_some() || !route.upgrades_only)
+    });
+    matches.max_by_key(|route| (route.prefix.trim_end_matches('/').len(), route.upgrades_only)).map(|route| &route.to)
+}
+
+fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: Told<'_>, out: &mut Vec<u8>) {
+    out.clear();
+    out.reserve(head.length + 512);
+    for part in [head.method, " ", head.path, " HTTP/1.1\r\nHost: ", head.host, "\r\n"] {
+        out.extend_from_slice(part.as_bytes());
+    }
+    head.write_passing(bytes, out, told.trusted);
+    write_forwarded(head, peer, told.trusted, out);
+    line(b"X-Request-ID: ", &id_text(told.request_id), out);
+    match head.framing {
+        Framing::Length(length) => write_length(length, out),
+        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Framing::None | Framing::UntilClose => {}
+    }
+    write_connection(head, told.settings.keepalive.enabled, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Who asks for what, over what: ours to say, unless a trusted proxy said it before.
+fn write_forwarded(head: &RequestHead<'_>, peer: &Peer, trusted: bool, out: &mut Vec<u8>) {
+    let before = |kind| if trusted { head.value(kind) } else { None };
+    out.extend_from_slice(b"X-Forwarded-For: ");
+    if let Some(list) = before(Field::ForwardedFor) {
+        out.extend_from_slice(list);
+        out.extend_from_slice(b", ");
+    }
+    out.extend_from_slice(peer.text.as_bytes());
+    out.extend_from_slice(b"\r\n");
+    line(b"X-Forwarded-Host: ", before(Field::ForwardedHost).unwrap_or(head.host.as_bytes()), out);
+    line(b"X-Forwarded-Proto: ", before(Field::ForwardedProto).unwrap_or(b"http"), out);
+    line(b"X-Forwarded-Port: ", before(Field::ForwardedPort).unwrap_or(peer.port.as_bytes()), out);
+    line(b"X-Real-IP: ", before(Field::RealIp).unwrap_or(peer.text.as_bytes()), out);
+}
+
+fn write_connection(head: &RequestHead<'_>, keep_alive: bool, out: &mut Vec<u8>) {
+    if let Some(protocol) = head.upgrade {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        line(b"Upgrade: ", protocol, out);
+        return;
+    }
+    match (keep_alive, head.takes_trailers) {
+        (true, false) => {}
+        (true, true) => out.extend_from_slice(b"Connection: te\r\nTE: trailers\r\n"),
+        (false, false) => out.extend_from_slice(b"Connection: close\r\n"),
+        (false, true) => out.extend_from_slice(b"Connection: close, te\r\nTE: trailers\r\n"),
+    }
+}
+
+fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// 32 hexadecimal digits.
+pub(super) fn id_text(id: u128) -> [u8; 32] {
+    let mut text = [0; 32];
+    for (place, digit) in text.iter_mut().rev().enumerate() {
+        // Masked to one digit.
+        *digit = b"0123456789abcdef"[(id >> (4 * place) & 0xf) as usize];
+    }
+    text
+}

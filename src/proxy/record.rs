@@ -1,0 +1,77 @@
+//! What is known of one request when it is over: for the metrics and the access log.
+
+use super::belongings::Proxy;
+use super::fault::Fault;
+use super::flight::Flight;
+use super::response::Asked;
+use crate::telemetry::AccessRecord;
+use crate::telemetry::Outcome;
+use std::cell::Cell;
+use std::time::Duration;
+use std::time::Instant;
+
+/// Filled in while a request runs.
+#[derive(Debug)]
+pub(super) struct Record {
+    pub began: Instant,
+    pub asked: Cell<Option<Asked>>,
+    /// 0 while nothing was sent to the client.
+    pub status: Cell<u16>,
+    /// The first byte of the upstream's answer, since the beginning.
+    pub upstream: Cell<Option<Duration>>,
+    /// The client's body was taken whole: its connection can go on.
+    pub body_taken: Cell<bool>,
+}
+
+impl Record {
+    pub(super) fn begin() -> Self {
+        Self {
+            began: Instant::now(),
+            asked: Cell::new(None),
+            status: Cell::new(0),
+            upstream: Cell::new(None),
+            body_taken: Cell::new(false),
+        }
+    }
+
+    /// Counts and logs. A connection that ended before it asked for anything is no request.
+    pub(super) fn close(&self, proxy: &Proxy, flight: &Flight, fault: Option<&Fault>) {
+        let took = self.began.elapsed();
+        let seat = flight.seat.borrow();
+        let status = match (self.status.get(), fault) {
+            (0, Some(Fault::ClientGone)) => 499,
+            (status, _) => status,
+        };
+        let (bytes_in, bytes_out) = (flight.bytes_in.get(), flight.bytes_out.get());
+        let service = seat.as_ref().map(|seat| seat.ticket.service());
+        if let Some(service) = service {
+            let outcome = Outcome { status, fault: fault.is_some_and(|fault| fault.status() != 499), took, bytes_in, bytes_out };
+            service.active().metrics.record(proxy.worker(), outcome);
+        } else {
+            proxy.metrics.refused(status);
+        }
+        let mut log = proxy.log.borrow_mut();
+        if !log.is_on() {
+            return;
+        }
+        let said = flight.said.borrow();
+        log.write(&AccessRecord {
+            client: &flight.client.borrow(),
+            method: &flight.method.borrow(),
+            target: &flight.target.borrow(),
+            host: &said.host,
+            referer: &said.referer,
+            agent: &said.agent,
+            status,
+            bytes_in,
+            bytes_out,
+            took,
+            upstream: self.upstream.get(),
+            service: service.map_or("", |service| service.settings.name.as_str()),
+            slot: service.map_or("", |service| service.active().name.as_str()),
+            endpoint: seat.as_ref().and_then(|seat| seat.endpoint()).map_or("", |endpoint| &endpoint.label),
+            request_id: flight.request_id.get(),
+            fault: fault.map(Fault::code),
+        });
+    }
+}

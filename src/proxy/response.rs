@@ -1,0 +1,225 @@
+//! An upstream's answer head: read, accepted or refused, and written anew for the client.
+
+use super::fault::Fault;
+use super::fields::Connection;
+use super::fields::Field;
+use super::fields::classify;
+use super::framing::Framing;
+use super::framing::content_length;
+use super::lines::Lines;
+use super::request::FieldRoom;
+use super::request::MOST_FIELDS;
+use super::request::Named;
+use crate::net::LARGE;
+
+/// Bytes of an answer's head; more is refused.
+pub const MOST_HEAD: usize = LARGE;
+
+/// What the request was, as far as its answer's meaning depends on it (RFC 9112, section 6.3).
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    pub is_head: bool,
+    pub is_http11: bool,
+    pub upgrade: bool,
+    pub expects_continue: bool,
+    /// The client's connection may be used again.
+    pub keep_alive: bool,
+}
+
+/// An answer head that may be passed on.
+#[derive(Debug)]
+pub struct ResponseHead<'b> {
+    pub length: usize,
+    pub status: u16,
+    pub framing: Framing,
+    /// The upstream's connection may be used again after the body.
+    pub keep_alive: bool,
+    reason: &'b str,
+    connection: Connection,
+    fields: &'b [httparse::Header<'b>],
+    kinds: [Field; MOST_FIELDS],
+}
+
+impl<'b> ResponseHead<'b> {
+    /// Reads one head from the front of `bytes`. None when it is not complete yet.
+    ///
+    /// # Errors
+    /// [`Fault::BadAnswer`] says what is wrong with it.
+    pub fn read(bytes: &'b [u8], room: &'b mut FieldRoom<'b>, asked: Asked) -> Result<Option<Self>, Fault> {
+        let mut parsed = httparse::Response::new(&mut []);
+        let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, room);
+        let length = match status {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if bytes.len() >= MOST_HEAD => return Err(Fault::BadAnswer("its head is too long")),
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(httparse::Error::TooManyHeaders) => return Err(Fault::BadAnswer("its head has too many lines")),
+            Err(_) => return Err(Fault::BadAnswer("its head is malformed")),
+        };
+        let (Some(status), Some(version)) = (parsed.code, parsed.version) else {
+            return Err(Fault::BadAnswer("it has no status line"));
+        };
+        if !(100..=599).contains(&status) {
+            return Err(Fault::BadAnswer("its status is not between 100 and 599"));
+        }
+        let mut head = ResponseHead {
+            length,
+            status,
+            framing: Framing::None,
+            keep_alive: false,
+            reason: parsed.reason.unwrap_or_default(),
+            connection: Connection::default(),
+            fields: parsed.headers,
+            kinds: [Field::Other; MOST_FIELDS],
+        };
+        head.examine(version == 1, asked)?;
+        Ok(Some(head))
+    }
+
+    fn examine(&mut self, is_http11: bool, asked: Asked) -> Result<(), Fault> {
+        let mut length = None;
+        let mut codings = 0;
+        let fields = self.fields;
+        for (field, kind) in fields.iter().zip(&mut self.kinds) {
+            *kind = classify(field.name);
+            match *kind {
+                Field::ContentLength => {
+                    let value = content_length(field.value).ok_or(Fault::BadAnswer("its Content-Length is not a number"))?;
+                    if length.is_some_and(|known| known != value) {
+                        return Err(Fault::BadAnswer("its Content-Lengths differ"));
+                    }
+                    length = Some(value);
+                }
+                Field::TransferEncoding => {
+                    codings += 1;
+                    if !field.value.eq_ignore_ascii_case(b"chunked") || codings > 1 || !is_http11 {
+                        return Err(Fault::BadAnswer("its Transfer-Encoding is not exactly chunked"));
+                    }
+                }
+                Field::Connection => self.connection.add(field.value),
+                _ => {}
+            }
+        }
+        if codings > 0 && length.is_some() {
+            return Err(Fault::BadAnswer("it has both Content-Length and Transfer-Encoding"));
+        }
+        let bodyless = asked.is_head || self.status < 200 || matches!(self.status, 204 | 304);
+        self.framing = match (codings, length) {
+            _ if bodyless => Framing::None,
+            (1, _) => Framing::Chunked,
+            (_, Some(length)) => Framing::Length(length),
+            (_, None) => Framing::UntilClose,
+        };
+        let persistent = if is_http11 { !self.connection.close } else { self.connection.keep_alive };
+        self.keep_alive = persistent && self.framing != Framing::UntilClose;
+        if self.status == 101 && !asked.upgrade {
+            return Err(Fault::BadAnswer("it changes protocols without being asked"));
+        }
+        Ok(())
+    }
+
+    #[must_use]
+    pub fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+
+    /// How the body goes on to the client.
+    #[must_use]
+    pub fn framing_for(&self, asked: Asked) -> Framing {
+        match self.framing {
+            Framing::UntilClose | Framing::Chunked if asked.is_http11 => Framing::Chunked,
+            Framing::Chunked => Framing::UntilClose,
+            framing => framing,
+        }
+    }
+
+    /// Appends the head as the client gets it. `bytes` is what the head was read from.
+    pub fn write(&self, bytes: &[u8], asked: Asked, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"HTTP/1.1 ");
+        out.extend_from_slice(itoa::Buffer::new().format(self.status).as_bytes());
+        out.push(b' ');
+        out.extend_from_slice(self.reason.as_bytes());
+        out.extend_from_slice(b"\r\n");
+        self.write_passing(bytes, out);
+        match self.framing_for(asked) {
+            Framing::Length(length) => write_length(length, out),
+            Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+            Framing::None if !self.is_interim() && self.status != 101 => self.write_empty_framing(out),
+            Framing::None | Framing::UntilClose => {}
+        }
+        if self.status == 101 {
+            self.write_upgrade(out);
+        } else if !self.is_interim() {
+            write_connection(asked, out);
+        }
+        out.extend_from_slice(b"\r\n");
+    }
+
+    fn write_passing(&self, bytes: &[u8], out: &mut Vec<u8>) {
+        let named = Named::of(self.connection, self.fields, &self.kinds);
+        let mut lines = Lines::new(bytes);
+        let mut dated = false;
+        for (field, kind) in self.fields.iter().zip(self.kinds) {
+            let passes = match kind {
+                Field::Other | Field::Underscore => !named.contains(field.name),
+                // Some upstreams date their answers twice; a recipient may take two for none.
+                Field::Date => !std::mem::replace(&mut dated, true),
+                Field::Connection | Field::ContentLength | Field::TransferEncoding | Field::Upgrade | Field::Te => false,
+                // The upstream's own realm, if it has one, is a matter between it and us.
+                Field::HopByHop => false,
+                _ => true,
+            };
+            if passes {
+                lines.add(field, out);
+            }
+        }
+        lines.flush(out);
+    }
+
+    /// The framing fields of an answer to HEAD and of a 304 describe the body that a GET would have had.
+    fn write_empty_framing(&self, out: &mut Vec<u8>) {
+        if self.status == 204 {
+            return;
+        }
+        let framing = self.fields.iter().zip(self.kinds);
+        for (field, kind) in framing {
+            match kind {
+                Field::ContentLength => {
+                    out.extend_from_slice(b"Content-Length: ");
+                    out.extend_from_slice(field.value);
+                    out.extend_from_slice(b"\r\n");
+                    return;
+                }
+                Field::TransferEncoding => {
+                    out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
+                    return;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn write_upgrade(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"Connection: upgrade\r\n");
+        for (field, _) in self.fields.iter().zip(self.kinds).filter(|(_, kind)| *kind == Field::Upgrade) {
+            out.extend_from_slice(b"Upgrade: ");
+            out.extend_from_slice(field.value);
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+}
+
+/// Appends a Content-Length line.
+pub fn write_length(length: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"Content-Length: ");
+    out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Appends a Connection line where the version's default is not what is meant.
+pub fn write_connection(asked: Asked, out: &mut Vec<u8>) {
+    match (asked.is_http11, asked.keep_alive) {
+        (true, true) | (false, false) => {}
+        (true, false) => out.extend_from_slice(b"Connection: close\r\n"),
+        (false, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+    }
+}

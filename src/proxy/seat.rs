@@ -1,0 +1,76 @@
+//! What a request occupies upstream: a count on its slot, one on its endpoint and, where there is a limit, a place.
+
+use crate::live::Endpoint;
+use crate::live::Kind;
+use crate::live::Place;
+use crate::live::Ticket;
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// One request's seat. Dropping it gives everything back.
+pub struct Seat {
+    pub ticket: Ticket,
+    /// Held for its drop.
+    place: Cell<Option<Place>>,
+    worker: usize,
+    aboard: Cell<Option<At>>,
+}
+
+/// A place in the slot's members and in that member's endpoints.
+#[derive(Debug, Clone, Copy)]
+struct At {
+    member: usize,
+    endpoint: usize,
+}
+
+impl Seat {
+    #[must_use]
+    pub fn new(ticket: Ticket, place: Option<Place>, worker: usize) -> Self {
+        Self { ticket, place: Cell::new(place), worker, aboard: Cell::new(None) }
+    }
+
+    /// Counts the request on an endpoint instead of the one before.
+    pub fn board(&self, member: usize, endpoint: usize) {
+        self.alight();
+        self.aboard.set(Some(At { member, endpoint }));
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.in_flight.enter(self.worker, Kind::Request);
+        }
+    }
+
+    /// The endpoint that has the request, or had it last.
+    #[must_use]
+    pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
+        let at = self.aboard.get()?;
+        self.ticket.slot().members.get(at.member)?.endpoints.get(at.endpoint)
+    }
+
+    /// A seat for the same request, which takes over the place; both count until they are dropped.
+    #[must_use]
+    pub fn twin(&self) -> Self {
+        let twin = Self::new(self.ticket.twin(), self.place.take(), self.worker);
+        if let Some(at) = self.aboard.get() {
+            twin.board(at.member, at.endpoint);
+        }
+        twin
+    }
+
+    fn alight(&self) {
+        if let Some(endpoint) = self.endpoint() {
+            endpoint.in_flight.leave(self.worker, Kind::Request);
+        }
+        self.aboard.set(None);
+    }
+}
+
+impl std::fmt::Debug for Seat {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Seat").field("ticket", &self.ticket).field("aboard", &self.aboard).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.alight();
+    }
+}

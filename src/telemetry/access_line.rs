@@ -1,0 +1,170 @@
+//! The two shapes of an access log line.
+
+use super::access_log::AccessRecord;
+use super::stamp::Stamp;
+use super::stamp::digits3;
+use std::time::Duration;
+
+/// One JSON object and a newline. Durations are milliseconds.
+pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"{\"time\":\"");
+    stamp.rfc3339(out);
+    out.extend_from_slice(b"\",\"client\":\"");
+    escaped(record.client.as_bytes(), out);
+    out.extend_from_slice(b"\",\"method\":\"");
+    escaped(record.method.as_bytes(), out);
+    out.extend_from_slice(b"\",\"host\":\"");
+    escaped(record.host, out);
+    out.extend_from_slice(b"\",\"path\":\"");
+    escaped(record.target, out);
+    out.extend_from_slice(b"\",\"status\":");
+    number(u64::from(record.status), out);
+    out.extend_from_slice(b",\"bytes_in\":");
+    number(record.bytes_in, out);
+    out.extend_from_slice(b",\"bytes_out\":");
+    number(record.bytes_out, out);
+    out.extend_from_slice(b",\"took_ms\":");
+    millis(record.took, out);
+    out.extend_from_slice(b",\"service\":\"");
+    out.extend_from_slice(record.service.as_bytes());
+    out.extend_from_slice(b"\",\"slot\":\"");
+    out.extend_from_slice(record.slot.as_bytes());
+    out.extend_from_slice(b"\",\"endpoint\":\"");
+    escaped(record.endpoint.as_bytes(), out);
+    out.extend_from_slice(b"\",\"upstream_ms\":");
+    match record.upstream {
+        Some(took) => millis(took, out),
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b",\"request_id\":\"");
+    hex(record.request_id, out);
+    out.extend_from_slice(b"\",\"fault\":");
+    match record.fault {
+        Some(fault) => {
+            out.push(b'"');
+            out.extend_from_slice(fault.as_bytes());
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// `combined`, with slot, endpoint, seconds and request id behind it.
+pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
+    let or_dash = |text: &[u8], out: &mut Vec<u8>| match text {
+        b"" => out.push(b'-'),
+        text => escaped(text, out),
+    };
+    or_dash(record.client.as_bytes(), out);
+    out.extend_from_slice(b" - - [");
+    stamp.clf(out);
+    out.extend_from_slice(b"] \"");
+    or_dash(record.method.as_bytes(), out);
+    out.push(b' ');
+    or_dash(record.target, out);
+    out.extend_from_slice(b" HTTP/1.1\" ");
+    number(u64::from(record.status), out);
+    out.push(b' ');
+    number(record.bytes_out, out);
+    out.extend_from_slice(b" \"");
+    or_dash(record.referer, out);
+    out.extend_from_slice(b"\" \"");
+    or_dash(record.agent, out);
+    out.extend_from_slice(b"\" ");
+    or_dash(record.slot.as_bytes(), out);
+    out.push(b' ');
+    or_dash(record.endpoint.as_bytes(), out);
+    out.push(b' ');
+    millis(record.took, out);
+    out.push(b' ');
+    hex(record.request_id, out);
+    out.push(b' ');
+    or_dash(record.fault.unwrap_or_default().as_bytes(), out);
+    out.push(b'\n');
+}
+
+fn number(value: u64, out: &mut Vec<u8>) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+fn millis(took: Duration, out: &mut Vec<u8>) {
+    let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+    number(micros / 1000, out);
+    out.push(b'.');
+    digits3(micros % 1000, out);
+}
+
+/// 32 hexadecimal digits.
+fn hex(id: u128, out: &mut Vec<u8>) {
+    for place in (0..32).rev() {
+        out.push(b"0123456789abcdef"[usize::try_from(id >> (4 * place) & 0xf).unwrap_or_default()]);
+    }
+}
+
+/// As the inside of a JSON string; what is not UTF-8 is shown as U+FFFD.
+fn escaped(text: &[u8], out: &mut Vec<u8>) {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
+    if text.iter().all(plain) {
+        out.extend_from_slice(text);
+        return;
+    }
+    for char in String::from_utf8_lossy(text).chars() {
+        match char {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\0'..=' ' | '\x7f' => out.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes()),
+            _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> AccessRecord<'static> {
+        AccessRecord {
+            client: "192.0.2.7",
+            method: "GET",
+            target: b"/a?q=\"x\\\n\xff",
+            host: b"erp.example.com",
+            referer: b"",
+            agent: b"curl/8 \"quoted\"",
+            status: 504,
+            bytes_in: 0,
+            bytes_out: 12,
+            took: Duration::from_micros(2_000_042),
+            upstream: None,
+            service: "odoo",
+            slot: "blue",
+            endpoint: "127.0.0.1:8069",
+            request_id: 0xab,
+            fault: Some("timeout-first-byte"),
+        }
+    }
+
+    #[test]
+    fn a_json_line_is_json_whatever_the_client_sent() {
+        let mut line = Vec::new();
+        json(&record(), &mut Stamp::default(), &mut line);
+        assert!(line.ends_with(b"}\n"));
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["path"], "/a?q=\"x\\\n\u{fffd}");
+        assert_eq!(value["took_ms"], 2000.042);
+        assert_eq!(value["upstream_ms"], serde_json::Value::Null);
+        assert_eq!(value["fault"], "timeout-first-byte");
+        assert_eq!(value["request_id"], format!("{:032x}", 0xab));
+    }
+
+    #[test]
+    fn a_combined_line_is_one_line_whatever_the_client_sent() {
+        let mut line = Vec::new();
+        combined(&record(), &mut Stamp::default(), &mut line);
+        let line = String::from_utf8(line).unwrap();
+        assert_eq!(line.matches('\n').count(), 1);
+        assert!(line.starts_with("192.0.2.7 - - ["), "{line}");
+        let end = r#""GET /a?q=\"x\\\u000a"#;
+        assert!(line.contains(end) && line.contains(" 504 12 \"-\" \"curl/8 \\\"quoted\\\"\" blue 127.0.0.1:8069 2000.042 "), "{line}");
+    }
+}

@@ -1,0 +1,214 @@
+//! One line per request, written off the worker threads.
+//!
+//! A worker collects lines in a buffer of its own and hands it over when it is full or at its next tick.
+//! When the disk is slow and all hand-over places are taken, lines are dropped and counted: a log never
+//! holds up a request.
+
+use super::stamp::Stamp;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::TrySendError;
+use std::sync::mpsc::sync_channel;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A worker hands over at this size at the latest.
+const BATCH: usize = 64 * 1024;
+/// Batches that may wait for the disk.
+const WAITING: usize = 64;
+
+/// Where lines go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LogTarget {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineFormat {
+    Json,
+    /// Apache's and nginx's `combined`, for the tools that read it.
+    Combined,
+}
+
+/// One request, as it is logged.
+#[derive(Debug)]
+pub struct AccessRecord<'a> {
+    pub client: &'a str,
+    pub method: &'a str,
+    pub target: &'a [u8],
+    pub host: &'a [u8],
+    pub referer: &'a [u8],
+    pub agent: &'a [u8],
+    /// 0 when none was sent.
+    pub status: u16,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+    pub took: Duration,
+    /// Until the first byte of the upstream's answer.
+    pub upstream: Option<Duration>,
+    pub service: &'a str,
+    pub slot: &'a str,
+    pub endpoint: &'a str,
+    pub request_id: u128,
+    pub fault: Option<&'static str>,
+}
+
+enum Message {
+    Batch(Vec<u8>),
+    Reopen,
+    Stop,
+}
+
+/// The log's own thread.
+#[derive(Debug)]
+pub struct AccessLog {
+    sender: Option<SyncSender<Message>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    dropped: Arc<AtomicU64>,
+    format: LineFormat,
+}
+
+impl AccessLog {
+    /// Opens the file (created, appended to) and starts the thread.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn start(target: LogTarget, format: LineFormat) -> io::Result<Arc<Self>> {
+        let dropped = Arc::new(AtomicU64::new(0));
+        if target == LogTarget::Off {
+            return Ok(Arc::new(Self { sender: None, thread: Mutex::default(), dropped, format }));
+        }
+        let sink = open(&target)?;
+        let (sender, receiver) = sync_channel(WAITING);
+        let thread = std::thread::Builder::new().name("access-log".to_owned());
+        let thread = thread.stack_size(128 * 1024).spawn(move || write_all(&receiver, sink, &target))?;
+        Ok(Arc::new(Self { sender: Some(sender), thread: Mutex::new(Some(thread)), dropped, format }))
+    }
+
+    /// A worker's own end.
+    #[must_use]
+    pub fn writer(&self) -> AccessWriter {
+        AccessWriter {
+            sender: self.sender.clone(),
+            dropped: self.dropped.clone(),
+            format: self.format,
+            batch: Vec::new(),
+            lines: 0,
+            stamp: Stamp::default(),
+        }
+    }
+
+    /// Opens the file anew, after it was renamed by a log rotation.
+    pub fn reopen(&self) {
+        if let Some(sender) = &self.sender {
+            // A full queue is a disk that hangs: the next rotation comes.
+            let _ = sender.try_send(Message::Reopen);
+        }
+    }
+
+    /// Lines that were dropped since the start.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Writes what was handed over and ends the thread. Blocks until the disk has taken it.
+    pub fn flush_and_stop(&self) {
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let (Some(sender), Some(thread)) = (&self.sender, thread) {
+            // Both fail only when the thread is gone already.
+            let _ = sender.send(Message::Stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+fn open(target: &LogTarget) -> io::Result<Box<dyn Write + Send>> {
+    Ok(match target {
+        LogTarget::File(path) => Box::new(append_to(path)?),
+        LogTarget::Stdout | LogTarget::Off => Box::new(io::stdout()),
+    })
+}
+
+fn append_to(path: &PathBuf) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).open(path)
+}
+
+fn write_all(receiver: &Receiver<Message>, mut sink: Box<dyn Write + Send>, target: &LogTarget) {
+    while let Ok(message) = receiver.recv() {
+        let result = match message {
+            Message::Batch(batch) => sink.write_all(&batch).and_then(|()| sink.flush()),
+            Message::Reopen => open(target).map(|new| sink = new),
+            Message::Stop => return,
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "access log not written");
+        }
+    }
+}
+
+/// One worker's end of the log.
+#[derive(Debug)]
+pub struct AccessWriter {
+    sender: Option<SyncSender<Message>>,
+    dropped: Arc<AtomicU64>,
+    format: LineFormat,
+    batch: Vec<u8>,
+    lines: u64,
+    stamp: Stamp,
+}
+
+impl AccessWriter {
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.sender.is_some()
+    }
+
+    pub fn write(&mut self, record: &AccessRecord<'_>) {
+        if self.sender.is_none() {
+            return;
+        }
+        if self.batch.capacity() == 0 {
+            self.batch.reserve(BATCH);
+        }
+        match self.format {
+            LineFormat::Json => super::access_line::json(record, &mut self.stamp, &mut self.batch),
+            LineFormat::Combined => super::access_line::combined(record, &mut self.stamp, &mut self.batch),
+        }
+        self.lines += 1;
+        if self.batch.len() > BATCH - 2048 {
+            self.flush();
+        }
+    }
+
+    /// Hands over what was collected. Never waits.
+    pub fn flush(&mut self) {
+        let Some(sender) = &self.sender else { return };
+        if self.lines == 0 {
+            return;
+        }
+        let batch = std::mem::take(&mut self.batch);
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sender.try_send(Message::Batch(batch)) {
+            self.dropped.fetch_add(self.lines, Ordering::Relaxed);
+        }
+        self.lines = 0;
+    }
+}
+
+impl Drop for AccessWriter {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}

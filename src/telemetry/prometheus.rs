@@ -1,0 +1,448 @@
+//! The metrics page.
+
+use super::metrics::BUCKETS_US;
+use super::metrics::SlotCounts;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::EncodeMetric;
+use prometheus_client::encoding::MetricEncoder;
+use prometheus_client::encoding::NoLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use std::fmt;
+
+/// How the page says what it is.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Everything on the page, as of one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    pub version: &'static str,
+    /// Milliseconds since the Unix epoch.
+    pub started_ms: u64,
+    pub epoch: u64,
+    /// The config file as it is now is in force.
+    pub config_valid: bool,
+    pub clients: Option<ClientFigures>,
+    pub services: Vec<ServiceFigures>,
+}
+
+/// What the clients' side counts.
+#[derive(Debug, Clone, Default)]
+pub struct ClientFigures {
+    pub connections: u64,
+    pub accepted: u64,
+    /// Above the limit of connections.
+    pub turned_away: u64,
+    /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
+    pub unrouted: [u64; 6],
+    pub access_log_dropped: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct ServiceFigures {
+    pub name: String,
+    pub generation: u64,
+    pub flips: Vec<FlipFigures>,
+    pub slots: Vec<SlotFigures>,
+}
+
+#[derive(Debug, Clone)]
+pub struct FlipFigures {
+    pub direction: &'static str,
+    pub result: &'static str,
+    pub count: u64,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct SlotFigures {
+    pub name: String,
+    pub active: bool,
+    /// None while the probes have yet to say.
+    pub healthy: Option<bool>,
+    pub quarantined: bool,
+    pub counts: SlotCounts,
+    pub in_flight: InFlightFigures,
+    pub queued: u64,
+    pub endpoints: Vec<EndpointFigures>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct InFlightFigures {
+    pub requests: u64,
+    pub transfers: u64,
+    pub websockets: u64,
+}
+
+#[derive(Debug, Clone)]
+pub struct EndpointFigures {
+    pub member: String,
+    pub address: String,
+    pub up: bool,
+}
+
+impl Page {
+    /// As OpenMetrics text.
+    ///
+    /// # Panics
+    /// Never: a `String` takes whatever is written.
+    #[must_use]
+    pub fn render(self) -> String {
+        let mut registry = Registry::with_prefix("switchd");
+        registry.register_collector(Box::new(self));
+        let mut text = String::new();
+        encode(&mut text, &registry).expect("a String takes whatever is written");
+        text
+    }
+}
+
+/// By first digit of the status.
+const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
+
+/// One line of a metric.
+struct Sample<'a> {
+    labels: Vec<(&'static str, &'a str)>,
+    value: f64,
+}
+
+impl<'a> Sample<'a> {
+    /// Exact up to 2^53, as everything in Prometheus is.
+    #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
+    fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
+        Self {
+            labels: labels.to_vec(),
+            value: value as f64,
+        }
+    }
+}
+
+/// Name and help of one metric.
+struct About(&'static str, &'static str);
+
+fn write<'a>(
+    out: &mut DescriptorEncoder<'_>,
+    about: &About,
+    metric_type: MetricType,
+    samples: impl IntoIterator<Item = Sample<'a>>,
+) -> fmt::Result {
+    let is_counter = matches!(metric_type, MetricType::Counter);
+    let mut lines = out.encode_descriptor(about.0, about.1, None, metric_type)?;
+    for Sample { labels, value } in samples {
+        let line = match labels.is_empty() {
+            // A family without labels would be written with empty braces.
+            true => return one(lines, is_counter, value),
+            false => lines.encode_family(&labels)?,
+        };
+        one(line, is_counter, value)?;
+    }
+    Ok(())
+}
+
+fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
+    match is_counter {
+        true => ConstCounter::new(value).encode(line),
+        false => ConstGauge::new(value).encode(line),
+    }
+}
+
+fn counter<'a>(
+    out: &mut DescriptorEncoder<'_>,
+    about: &About,
+    samples: impl IntoIterator<Item = Sample<'a>>,
+) -> fmt::Result {
+    write(out, about, MetricType::Counter, samples)
+}
+
+fn gauge<'a>(
+    out: &mut DescriptorEncoder<'_>,
+    about: &About,
+    samples: impl IntoIterator<Item = Sample<'a>>,
+) -> fmt::Result {
+    write(out, about, MetricType::Gauge, samples)
+}
+
+impl Collector for Page {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let out = &mut encoder;
+        self.daemon(out)?;
+        if let Some(clients) = &self.clients {
+            clients.encode(out)?;
+        }
+        self.traffic(out)?;
+        self.latency(out)?;
+        self.slots(out)?;
+        self.flips(out)
+    }
+}
+
+impl Page {
+    fn daemon(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let one = |value| [Sample::new(&[], value)];
+        let build = Sample::new(&[("version", self.version)], 1);
+        gauge(out, &About("build_info", "Which switchd this is"), [build])?;
+        let about = About("process_start_time_seconds", "When the daemon started");
+        gauge(out, &about, one(self.started_ms / 1000))?;
+        let about = About("epoch", "Number of the picture that workers act on");
+        gauge(out, &about, one(self.epoch))?;
+        let about = About(
+            "config_valid",
+            "1 while the config file is in force as it is",
+        );
+        gauge(out, &about, one(u64::from(self.config_valid)))
+    }
+
+    /// All slots of all services: labels and figures.
+    fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
+        let services = self.services.iter();
+        services.flat_map(|service| service.slots.iter().map(move |slot| (service, slot)))
+    }
+
+    /// One line per slot.
+    fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+        self.each_slot()
+            .map(move |(service, slot)| Sample::new(&labels(service, slot), value(slot)))
+    }
+
+    fn traffic(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let by_class = self.each_slot().flat_map(|(service, slot)| {
+            let classes = CLASSES.iter().zip(slot.counts.classes);
+            classes.map(move |(class, count)| {
+                let [first, second] = labels(service, slot);
+                Sample::new(&[first, second, ("class", class)], count)
+            })
+        });
+        let about = About(
+            "requests",
+            "Requests by class of their status; none: no answer",
+        );
+        counter(out, &about, by_class)?;
+        let about = About(
+            "request_faults",
+            "Requests that failed in the proxy or at the upstream",
+        );
+        counter(out, &about, self.by_slot(|slot| slot.counts.faults))?;
+        let about = About("received_bytes", "Bytes of requests");
+        counter(out, &about, self.by_slot(|slot| slot.counts.bytes_in))?;
+        let about = About("sent_bytes", "Bytes of answers");
+        counter(out, &about, self.by_slot(|slot| slot.counts.bytes_out))?;
+        let by_kind = self.each_slot().flat_map(|(service, slot)| {
+            let [first, second] = labels(service, slot);
+            let InFlightFigures {
+                requests,
+                transfers,
+                websockets,
+            } = slot.in_flight;
+            [
+                Sample::new(&[first, second, ("kind", "request")], requests),
+                Sample::new(&[first, second, ("kind", "transfer")], transfers),
+                Sample::new(&[first, second, ("kind", "websocket")], websockets),
+            ]
+        });
+        gauge(out, &About("in_flight", "Requests under way"), by_kind)?;
+        let about = About("queued", "Requests that wait for a place");
+        gauge(out, &about, self.by_slot(|slot| slot.queued))
+    }
+
+    #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
+    fn latency(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "From the head of a request to the end of its answer";
+        let name = "request_duration_seconds";
+        let mut lines = out.encode_descriptor(name, help, None, MetricType::Histogram)?;
+        let bounds = BUCKETS_US.iter().map(|bound| *bound as f64 / 1_000_000.0);
+        let bounds: Vec<f64> = bounds.chain([f64::INFINITY]).collect();
+        for (service, slot) in self.each_slot() {
+            let latency = &slot.counts.latency;
+            let buckets = bounds.iter().copied().zip(latency.buckets);
+            let buckets: Vec<(f64, u64)> = buckets.collect();
+            let labels = labels(service, slot);
+            lines
+                .encode_family(&labels)?
+                .encode_histogram::<NoLabelSet>(
+                    latency.sum_us as f64 / 1_000_000.0,
+                    latency.buckets.iter().sum(),
+                    &buckets,
+                    None,
+                )?;
+        }
+        Ok(())
+    }
+
+    fn slots(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let about = About("slot_active", "1 for the slot that new requests go to");
+        gauge(out, &about, self.by_slot(|slot| u64::from(slot.active)))?;
+        let about = About(
+            "slot_health",
+            "1 healthy, 0 unhealthy; absent while unknown",
+        );
+        let known = self.each_slot().filter_map(|(service, slot)| {
+            let healthy = slot.healthy?;
+            Some(Sample::new(&labels(service, slot), u64::from(healthy)))
+        });
+        gauge(out, &about, known)?;
+        let about = About(
+            "slot_quarantined",
+            "1 while nothing moves to the slot by itself",
+        );
+        gauge(
+            out,
+            &about,
+            self.by_slot(|slot| u64::from(slot.quarantined)),
+        )?;
+        let endpoints = self.each_slot().flat_map(|(service, slot)| {
+            slot.endpoints.iter().map(move |it| {
+                let [first, second] = labels(service, slot);
+                let third = ("member", it.member.as_str());
+                let fourth = ("endpoint", it.address.as_str());
+                Sample::new(&[first, second, third, fourth], u64::from(it.up))
+            })
+        });
+        gauge(
+            out,
+            &About("endpoint_up", "1 while the probes pass"),
+            endpoints,
+        )
+    }
+
+    fn flips(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let flips = self.services.iter().flat_map(|service| {
+            service.flips.iter().map(move |it| {
+                let first = ("service", service.name.as_str());
+                let labels = [first, ("direction", it.direction), ("result", it.result)];
+                Sample::new(&labels, it.count)
+            })
+        });
+        counter(
+            out,
+            &About("flips", "Operations that ended, since the start"),
+            flips,
+        )?;
+        let generations = self.services.iter();
+        let generations =
+            generations.map(|it| Sample::new(&[("service", it.name.as_str())], it.generation));
+        let about = About("generation", "Goes up by one each time traffic moves");
+        gauge(out, &about, generations)
+    }
+}
+
+fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
+    [("service", &service.name), ("slot", &slot.name)]
+}
+
+impl ClientFigures {
+    fn encode(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let one = |value| [Sample::new(&[], value)];
+        let about = About("connections", "Open client connections");
+        gauge(out, &about, one(self.connections))?;
+        let about = About("connections_accepted", "Client connections that were taken");
+        counter(out, &about, one(self.accepted))?;
+        let about = About("connections_refused", "Client connections above the limit");
+        counter(out, &about, one(self.turned_away))?;
+        let about = About(
+            "unrouted_requests",
+            "Requests that reached no slot (bad, too slow, unknown host)",
+        );
+        let by_class = CLASSES.iter().zip(self.unrouted);
+        let by_class = by_class.map(|(class, count)| Sample::new(&[("class", class)], count));
+        counter(out, &about, by_class)?;
+        let about = About("access_log_dropped", "Access records that were not written");
+        counter(out, &about, one(self.access_log_dropped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::Outcome;
+    use crate::telemetry::SlotMetrics;
+    use std::time::Duration;
+
+    fn page() -> Page {
+        let metrics = SlotMetrics::new(1);
+        for (status, took_ms) in [(200, 3), (204, 40), (502, 90_000)] {
+            let outcome = Outcome {
+                status,
+                fault: status == 502,
+                took: Duration::from_millis(took_ms),
+                bytes_in: 10,
+                bytes_out: 100,
+            };
+            metrics.record(0, outcome);
+        }
+        let blue = SlotFigures {
+            name: "blue".into(),
+            active: true,
+            healthy: Some(true),
+            counts: metrics.counts(),
+            in_flight: InFlightFigures {
+                requests: 4,
+                transfers: 0,
+                websockets: 7,
+            },
+            endpoints: vec![EndpointFigures {
+                member: "http".into(),
+                address: "127.0.0.1:8069".into(),
+                up: true,
+            }],
+            ..SlotFigures::default()
+        };
+        let flips = vec![FlipFigures {
+            direction: "flip",
+            result: "done",
+            count: 3,
+        }];
+        Page {
+            version: "1.2.3",
+            config_valid: true,
+            clients: Some(ClientFigures::default()),
+            services: vec![ServiceFigures {
+                name: "odoo".into(),
+                generation: 9,
+                flips,
+                slots: vec![blue],
+            }],
+            ..Page::default()
+        }
+    }
+
+    #[test]
+    fn the_page_tells_every_figure_by_slot() {
+        let text = page().render();
+        for line in [
+            r#"switchd_build_info{version="1.2.3"} 1.0"#,
+            "switchd_config_valid 1.0",
+            r#"switchd_requests_total{service="odoo",slot="blue",class="2xx"} 2.0"#,
+            r#"switchd_requests_total{service="odoo",slot="blue",class="5xx"} 1.0"#,
+            r#"switchd_request_faults_total{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_sent_bytes_total{service="odoo",slot="blue"} 300.0"#,
+            r#"switchd_in_flight{service="odoo",slot="blue",kind="websocket"} 7.0"#,
+            r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
+            r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
+            r#"switchd_generation{service="odoo"} 9.0"#,
+            "switchd_connections_accepted_total 0.0",
+        ] {
+            assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
+        }
+        assert!(text.ends_with("# EOF\n"));
+    }
+
+    #[test]
+    fn the_buckets_of_the_histogram_are_cumulative() {
+        let text = page().render();
+        let bucket = |bound: &str| {
+            let start = format!(
+                "switchd_request_duration_seconds_bucket{{le=\"{bound}\",service=\"odoo\",slot=\"blue\"}} "
+            );
+            let line = text.lines().find_map(|line| line.strip_prefix(&start));
+            line.map(|count| count.parse::<u64>().unwrap())
+        };
+        assert_eq!(bucket("0.0025"), Some(0), "{text}");
+        assert_eq!(bucket("0.005"), Some(1));
+        assert_eq!(bucket("0.05"), Some(2));
+        assert_eq!(bucket("60.0"), Some(2));
+        assert_eq!(bucket("+Inf"), Some(3));
+    }
+}
