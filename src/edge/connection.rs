@@ -26,7 +26,12 @@ pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAd
     let peer = Peer::new(address, port);
     let flight = Flight::new(proxy.clock.clone(), &peer.text);
     let enlisted = proxy.enlist(flight.clone());
-    let mut client = Client { stream: socket.into(), input: crate::net::Buffer::default(), peer, flight };
+    let mut client = Client {
+        stream: socket.into(),
+        input: crate::net::Buffer::default(),
+        peer,
+        flight,
+    };
     let mut is_first = true;
     loop {
         match wait(&proxy, &mut client, is_first).await {
@@ -93,7 +98,10 @@ async fn wait(proxy: &Proxy, client: &mut Client, is_first: bool) -> Wait {
 }
 
 fn has_more(client: &Client) -> bool {
-    client.stream.poll_readable(&mut Context::from_waker(Waker::noop())).is_ready()
+    client
+        .stream
+        .poll_readable(&mut Context::from_waker(Waker::noop()))
+        .is_ready()
 }
 
 /// Says goodbye and reads on, so that a client that is still sending is not reset before it has read its answer.

@@ -48,8 +48,12 @@ impl Edge {
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
-            let shared = listen(listener.address, count)
-                .map_err(|cause| io::Error::new(cause.kind(), format!("cannot listen on {}: {cause}", listener.address)))?;
+            let shared = listen(listener.address, count).map_err(|cause| {
+                io::Error::new(
+                    cause.kind(),
+                    format!("cannot listen on {}: {cause}", listener.address),
+                )
+            })?;
             listeners.push(shared[0].local_addr()?);
             for (own, socket) in sockets.iter_mut().zip(shared) {
                 own.push(socket);
@@ -57,10 +61,20 @@ impl Edge {
         }
         let metrics: Arc<[_]> = (0..count).map(|_| Arc::<EdgeMetrics>::default()).collect();
         let (end, ended) = mpsc::channel(count);
-        let mut edge = Self { workers: Vec::new(), threads: Vec::new(), listeners, metrics, ended: Mutex::new(ended) };
+        let mut edge = Self {
+            workers: Vec::new(),
+            threads: Vec::new(),
+            listeners,
+            metrics,
+            ended: Mutex::new(ended),
+        };
         for (number, listeners) in sockets.into_iter().enumerate() {
             let (orders, inbox) = mpsc::channel(ORDERS);
-            let start = Start { listeners, orders: inbox, all: edge.metrics.clone() };
+            let start = Start {
+                listeners,
+                orders: inbox,
+                all: edge.metrics.clone(),
+            };
             edge.workers.push(orders);
             let (live, log, end) = (live.clone(), log.clone(), end.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
@@ -110,7 +124,15 @@ impl Edge {
         let mut answers = Vec::new();
         for worker in &self.workers {
             let (cut, answer) = oneshot::channel();
-            if worker.send(Order::Stop { grace, timeout, cut }).await.is_ok() {
+            if worker
+                .send(Order::Stop {
+                    grace,
+                    timeout,
+                    cut,
+                })
+                .await
+                .is_ok()
+            {
                 answers.push(answer);
             }
         }
@@ -145,7 +167,10 @@ impl Drop for Ended {
     }
 }
 
-async fn ask<T>(worker: &mpsc::Sender<Order>, order: impl FnOnce(oneshot::Sender<T>) -> Order) -> Option<T> {
+async fn ask<T>(
+    worker: &mpsc::Sender<Order>,
+    order: impl FnOnce(oneshot::Sender<T>) -> Order,
+) -> Option<T> {
     let (to, answer) = oneshot::channel();
     let asked = async {
         worker.send(order(to)).await.ok()?;
@@ -165,7 +190,11 @@ fn work(number: usize, live: Arc<Live>, log: &AccessLog, start: Start) {
         Err(error) => return tracing::error!(%error, worker = number, "worker cannot start"),
     };
     let metrics = start.all[number].clone();
-    let proxy = Rc::new(Proxy::new(LiveReader::new(live, number), log.writer(), metrics));
+    let proxy = Rc::new(Proxy::new(
+        LiveReader::new(live, number),
+        log.writer(),
+        metrics,
+    ));
     if let Err(error) = runtime.block_on(worker::run(proxy, start)) {
         tracing::error!(%error, worker = number, "worker failed");
     }

@@ -26,7 +26,11 @@ use tokio::time::MissedTickBehavior;
 pub(super) enum Order {
     List(oneshot::Sender<Vec<RequestStatus>>),
     Kill(u64, oneshot::Sender<bool>),
-    Stop { grace: Duration, timeout: Duration, cut: oneshot::Sender<usize> },
+    Stop {
+        grace: Duration,
+        timeout: Duration,
+        cut: oneshot::Sender<usize>,
+    },
 }
 
 /// What a worker's thread starts with.
@@ -42,7 +46,12 @@ pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
     let mut accepting = Vec::new();
     for listener in start.listeners {
         let listener = TcpListener::from_std(listener)?;
-        accepting.push(tokio::task::spawn_local(accept(proxy.clone(), listener, closing.clone(), start.all.clone())));
+        accepting.push(tokio::task::spawn_local(accept(
+            proxy.clone(),
+            listener,
+            closing.clone(),
+            start.all.clone(),
+        )));
     }
     let began = Instant::now();
     let mut tick = tokio::time::interval(TICK);
@@ -75,7 +84,12 @@ fn look(proxy: &Proxy, began: Instant) {
 }
 
 /// Takes connections until it is told to close; then those that the kernel has taken already.
-async fn accept(proxy: Rc<Proxy>, listener: TcpListener, closing: Rc<Notify>, all: Arc<[Arc<EdgeMetrics>]>) {
+async fn accept(
+    proxy: Rc<Proxy>,
+    listener: TcpListener,
+    closing: Rc<Notify>,
+    all: Arc<[Arc<EdgeMetrics>]>,
+) {
     let port = listener.local_addr().map_or(0, |address| address.port());
     loop {
         let accepted = tokio::select! {
@@ -96,7 +110,12 @@ async fn accept(proxy: Rc<Proxy>, listener: TcpListener, closing: Rc<Notify>, al
     }
 }
 
-fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, (port, all): (u16, &[Arc<EdgeMetrics>])) {
+fn welcome(
+    proxy: &Rc<Proxy>,
+    socket: TcpStream,
+    address: SocketAddr,
+    (port, all): (u16, &[Arc<EdgeMetrics>]),
+) {
     let open: u64 = all.iter().map(|worker| worker.connections()).sum();
     if open >= proxy.view().limits.connections as u64 {
         proxy.metrics.turned_away();
@@ -114,14 +133,23 @@ fn turn_away(socket: &TcpStream) {
 
 /// Ends in order: idle connections after `grace`, busy ones when they are done, the rest after `timeout`.
 /// How many requests were cut.
-async fn stop(proxy: &Proxy, began: Instant, tick: &mut tokio::time::Interval, (grace, timeout): (Duration, Duration)) -> usize {
+async fn stop(
+    proxy: &Proxy,
+    began: Instant,
+    tick: &mut tokio::time::Interval,
+    (grace, timeout): (Duration, Duration),
+) -> usize {
     let since = Instant::now();
     while proxy.connections() > 0 && since.elapsed() < grace {
         tick.tick().await;
         look(proxy, began);
     }
     while proxy.connections() > 0 && since.elapsed() < grace + timeout {
-        proxy.flights().iter().filter(|flight| flight.state.get() == State::Idle).for_each(|flight| flight.stop());
+        proxy
+            .flights()
+            .iter()
+            .filter(|flight| flight.state.get() == State::Idle)
+            .for_each(|flight| flight.stop());
         tick.tick().await;
         look(proxy, began);
     }
@@ -138,12 +166,18 @@ async fn stop(proxy: &Proxy, began: Instant, tick: &mut tokio::time::Interval, (
 }
 
 fn list(proxy: &Proxy) -> Vec<RequestStatus> {
-    proxy.flights().iter().filter_map(|flight| describe(flight)).collect()
+    proxy
+        .flights()
+        .iter()
+        .filter_map(|flight| describe(flight))
+        .collect()
 }
 
 fn kill(proxy: &Proxy, id: u64) -> bool {
     let flights = proxy.flights();
-    let found = flights.iter().find(|flight| flight.id.get() == id && flight.state.get() != State::Idle);
+    let found = flights
+        .iter()
+        .find(|flight| flight.id.get() == id && flight.state.get() != State::Idle);
     found.inspect(|flight| flight.kill()).is_some()
 }
 
@@ -163,10 +197,15 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
         id: flight.id.get(),
         kind: flight.kind().as_str().to_owned(),
         state: state.to_owned(),
-        service: ticket.map(|ticket| ticket.service().settings.name.to_string()).unwrap_or_default(),
+        service: ticket
+            .map(|ticket| ticket.service().settings.name.to_string())
+            .unwrap_or_default(),
         slot: ticket.map(|ticket| ticket.slot().name.to_string()),
         generation: ticket.map(|ticket| ticket.slot().generation.0),
-        endpoint: seat.as_ref().and_then(|seat| seat.endpoint()).map(|endpoint| endpoint.label.to_string()),
+        endpoint: seat
+            .as_ref()
+            .and_then(|seat| seat.endpoint())
+            .map(|endpoint| endpoint.label.to_string()),
         client: flight.client.borrow().clone(),
         method: flight.method.borrow().clone(),
         path: String::from_utf8_lossy(&flight.target.borrow()).into_owned(),

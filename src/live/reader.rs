@@ -151,7 +151,12 @@ impl Ticket {
     #[must_use]
     pub fn twin(&self) -> Self {
         self.slot().in_flight.enter(self.worker, self.kind.get());
-        Self { view: Rc::clone(&self.view), service: self.service, worker: self.worker, kind: self.kind.clone() }
+        Self {
+            view: Rc::clone(&self.view),
+            service: self.service,
+            worker: self.worker,
+            kind: self.kind.clone(),
+        }
     }
 
     /// A request turns out to be a transfer or a websocket.

@@ -57,7 +57,9 @@ impl Buffer {
     /// Room to read into: at least one byte, unless the buffer is full at `size` or more bytes.
     /// Takes memory of `size` from the pool where there is none or it is smaller.
     pub fn room(&mut self, size: usize) -> &mut [u8] {
-        if self.memory.len() < size && (self.memory.is_empty() || self.end == self.memory.len() || self.is_empty()) {
+        if self.memory.len() < size
+            && (self.memory.is_empty() || self.end == self.memory.len() || self.is_empty())
+        {
             self.grow(size);
         } else if self.end == self.memory.len() && self.start > 0 {
             self.memory.copy_within(self.start..self.end, 0);
@@ -72,7 +74,10 @@ impl Buffer {
     /// # Panics
     /// When there was less room.
     pub fn filled(&mut self, count: usize) {
-        assert!(self.end + count <= self.memory.len(), "what was read fits the room it was read into");
+        assert!(
+            self.end + count <= self.memory.len(),
+            "what was read fits the room it was read into"
+        );
         self.end += count;
     }
 

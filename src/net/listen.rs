@@ -25,11 +25,17 @@ const BACKLOG: i32 = 4096;
 pub fn listen(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
     let first = bind(address)?;
     let bound = first.local_addr()?;
-    std::iter::once(Ok(first)).chain((1..workers).map(|_| bind(bound))).collect()
+    std::iter::once(Ok(first))
+        .chain((1..workers).map(|_| bind(bound)))
+        .collect()
 }
 
 fn bind(address: SocketAddr) -> io::Result<StdListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;

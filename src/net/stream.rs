@@ -58,7 +58,9 @@ impl Stream {
         let socket = match address {
             EndpointAddr::Unix(path) => return Ok(UnixStream::connect(path).await?.into()),
             EndpointAddr::Tcp(address) => TcpStream::connect(address).await?,
-            EndpointAddr::Named { host, port } => TcpStream::connect((host.as_str(), *port)).await?,
+            EndpointAddr::Named { host, port } => {
+                TcpStream::connect((host.as_str(), *port)).await?
+            }
         };
         socket.set_nodelay(true)?;
         Ok(socket.into())
@@ -123,14 +125,22 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let mut socket = self.0.borrow_mut();
         each!(&mut *socket, s => Pin::new(s).poll_read(cx, room))
     }
 }
 
 impl AsyncWrite for Stream {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Stream::poll_write(&self, cx, bytes)
     }
 

@@ -18,14 +18,20 @@ use std::rc::Rc;
 use std::task::Poll;
 
 /// Gives the flight its seat. When the View changes under it, the head is read anew: the client's bytes are still there.
-pub(super) async fn admit(proxy: &Rc<Proxy>, client: &mut Client, prepared: &mut Prepared, out: &mut Vec<u8>) -> Result<(), Fault> {
+pub(super) async fn admit(
+    proxy: &Rc<Proxy>,
+    client: &mut Client,
+    prepared: &mut Prepared,
+    out: &mut Vec<u8>,
+) -> Result<(), Fault> {
     let flight = client.flight.clone();
     let mut waits = false;
     loop {
         let view = proxy.view();
         // A View that came in between may hold the services in another order.
         if waits {
-            *prepared = prepare(client.input.bytes(), &view, &client.peer, &flight, out)?.ok_or(Fault::ClientGone)?;
+            *prepared = prepare(client.input.bytes(), &view, &client.peer, &flight, out)?
+                .ok_or(Fault::ClientGone)?;
         }
         let service = &view.services[prepared.service];
         let place = match take_place(service) {
@@ -46,7 +52,9 @@ pub(super) async fn admit(proxy: &Rc<Proxy>, client: &mut Client, prepared: &mut
         if let Some(ticket) = proxy.reader.admit(&view, prepared.service) {
             flight.disarm();
             flight.arm_total(service.settings.timeouts.total);
-            flight.seat.replace(Some(Seat::new(ticket, place, proxy.worker())));
+            flight
+                .seat
+                .replace(Some(Seat::new(ticket, place, proxy.worker())));
             return Ok(());
         }
         waits = true;

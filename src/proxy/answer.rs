@@ -80,7 +80,12 @@ impl Exchange<'_> {
     }
 
     /// Reads once; holds no memory while there is nothing to read. 0 is the end.
-    async fn read(&self, input: &mut Buffer, size: &Cell<usize>, watch: &mut Option<&mut Buffer>) -> Result<usize, Read> {
+    async fn read(
+        &self,
+        input: &mut Buffer,
+        size: &Cell<usize>,
+        watch: &mut Option<&mut Buffer>,
+    ) -> Result<usize, Read> {
         poll_fn(|cx| {
             if self.upstream.poll_readable(cx).is_pending() {
                 if let Some(early) = watch {
@@ -88,7 +93,8 @@ impl Exchange<'_> {
                 }
                 return Poll::Pending;
             }
-            let count = ready!(self.upstream.poll_read(cx, input.room(size.get()))).map_err(Read::Failed)?;
+            let count = ready!(self.upstream.poll_read(cx, input.room(size.get())))
+                .map_err(Read::Failed)?;
             input.filled(count);
             Poll::Ready(Ok(count))
         })
@@ -98,7 +104,9 @@ impl Exchange<'_> {
     async fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         let idle = || self.flight.arm(Timer::ClientIdle, self.timeouts.idle);
         idle();
-        write_all(self.client, bytes, idle).await.map_err(|_| Failure::Fault(Fault::ClientGone))
+        write_all(self.client, bytes, idle)
+            .await
+            .map_err(|_| Failure::Fault(Fault::ClientGone))
     }
 }
 
@@ -109,7 +117,10 @@ enum Read {
 
 /// Waits for the answer and passes it on. `early` takes what the client sends in the meantime, and is watched
 /// for its leaving; none while an upload does that.
-pub(super) async fn answer(exchange: &Exchange<'_>, mut early: Option<&mut Buffer>) -> Result<Answered, Failure> {
+pub(super) async fn answer(
+    exchange: &Exchange<'_>,
+    mut early: Option<&mut Buffer>,
+) -> Result<Answered, Failure> {
     let mut out = exchange.proxy.borrow_output();
     let mut input = Buffer::default();
     let meta = head(exchange, &mut input, &mut out, &mut early).await?;
@@ -118,7 +129,12 @@ pub(super) async fn answer(exchange: &Exchange<'_>, mut early: Option<&mut Buffe
     if meta.status == 101 {
         exchange.write(&out).await?;
         exchange.proxy.return_output(out);
-        return Ok(Answered { reusable: false, keep_alive: false, tunnel: Some(input), tunnel_idle: exchange.timeouts.tunnel_idle });
+        return Ok(Answered {
+            reusable: false,
+            keep_alive: false,
+            tunnel: Some(input),
+            tunnel_idle: exchange.timeouts.tunnel_idle,
+        });
     }
     pass_body(exchange, &meta, (&mut input, &mut out), &mut early).await?;
     exchange.proxy.return_output(out);
@@ -132,7 +148,12 @@ pub(super) async fn answer(exchange: &Exchange<'_>, mut early: Option<&mut Buffe
 }
 
 /// Reads until the final head is here, passing interim ones on; leaves it in `out`, written for the client.
-async fn head(exchange: &Exchange<'_>, input: &mut Buffer, out: &mut Vec<u8>, early: &mut Option<&mut Buffer>) -> Result<Meta, Failure> {
+async fn head(
+    exchange: &Exchange<'_>,
+    input: &mut Buffer,
+    out: &mut Vec<u8>,
+    early: &mut Option<&mut Buffer>,
+) -> Result<Meta, Failure> {
     let mut interim = 0;
     let mut begun = false;
     let size = Cell::new(SMALL);
@@ -165,13 +186,20 @@ async fn head(exchange: &Exchange<'_>, input: &mut Buffer, out: &mut Vec<u8>, ea
         }
         if !begun {
             begun = true;
-            exchange.record.upstream.set(Some(exchange.record.began.elapsed()));
+            exchange
+                .record
+                .upstream
+                .set(Some(exchange.record.began.elapsed()));
         }
     }
 }
 
 /// Reads one head and writes it into `out`; none when it is not complete.
-fn translate(bytes: &[u8], exchange: &Exchange<'_>, out: &mut Vec<u8>) -> Result<Option<Meta>, Fault> {
+fn translate(
+    bytes: &[u8],
+    exchange: &Exchange<'_>,
+    out: &mut Vec<u8>,
+) -> Result<Option<Meta>, Fault> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -184,7 +212,12 @@ fn translate(bytes: &[u8], exchange: &Exchange<'_>, out: &mut Vec<u8>) -> Result
     asked.keep_alive &= framing_for_client != Framing::UntilClose && !exchange.proxy.stopping.get();
     head.write(bytes, asked, out);
     if matches!(head.status, 502 | 504)
-        && let Some(endpoint) = exchange.flight.seat.borrow().as_ref().and_then(|seat| seat.endpoint())
+        && let Some(endpoint) = exchange
+            .flight
+            .seat
+            .borrow()
+            .as_ref()
+            .and_then(|seat| seat.endpoint())
     {
         endpoint.health.suspect();
     }
@@ -210,19 +243,33 @@ async fn pass_body(
     let mut body = BodyReader::new(meta.framing);
     let mut trailers = Vec::new();
     let mut sent = 0;
-    let size = Cell::new(if matches!(meta.framing, Framing::Length(length) if length < SMALL as u64) { SMALL } else { LARGE });
+    let size = Cell::new(
+        if matches!(meta.framing, Framing::Length(length) if length < SMALL as u64) {
+            SMALL
+        } else {
+            LARGE
+        },
+    );
     loop {
         let ended = loop {
             let (taken, piece) = match body.next(input.bytes(), &mut trailers) {
                 Ok(next) => next,
                 Err(_) => return Err(Fault::BadAnswer("its chunked body is malformed").into()),
             };
-            let length = if let Piece::Data(data) = piece { data.len() } else { 0 };
+            let length = if let Piece::Data(data) = piece {
+                data.len()
+            } else {
+                0
+            };
             sent += length as u64;
             let (ended, more) = (piece == Piece::End, piece == Piece::More);
             match piece {
-                Piece::Data(data) if meta.framing_for_client == Framing::Chunked => chunked::encode(data, out),
-                Piece::Data(data) if out.len() + data.len() <= TOGETHER => out.extend_from_slice(data),
+                Piece::Data(data) if meta.framing_for_client == Framing::Chunked => {
+                    chunked::encode(data, out)
+                }
+                Piece::Data(data) if out.len() + data.len() <= TOGETHER => {
+                    out.extend_from_slice(data)
+                }
                 Piece::Data(data) => {
                     exchange.write(out).await?;
                     out.clear();

@@ -74,7 +74,10 @@ impl Proxy {
     #[must_use]
     pub fn enlist(self: &Rc<Self>, flight: Rc<Flight>) -> Enlisted {
         self.flights.borrow_mut().push(flight.clone());
-        Enlisted { proxy: self.clone(), flight }
+        Enlisted {
+            proxy: self.clone(),
+            flight,
+        }
     }
 
     /// Every connection, idle ones too.
@@ -95,7 +98,10 @@ impl Proxy {
             let view = self.view();
             let endpoints = |service: &crate::live::Service| -> Vec<_> {
                 let members = service.slots.iter().flat_map(|slot| &slot.members);
-                members.flat_map(|member| &member.endpoints).map(|endpoint| endpoint.id).collect()
+                members
+                    .flat_map(|member| &member.endpoints)
+                    .map(|endpoint| endpoint.id)
+                    .collect()
             };
             let known: Vec<_> = view.services.iter().flat_map(endpoints).collect();
             self.pools.sweep(now, |id| known.contains(&id));
@@ -105,7 +111,11 @@ impl Proxy {
     /// Connections that have a request under way.
     #[must_use]
     pub fn busy(&self) -> usize {
-        self.flights.borrow().iter().filter(|flight| flight.state.get() != State::Idle).count()
+        self.flights
+            .borrow()
+            .iter()
+            .filter(|flight| flight.state.get() != State::Idle)
+            .count()
     }
 
     #[must_use]
@@ -136,7 +146,10 @@ pub struct Enlisted {
 impl Drop for Enlisted {
     fn drop(&mut self) {
         let mut flights = self.proxy.flights.borrow_mut();
-        if let Some(at) = flights.iter().position(|flight| Rc::ptr_eq(flight, &self.flight)) {
+        if let Some(at) = flights
+            .iter()
+            .position(|flight| Rc::ptr_eq(flight, &self.flight))
+        {
             flights.swap_remove(at);
         }
     }

@@ -64,10 +64,18 @@ impl Body {
     }
 
     /// Moves what is in `input` to `out`, framed for the upstream.
-    pub(super) fn take(&mut self, input: &mut Buffer, out: &mut Vec<u8>, flight: &Flight) -> Result<(), Fault> {
+    pub(super) fn take(
+        &mut self,
+        input: &mut Buffer,
+        out: &mut Vec<u8>,
+        flight: &Flight,
+    ) -> Result<(), Fault> {
         while !self.ended {
             let bytes = input.bytes();
-            let (taken, piece) = self.reader.next(bytes, &mut self.trailers).map_err(|_| Fault::BadRequest("the chunked body is malformed"))?;
+            let (taken, piece) = self
+                .reader
+                .next(bytes, &mut self.trailers)
+                .map_err(|_| Fault::BadRequest("the chunked body is malformed"))?;
             let mut more = false;
             match piece {
                 Piece::Data(data) => {
@@ -102,7 +110,14 @@ impl Body {
     }
 
     /// Sends the rest, as it comes from the client.
-    pub(super) async fn stream(&mut self, client: &Stream, input: &mut Buffer, upstream: &Stream, flight: &Flight, idle: Duration) -> Result<(), Stopped> {
+    pub(super) async fn stream(
+        &mut self,
+        client: &Stream,
+        input: &mut Buffer,
+        upstream: &Stream,
+        flight: &Flight,
+        idle: Duration,
+    ) -> Result<(), Stopped> {
         self.streamed = true;
         let mut out = Vec::new();
         loop {
@@ -120,7 +135,9 @@ impl Body {
             self.take(input, &mut out, flight).map_err(Stopped::Fault)?;
             input.release();
             flight.arm(Timer::UpstreamIdle, idle);
-            write_all(upstream, &out, || flight.arm(Timer::UpstreamIdle, idle)).await.map_err(Stopped::Refused)?;
+            write_all(upstream, &out, || flight.arm(Timer::UpstreamIdle, idle))
+                .await
+                .map_err(Stopped::Refused)?;
             out.clear();
             if self.ended {
                 return Ok(());

@@ -65,12 +65,18 @@ impl Decoder {
         let mut at = 0;
         loop {
             if let State::Data(left) = self.state {
-                let take = usize::try_from(left).unwrap_or(usize::MAX).min(input.len() - at);
+                let take = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len() - at);
                 if take == 0 {
                     return Ok((at, Piece::More));
                 }
                 let left = left - take as u64;
-                self.state = if left == 0 { State::DataCr } else { State::Data(left) };
+                self.state = if left == 0 {
+                    State::DataCr
+                } else {
+                    State::Data(left)
+                };
                 return Ok((at + take, Piece::Data(&input[at..at + take])));
             }
             if self.state == State::End {
@@ -100,8 +106,14 @@ impl Decoder {
             (State::Extension(size), b'\r') => Ok(State::SizeLf(size)),
             (State::Extension(size), _) => {
                 self.extension += 1;
-                let bad = (byte < b' ' && byte != b'\t') || byte == 0x7f || self.extension > MOST_EXTENSION;
-                if bad { Err(BadChunk::Extension) } else { Ok(State::Extension(size)) }
+                let bad = (byte < b' ' && byte != b'\t')
+                    || byte == 0x7f
+                    || self.extension > MOST_EXTENSION;
+                if bad {
+                    Err(BadChunk::Extension)
+                } else {
+                    Ok(State::Extension(size))
+                }
             }
             (State::SizeLf(0), b'\n') => Ok(State::Trailers),
             (State::SizeLf(size), b'\n') => Ok(State::Data(size)),
@@ -186,7 +198,11 @@ mod tests {
     fn a_body_is_the_same_however_its_bytes_are_cut() {
         let body = b"5;a=b\r\nhello\r\n0b\r\n, big world\r\n0\r\nX-Sum: 1\r\n\r\nGET /";
         for cut in 1..body.len() {
-            assert_eq!(decode(body, cut), Ok(Some((b"hello, big world".to_vec(), body.len() - 5))), "cut {cut}");
+            assert_eq!(
+                decode(body, cut),
+                Ok(Some((b"hello, big world".to_vec(), body.len() - 5))),
+                "cut {cut}"
+            );
         }
     }
 
@@ -208,15 +224,29 @@ mod tests {
             (b"0\r\n\n", BadChunk::Trailers),
             (b"0\r\nX: \r1\r\n\r\n", BadChunk::Trailers),
         ] {
-            assert_eq!(decode(body, 1), Err(error), "{:?}", String::from_utf8_lossy(body));
+            assert_eq!(
+                decode(body, 1),
+                Err(error),
+                "{:?}",
+                String::from_utf8_lossy(body)
+            );
         }
     }
 
     #[test]
     fn sixteen_digits_are_a_size_and_extensions_and_trailers_are_bounded() {
         assert_eq!(decode(b"ffffffffffffffff\r\nabc", 4), Ok(None));
-        assert_eq!(decode(format!("1;{}\r\n", "x".repeat(5000)).as_bytes(), 100), Err(BadChunk::Extension));
-        assert_eq!(decode(format!("0\r\nX: {}\r\n\r\n", "x".repeat(20_000)).as_bytes(), 100), Err(BadChunk::Trailers));
+        assert_eq!(
+            decode(format!("1;{}\r\n", "x".repeat(5000)).as_bytes(), 100),
+            Err(BadChunk::Extension)
+        );
+        assert_eq!(
+            decode(
+                format!("0\r\nX: {}\r\n\r\n", "x".repeat(20_000)).as_bytes(),
+                100
+            ),
+            Err(BadChunk::Trailers)
+        );
     }
 
     proptest! {
@@ -249,24 +279,42 @@ mod tests {
     /// The body as hyper's server reads it, if it does.
     fn hyper_reads(body: &[u8]) -> Option<Vec<u8>> {
         use http_body_util::BodyExt;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let request = [b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n", body].concat();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let request = [
+            b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n",
+            body,
+        ]
+        .concat();
         runtime.block_on(async {
             let (mut client, server) = tokio::io::duplex(64 * 1024);
-            tokio::io::AsyncWriteExt::write_all(&mut client, &request).await.unwrap();
-            tokio::io::AsyncWriteExt::shutdown(&mut client).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut client, &request)
+                .await
+                .unwrap();
+            tokio::io::AsyncWriteExt::shutdown(&mut client)
+                .await
+                .unwrap();
             let read = std::rc::Rc::new(std::cell::RefCell::new(None));
             let seen = read.clone();
-            let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                let seen = seen.clone();
-                async move {
-                    let body = request.into_body().collect().await?.to_bytes();
-                    *seen.borrow_mut() = Some(body.to_vec());
-                    Ok::<_, hyper::Error>(hyper::Response::new(http_body_util::Empty::<&[u8]>::new()))
-                }
-            });
+            let service = hyper::service::service_fn(
+                move |request: hyper::Request<hyper::body::Incoming>| {
+                    let seen = seen.clone();
+                    async move {
+                        let body = request.into_body().collect().await?.to_bytes();
+                        *seen.borrow_mut() = Some(body.to_vec());
+                        Ok::<_, hyper::Error>(hyper::Response::new(
+                            http_body_util::Empty::<&[u8]>::new(),
+                        ))
+                    }
+                },
+            );
             let io = hyper_util::rt::TokioIo::new(server);
-            let _ = hyper::server::conn::http1::Builder::new().half_close(true).serve_connection(io, service).await;
+            let _ = hyper::server::conn::http1::Builder::new()
+                .half_close(true)
+                .serve_connection(io, service)
+                .await;
             read.take()
         })
     }

@@ -28,7 +28,11 @@ impl Peer {
     pub fn new(address: SocketAddr, listener_port: u16) -> Self {
         // An IPv4 client of a dual-stack listener is an IPv4 client.
         let address = address.ip().to_canonical();
-        Self { address, text: address.to_string().into(), port: listener_port.to_string().into() }
+        Self {
+            address,
+            text: address.to_string().into(),
+            port: listener_port.to_string().into(),
+        }
     }
 }
 
@@ -53,7 +57,11 @@ impl Client {
 }
 
 /// Reads once into a buffer that grows with what it holds.
-pub(super) fn poll_fill(stream: &Stream, input: &mut Buffer, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+pub(super) fn poll_fill(
+    stream: &Stream,
+    input: &mut Buffer,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
     ready!(stream.poll_readable(cx))?;
     let size = match input.len() {
         0..SMALL => SMALL,
@@ -79,7 +87,11 @@ pub(super) fn poll_gone(stream: &Stream, input: &mut Buffer, cx: &mut Context<'_
 }
 
 /// Writes all of `bytes`, telling `progress` after each piece.
-pub(super) async fn write_all(stream: &Stream, mut bytes: &[u8], progress: impl Fn()) -> io::Result<()> {
+pub(super) async fn write_all(
+    stream: &Stream,
+    mut bytes: &[u8],
+    progress: impl Fn(),
+) -> io::Result<()> {
     while !bytes.is_empty() {
         let count = poll_fn(|cx| stream.poll_write(cx, bytes)).await?;
         if count == 0 {

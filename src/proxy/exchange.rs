@@ -36,7 +36,13 @@ pub enum Ending {
 const REPLY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What a client is assumed to be before its head was read.
-const UNKNOWN: Asked = Asked { is_head: false, is_http11: true, upgrade: false, expects_continue: false, keep_alive: false };
+const UNKNOWN: Asked = Asked {
+    is_head: false,
+    is_http11: true,
+    upgrade: false,
+    expects_continue: false,
+    keep_alive: false,
+};
 
 /// Reads the rest of a head that has begun to arrive, and answers the request.
 pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
@@ -56,11 +62,19 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     ending
 }
 
-async fn answer(proxy: &Rc<Proxy>, client: &mut Client, record: &Record, out: &mut Vec<u8>) -> Result<Ending, Fault> {
+async fn answer(
+    proxy: &Rc<Proxy>,
+    client: &mut Client,
+    record: &Record,
+    out: &mut Vec<u8>,
+) -> Result<Ending, Fault> {
     let flight = client.flight.clone();
     let mut prepared = read_head(proxy, client, &flight, out).await?;
     record.asked.set(Some(prepared.asked));
-    record.body_taken.set(matches!(prepared.framing, super::framing::Framing::None | super::framing::Framing::Length(0)));
+    record.body_taken.set(matches!(
+        prepared.framing,
+        super::framing::Framing::None | super::framing::Framing::Length(0)
+    ));
     admit(proxy, client, &mut prepared, out).await?;
     client.input.consume(prepared.length);
     let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
@@ -80,7 +94,12 @@ async fn answer(proxy: &Rc<Proxy>, client: &mut Client, record: &Record, out: &m
     }
 }
 
-async fn read_head(proxy: &Rc<Proxy>, client: &mut Client, flight: &Flight, out: &mut Vec<u8>) -> Result<Prepared, Fault> {
+async fn read_head(
+    proxy: &Rc<Proxy>,
+    client: &mut Client,
+    flight: &Flight,
+    out: &mut Vec<u8>,
+) -> Result<Prepared, Fault> {
     loop {
         let view = proxy.view();
         if let Some(prepared) = prepare(client.input.bytes(), &view, &client.peer, flight, out)? {
@@ -134,12 +153,17 @@ async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault)
         return Ending::Close;
     }
     let mut asked = record.asked.get().unwrap_or(UNKNOWN);
-    asked.keep_alive &= record.body_taken.get() && fault.side() != Side::Client && !proxy.stopping.get();
+    asked.keep_alive &=
+        record.body_taken.get() && fault.side() != Side::Client && !proxy.stopping.get();
     let mut reply = Vec::new();
     reply::for_fault(fault, flight.request_id.get(), asked, &mut reply);
     record.status.set(fault.status());
     flight.arm(Timer::ClientIdle, REPLY_TIMEOUT);
-    let written = async { write_all(&client.stream, &reply, || {}).await.map_err(|_| Fault::ClientGone) };
+    let written = async {
+        write_all(&client.stream, &reply, || {})
+            .await
+            .map_err(|_| Fault::ClientGone)
+    };
     let written = flight.guard(written).await;
     flight.bytes_out.set(reply.len() as u64);
     match written {

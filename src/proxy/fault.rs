@@ -97,7 +97,11 @@ impl Fault {
             Self::UnknownHost => 421,
             Self::ClientGone => 499,
             Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => 408,
-            Self::Timeout(Timer::Queue) | Self::QueueFull | Self::Killed | Self::CutOff | Self::Stopping => 503,
+            Self::Timeout(Timer::Queue)
+            | Self::QueueFull
+            | Self::Killed
+            | Self::CutOff
+            | Self::Stopping => 503,
             Self::Timeout(_) => 504,
             Self::Connect(_) | Self::NoAnswer(_) | Self::BadAnswer(_) | Self::CutShort(_) => 502,
         }
@@ -118,8 +122,12 @@ impl Fault {
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
             | Self::CutShort(_)
-            | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => Side::Upstream,
-            Self::Timeout(_) | Self::QueueFull | Self::Killed | Self::CutOff | Self::Stopping => Side::Ours,
+            | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
+                Side::Upstream
+            }
+            Self::Timeout(_) | Self::QueueFull | Self::Killed | Self::CutOff | Self::Stopping => {
+                Side::Ours
+            }
         }
     }
 

@@ -33,7 +33,13 @@ pub enum Field {
 /// Looks a field name up, in any case.
 #[must_use]
 pub fn classify(name: &str) -> Field {
-    let is = |known: &str, field| if name.eq_ignore_ascii_case(known) { field } else { fallback(name) };
+    let is = |known: &str, field| {
+        if name.eq_ignore_ascii_case(known) {
+            field
+        } else {
+            fallback(name)
+        }
+    };
     match name.len() {
         2 => is("te", Field::Te),
         4 if name.as_bytes()[0] | 0x20 == b'h' => is("host", Field::Host),
@@ -103,21 +109,37 @@ mod tests {
     #[test]
     fn every_special_field_is_found_in_any_case_and_its_neighbours_are_not() {
         for (name, field) in [
-            ("te", Field::Te), ("host", Field::Host), ("date", Field::Date), ("expect", Field::Expect),
-            ("upgrade", Field::Upgrade), ("referer", Field::Referer), ("forwarded", Field::Forwarded),
-            ("x-real-ip", Field::RealIp), ("connection", Field::Connection), ("keep-alive", Field::HopByHop),
-            ("user-agent", Field::UserAgent), ("x-request-id", Field::RequestId),
-            ("content-length", Field::ContentLength), ("x-forwarded-for", Field::ForwardedFor),
-            ("proxy-connection", Field::HopByHop), ("x-forwarded-host", Field::ForwardedHost),
-            ("x-forwarded-port", Field::ForwardedPort), ("transfer-encoding", Field::TransferEncoding),
-            ("x-forwarded-proto", Field::ForwardedProto), ("proxy-authenticate", Field::HopByHop),
+            ("te", Field::Te),
+            ("host", Field::Host),
+            ("date", Field::Date),
+            ("expect", Field::Expect),
+            ("upgrade", Field::Upgrade),
+            ("referer", Field::Referer),
+            ("forwarded", Field::Forwarded),
+            ("x-real-ip", Field::RealIp),
+            ("connection", Field::Connection),
+            ("keep-alive", Field::HopByHop),
+            ("user-agent", Field::UserAgent),
+            ("x-request-id", Field::RequestId),
+            ("content-length", Field::ContentLength),
+            ("x-forwarded-for", Field::ForwardedFor),
+            ("proxy-connection", Field::HopByHop),
+            ("x-forwarded-host", Field::ForwardedHost),
+            ("x-forwarded-port", Field::ForwardedPort),
+            ("transfer-encoding", Field::TransferEncoding),
+            ("x-forwarded-proto", Field::ForwardedProto),
+            ("proxy-authenticate", Field::HopByHop),
             ("proxy-authorization", Field::HopByHop),
         ] {
             assert_eq!(classify(name), field, "{name}");
             assert_eq!(classify(&name.to_ascii_uppercase()), field, "{name}");
             assert_eq!(classify(&format!("{name}x")), Field::Other, "{name}x");
             if name.contains('-') {
-                assert_eq!(classify(&name.replace('-', "_")), Field::Underscore, "{name} with _");
+                assert_eq!(
+                    classify(&name.replace('-', "_")),
+                    Field::Underscore,
+                    "{name} with _"
+                );
             }
         }
     }
@@ -127,6 +149,11 @@ mod tests {
         let mut connection = Connection::default();
         connection.add(b"Keep-Alive , ,x-secret");
         connection.add(b"CLOSE");
-        assert!(connection.close && connection.keep_alive && connection.names_others && !connection.upgrade);
+        assert!(
+            connection.close
+                && connection.keep_alive
+                && connection.names_others
+                && !connection.upgrade
+        );
     }
 }

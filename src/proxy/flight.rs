@@ -150,7 +150,8 @@ impl Flight {
 
     fn is_cut_off(&self) -> bool {
         let seat = self.seat.borrow();
-        seat.as_ref().is_some_and(|seat| seat.ticket.slot().is_cut_off(seat.ticket.kind()))
+        seat.as_ref()
+            .is_some_and(|seat| seat.ticket.slot().is_cut_off(seat.ticket.kind()))
     }
 
     fn end(&self, order: Order) {
@@ -177,7 +178,10 @@ impl Flight {
                 }
             }
             let mut waker = self.waker.borrow_mut();
-            if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+            if !waker
+                .as_ref()
+                .is_some_and(|known| known.will_wake(cx.waker()))
+            {
                 *waker = Some(cx.waker().clone());
             }
             drop(waker);
@@ -205,7 +209,10 @@ impl Flight {
     /// The kind of what is under way, as counted for draining.
     #[must_use]
     pub fn kind(&self) -> Kind {
-        self.seat.borrow().as_ref().map_or(Kind::Request, |seat| seat.ticket.kind())
+        self.seat
+            .borrow()
+            .as_ref()
+            .map_or(Kind::Request, |seat| seat.ticket.kind())
     }
 
     pub fn becomes(&self, kind: Kind) {

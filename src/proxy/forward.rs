@@ -84,8 +84,12 @@ pub(super) async fn forward(
             },
         };
         match attempt(proxy, client, &stream, prepared, body, (record, out)).await {
-            Ok(answered) => return settle(proxy, client, (stream, &endpoint.1), answered, body).await,
-            Err(Failure::Fault(Fault::ClientGone)) if flight.state.get() == State::Waiting && body.is_complete() => {
+            Ok(answered) => {
+                return settle(proxy, client, (stream, &endpoint.1), answered, body).await;
+            }
+            Err(Failure::Fault(Fault::ClientGone))
+                if flight.state.get() == State::Waiting && body.is_complete() =>
+            {
                 orphan::keep(proxy, &flight, stream, settings.timeouts.first_byte);
                 return Err(Fault::ClientGone);
             }
@@ -103,11 +107,17 @@ pub(super) async fn forward(
 }
 
 /// The settings of the flight's service, and where its member stands in each slot.
-fn destination(flight: &Flight, prepared: &Prepared) -> Result<(Arc<ServiceSettings>, usize), Fault> {
+fn destination(
+    flight: &Flight,
+    prepared: &Prepared,
+) -> Result<(Arc<ServiceSettings>, usize), Fault> {
     let seat = flight.seat.borrow();
     let seat = seat.as_ref().ok_or(Fault::Stopping)?;
     let members = &seat.ticket.slot().members;
-    let at = prepared.member.as_ref().and_then(|name| members.iter().position(|member| member.name == *name));
+    let at = prepared
+        .member
+        .as_ref()
+        .and_then(|name| members.iter().position(|member| member.name == *name));
     Ok((seat.ticket.service().settings.clone(), at.unwrap_or(0)))
 }
 
@@ -120,15 +130,35 @@ fn board(flight: &Flight, member: usize, tried: &[usize]) -> Option<(usize, Arc<
     seat.endpoint().map(|endpoint| (at, endpoint.clone()))
 }
 
-fn lend(proxy: &Proxy, endpoint: &(usize, Arc<Endpoint>), reuse: bool, replayable: bool) -> Option<Stream> {
+fn lend(
+    proxy: &Proxy,
+    endpoint: &(usize, Arc<Endpoint>),
+    reuse: bool,
+    replayable: bool,
+) -> Option<Stream> {
     let fresh = u64::try_from(FRESH.as_millis()).unwrap_or(0);
-    let since = if replayable { 0 } else { proxy.clock.get().saturating_sub(fresh) };
-    if reuse { proxy.pools.take(endpoint.1.id, since) } else { None }
+    let since = if replayable {
+        0
+    } else {
+        proxy.clock.get().saturating_sub(fresh)
+    };
+    if reuse {
+        proxy.pools.take(endpoint.1.id, since)
+    } else {
+        None
+    }
 }
 
-async fn dial(flight: &Flight, endpoint: &(usize, Arc<Endpoint>), wait: Duration) -> Result<Stream, Fault> {
+async fn dial(
+    flight: &Flight,
+    endpoint: &(usize, Arc<Endpoint>),
+    wait: Duration,
+) -> Result<Stream, Fault> {
     flight.at(State::Connecting);
-    match flight.dial(wait, upstream::connect(&endpoint.1.address)).await {
+    match flight
+        .dial(wait, upstream::connect(&endpoint.1.address))
+        .await
+    {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(cause)) => Err(Fault::Connect(cause)),
         Err(timer) => Err(Fault::Timeout(timer)),
@@ -149,15 +179,32 @@ async fn attempt(
     let timeouts = &settings.timeouts;
     flight.at(State::Sending);
     flight.arm(Timer::UpstreamIdle, timeouts.idle);
-    let refused = send(upstream, out, || flight.arm(Timer::UpstreamIdle, timeouts.idle)).await?;
-    let exchange = Exchange { proxy, client: &client.stream, upstream, asked: prepared.asked, timeouts, flight: &flight, record };
+    let refused = send(upstream, out, || {
+        flight.arm(Timer::UpstreamIdle, timeouts.idle)
+    })
+    .await?;
+    let exchange = Exchange {
+        proxy,
+        client: &client.stream,
+        upstream,
+        asked: prepared.asked,
+        timeouts,
+        flight: &flight,
+        record,
+    };
     if refused.is_some() || body.is_complete() {
         flight.at(State::Waiting);
         flight.arm(Timer::FirstByte, timeouts.first_byte);
         let answered = answer(&exchange, Some(&mut client.input)).await;
         return answered.map_err(|failure| because(failure, refused));
     }
-    let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, &flight, timeouts.idle));
+    let mut upload = pin!(body.stream(
+        &client.stream,
+        &mut client.input,
+        upstream,
+        &flight,
+        timeouts.idle
+    ));
     let mut answer = pin!(answer(&exchange, None));
     let mut uploading = true;
     let mut refused = None;
@@ -180,7 +227,11 @@ async fn attempt(
 
 /// Writes the head and what goes along with it. An upstream that stops reading may have answered already:
 /// then the error comes back for later, and the answer is looked for first.
-async fn send(upstream: &Stream, out: &[u8], progress: impl Fn()) -> Result<Option<io::Error>, Failure> {
+async fn send(
+    upstream: &Stream,
+    out: &[u8],
+    progress: impl Fn(),
+) -> Result<Option<io::Error>, Failure> {
     let first = poll_fn(|cx| upstream.poll_write(cx, out)).await;
     match first {
         Ok(count) if count == out.len() => Ok(None),
@@ -208,16 +259,22 @@ async fn settle(
     let flight = client.flight.clone();
     if let Some(early) = answered.tunnel {
         let idle = answered.tunnel_idle;
-        return tunnel(client, &stream, early, &flight, idle).await.map(|()| Ending::Close);
+        return tunnel(client, &stream, early, &flight, idle)
+            .await
+            .map(|()| Ending::Close);
     }
-    if answered.reusable && body.is_complete()
+    if answered.reusable
+        && body.is_complete()
         && let Some(seat) = flight.seat.borrow().as_ref()
     {
         let keepalive = &seat.ticket.service().settings.keepalive;
         if keepalive.enabled {
             let now = proxy.clock.get();
-            let until = now.saturating_add(u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX));
-            proxy.pools.put(endpoint.id, stream, now, (until, keepalive.max_idle));
+            let until =
+                now.saturating_add(u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX));
+            proxy
+                .pools
+                .put(endpoint.id, stream, now, (until, keepalive.max_idle));
         }
     }
     Ok(match (body.is_complete(), answered.keep_alive) {

@@ -20,7 +20,9 @@ pub enum Framing {
 #[must_use]
 pub fn content_length(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    digits.then(|| std::str::from_utf8(value).ok()?.parse().ok()).flatten()
+    digits
+        .then(|| std::str::from_utf8(value).ok()?.parse().ok())
+        .flatten()
 }
 
 /// Reads one body out of a connection's bytes.
@@ -52,13 +54,19 @@ impl BodyReader {
     ///
     /// # Errors
     /// [`BadChunk`]: the connection cannot be used any further.
-    pub fn next<'b>(&mut self, input: &'b [u8], trailers: &mut Vec<u8>) -> Result<(usize, Piece<'b>), BadChunk> {
+    pub fn next<'b>(
+        &mut self,
+        input: &'b [u8],
+        trailers: &mut Vec<u8>,
+    ) -> Result<(usize, Piece<'b>), BadChunk> {
         match self {
             Self::Done => Ok((0, Piece::End)),
             _ if input.is_empty() => Ok((0, Piece::More)),
             Self::UntilClose => Ok((input.len(), Piece::Data(input))),
             Self::Length(left) => {
-                let take = usize::try_from(*left).unwrap_or(usize::MAX).min(input.len());
+                let take = usize::try_from(*left)
+                    .unwrap_or(usize::MAX)
+                    .min(input.len());
                 *left -= take as u64;
                 if *left == 0 {
                     *self = Self::Done;
@@ -83,7 +91,9 @@ impl BodyReader {
 pub fn end_chunked(trailers: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     let mut fields = [httparse::EMPTY_HEADER; chunked::MOST_TRAILER_FIELDS];
-    if let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(trailers, &mut fields) {
+    if let Ok(httparse::Status::Complete((_, fields))) =
+        httparse::parse_headers(trailers, &mut fields)
+    {
         for field in fields.iter().filter(|field| may_trail(field.name)) {
             out.extend_from_slice(field.name.as_bytes());
             out.extend_from_slice(b": ");
@@ -97,11 +107,32 @@ pub fn end_chunked(trailers: &[u8], out: &mut Vec<u8>) {
 /// Fields that frame, route, authenticate or control a message must not come after it (RFC 9110, section 6.5.1).
 fn may_trail(name: &str) -> bool {
     const NEVER: [&str; 22] = [
-        "transfer-encoding", "content-length", "host", "connection", "keep-alive", "proxy-connection", "te", "trailer",
-        "upgrade", "expect", "authorization", "proxy-authorization", "cookie", "set-cookie", "content-encoding",
-        "content-type", "content-range", "cache-control", "max-forwards", "range", "location", "vary",
+        "transfer-encoding",
+        "content-length",
+        "host",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+        "expect",
+        "authorization",
+        "proxy-authorization",
+        "cookie",
+        "set-cookie",
+        "content-encoding",
+        "content-type",
+        "content-range",
+        "cache-control",
+        "max-forwards",
+        "range",
+        "location",
+        "vary",
     ];
-    let forwarded = name.get(..12).is_some_and(|start| start.eq_ignore_ascii_case("x-forwarded-"));
+    let forwarded = name
+        .get(..12)
+        .is_some_and(|start| start.eq_ignore_ascii_case("x-forwarded-"));
     !forwarded && !name.contains('_') && !NEVER.iter().any(|never| name.eq_ignore_ascii_case(never))
 }
 
@@ -113,8 +144,23 @@ mod tests {
     fn a_length_is_digits_and_nothing_else() {
         assert_eq!(content_length(b"0"), Some(0));
         assert_eq!(content_length(b"18446744073709551615"), Some(u64::MAX));
-        for bad in [&b""[..], b"+1", b"-1", b" 1", b"1 ", b"0x1", b"1,1", b"18446744073709551616", b"\xff"] {
-            assert_eq!(content_length(bad), None, "{:?}", String::from_utf8_lossy(bad));
+        for bad in [
+            &b""[..],
+            b"+1",
+            b"-1",
+            b" 1",
+            b"1 ",
+            b"0x1",
+            b"1,1",
+            b"18446744073709551616",
+            b"\xff",
+        ] {
+            assert_eq!(
+                content_length(bad),
+                None,
+                "{:?}",
+                String::from_utf8_lossy(bad)
+            );
         }
     }
 
@@ -128,7 +174,10 @@ mod tests {
     #[test]
     fn a_body_takes_its_own_bytes_only() {
         let mut reader = BodyReader::new(Framing::Length(3));
-        assert_eq!(reader.next(b"abcGET", &mut Vec::new()), Ok((3, Piece::Data(b"abc"))));
+        assert_eq!(
+            reader.next(b"abcGET", &mut Vec::new()),
+            Ok((3, Piece::Data(b"abc")))
+        );
         assert!(reader.is_done());
         assert_eq!(reader.next(b"GET", &mut Vec::new()), Ok((0, Piece::End)));
     }

@@ -12,7 +12,11 @@ impl<'b> Lines<'b> {
     /// `bytes` is the head that all fields were parsed from.
     #[must_use]
     pub fn new(bytes: &'b [u8]) -> Self {
-        Self { bytes, start: 0, end: 0 }
+        Self {
+            bytes,
+            start: 0,
+            end: 0,
+        }
     }
 
     /// Appends one field, now or at the next `flush`. Lines that did not end in CRLF do so afterwards.
@@ -51,7 +55,8 @@ mod tests {
 
     #[test]
     fn lines_are_copied_whole_and_leave_out_what_was_not_added() {
-        let head = b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nSkip: x\r\nEmpty:\r\nC:3  \r\nD: 4\nE: 5\r\n\r\n";
+        let head =
+            b"GET / HTTP/1.1\r\nA: 1\r\nB: 2\r\nSkip: x\r\nEmpty:\r\nC:3  \r\nD: 4\nE: 5\r\n\r\n";
         let mut fields = [httparse::EMPTY_HEADER; 16];
         let mut request = httparse::Request::new(&mut fields);
         assert!(request.parse(head).unwrap().is_complete());

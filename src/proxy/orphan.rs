@@ -21,12 +21,19 @@ pub(super) fn keep(proxy: &Rc<Proxy>, flight: &Flight, upstream: Stream, wait: D
     orphan.target.replace(flight.target.borrow().clone());
     // The access record still needs the slot's name, so the count moves only when the record is closed:
     // until then both hold one.
-    orphan.seat.replace(flight.seat.borrow().as_ref().map(Seat::twin));
+    orphan
+        .seat
+        .replace(flight.seat.borrow().as_ref().map(Seat::twin));
     orphan.at(State::Waiting);
     orphan.arm(Timer::FirstByte, wait);
     let enlisted = proxy.enlist(orphan);
     tokio::task::spawn_local(async move {
-        let answered = async { upstream.readable().await.map_err(|_| super::fault::Fault::ClientGone) };
+        let answered = async {
+            upstream
+                .readable()
+                .await
+                .map_err(|_| super::fault::Fault::ClientGone)
+        };
         // However it ends, nobody waits for it.
         let _ = enlisted.flight.guard(answered).await;
         drop(enlisted.flight.seat.take());

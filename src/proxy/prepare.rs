@@ -41,19 +41,35 @@ pub(super) fn prepare(
     out: &mut Vec<u8>,
 ) -> Result<Option<Prepared>, Fault> {
     let mut room: FieldRoom<'_> = [const { std::mem::MaybeUninit::uninit() }; MOST_FIELDS];
-    let limits = HeadLimits { bytes: view.limits.header_bytes, fields: view.limits.header_count };
+    let limits = HeadLimits {
+        bytes: view.limits.header_bytes,
+        fields: view.limits.header_count,
+    };
     let Some(head) = RequestHead::read(bytes, &mut room, limits)? else {
         return Ok(None);
     };
     let trusted = !view.trusted_proxies.is_empty() && is_trusted(view, peer.address);
     describe(&head, view, trusted, flight);
-    let service = view.hosts.find(head.host_name()).ok_or(Fault::UnknownHost)?;
+    let service = view
+        .hosts
+        .find(head.host_name())
+        .ok_or(Fault::UnknownHost)?;
     let settings = &view.services[service].settings;
     let limit = view.limits.body_bytes;
     if matches!(head.framing, Framing::Length(length) if limit > 0 && length > limit) {
         return Err(Fault::BodyTooLarge { limit });
     }
-    write(&head, bytes, peer, Told { settings, trusted, request_id: flight.request_id.get() }, out);
+    write(
+        &head,
+        bytes,
+        peer,
+        Told {
+            settings,
+            trusted,
+            request_id: flight.request_id.get(),
+        },
+        out,
+    );
     Ok(Some(Prepared {
         length: head.length,
         service,
@@ -79,16 +95,30 @@ struct Told<'a> {
 
 /// For `ps` and the access log.
 fn describe(head: &RequestHead<'_>, view: &View, trusted: bool, flight: &Flight) {
-    let given = if trusted { head.value(Field::RequestId) } else { None };
-    flight.request_id.set(given.and_then(parse_id).unwrap_or_else(|| fastrand::u128(..)));
+    let given = if trusted {
+        head.value(Field::RequestId)
+    } else {
+        None
+    };
+    flight.request_id.set(
+        given
+            .and_then(parse_id)
+            .unwrap_or_else(|| fastrand::u128(..)),
+    );
     replace(&mut flight.target.borrow_mut(), head.target.as_bytes());
     let mut method = flight.method.borrow_mut();
     method.clear();
     method.push_str(head.method);
     let mut said = flight.said.borrow_mut();
     replace(&mut said.host, head.host.as_bytes());
-    replace(&mut said.referer, head.value(Field::Referer).unwrap_or_default());
-    replace(&mut said.agent, head.value(Field::UserAgent).unwrap_or_default());
+    replace(
+        &mut said.referer,
+        head.value(Field::Referer).unwrap_or_default(),
+    );
+    replace(
+        &mut said.agent,
+        head.value(Field::UserAgent).unwrap_or_default(),
+    );
     if let Some(client) = trusted.then(|| named_client(head, view)).flatten() {
         *flight.client.borrow_mut() = client.to_string();
     }
@@ -100,12 +130,16 @@ fn replace(text: &mut Vec<u8>, with: &[u8]) {
 }
 
 fn parse_id(value: &[u8]) -> Option<u128> {
-    let text = std::str::from_utf8(value).ok().filter(|text| text.len() == 32)?;
+    let text = std::str::from_utf8(value)
+        .ok()
+        .filter(|text| text.len() == 32)?;
     u128::from_str_radix(text, 16).ok()
 }
 
 fn is_trusted(view: &View, address: IpAddr) -> bool {
-    view.trusted_proxies.iter().any(|network| network.contains(address))
+    view.trusted_proxies
+        .iter()
+        .any(|network| network.contains(address))
 }
 
 /// The last address in X-Forwarded-For that is no trusted proxy.
@@ -128,15 +162,30 @@ fn route<'s>(settings: &'s ServiceSettings, head: &RequestHead<'_>) -> Option<&'
     let matches = settings.routes.iter().filter(|route| {
         let prefix = route.prefix.trim_end_matches('/');
         let rest = path.strip_prefix(prefix);
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) && (head.upgrade.is_some() || !route.upgrades_only)
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            && (head.upgrade.is_some() || !route.upgrades_only)
     });
-    matches.max_by_key(|route| (route.prefix.trim_end_matches('/').len(), route.upgrades_only)).map(|route| &route.to)
+    matches
+        .max_by_key(|route| {
+            (
+                route.prefix.trim_end_matches('/').len(),
+                route.upgrades_only,
+            )
+        })
+        .map(|route| &route.to)
 }
 
 fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: Told<'_>, out: &mut Vec<u8>) {
     out.clear();
     out.reserve(head.length + 512);
-    for part in [head.method, " ", head.path, " HTTP/1.1\r\nHost: ", head.host, "\r\n"] {
+    for part in [
+        head.method,
+        " ",
+        head.path,
+        " HTTP/1.1\r\nHost: ",
+        head.host,
+        "\r\n",
+    ] {
         out.extend_from_slice(part.as_bytes());
     }
     head.write_passing(bytes, out, told.trusted);
@@ -161,10 +210,26 @@ fn write_forwarded(head: &RequestHead<'_>, peer: &Peer, trusted: bool, out: &mut
     }
     out.extend_from_slice(peer.text.as_bytes());
     out.extend_from_slice(b"\r\n");
-    line(b"X-Forwarded-Host: ", before(Field::ForwardedHost).unwrap_or(head.host.as_bytes()), out);
-    line(b"X-Forwarded-Proto: ", before(Field::ForwardedProto).unwrap_or(b"http"), out);
-    line(b"X-Forwarded-Port: ", before(Field::ForwardedPort).unwrap_or(peer.port.as_bytes()), out);
-    line(b"X-Real-IP: ", before(Field::RealIp).unwrap_or(peer.text.as_bytes()), out);
+    line(
+        b"X-Forwarded-Host: ",
+        before(Field::ForwardedHost).unwrap_or(head.host.as_bytes()),
+        out,
+    );
+    line(
+        b"X-Forwarded-Proto: ",
+        before(Field::ForwardedProto).unwrap_or(b"http"),
+        out,
+    );
+    line(
+        b"X-Forwarded-Port: ",
+        before(Field::ForwardedPort).unwrap_or(peer.port.as_bytes()),
+        out,
+    );
+    line(
+        b"X-Real-IP: ",
+        before(Field::RealIp).unwrap_or(peer.text.as_bytes()),
+        out,
+    );
 }
 
 fn write_connection(head: &RequestHead<'_>, keep_alive: bool, out: &mut Vec<u8>) {

@@ -45,7 +45,13 @@ impl Record {
         let (bytes_in, bytes_out) = (flight.bytes_in.get(), flight.bytes_out.get());
         let service = seat.as_ref().map(|seat| seat.ticket.service());
         if let Some(service) = service {
-            let outcome = Outcome { status, fault: fault.is_some_and(|fault| fault.status() != 499), took, bytes_in, bytes_out };
+            let outcome = Outcome {
+                status,
+                fault: fault.is_some_and(|fault| fault.status() != 499),
+                took,
+                bytes_in,
+                bytes_out,
+            };
             service.active().metrics.record(proxy.worker(), outcome);
         } else {
             proxy.metrics.refused(status);
@@ -69,7 +75,10 @@ impl Record {
             upstream: self.upstream.get(),
             service: service.map_or("", |service| service.settings.name.as_str()),
             slot: service.map_or("", |service| service.active().name.as_str()),
-            endpoint: seat.as_ref().and_then(|seat| seat.endpoint()).map_or("", |endpoint| &endpoint.label),
+            endpoint: seat
+                .as_ref()
+                .and_then(|seat| seat.endpoint())
+                .map_or("", |endpoint| &endpoint.label),
             request_id: flight.request_id.get(),
             fault: fault.map(Fault::code),
         });

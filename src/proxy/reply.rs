@@ -16,11 +16,23 @@ pub(super) fn for_fault(fault: &Fault, request_id: u128, asked: Asked, out: &mut
     let id = std::str::from_utf8(&id).unwrap_or_default();
     let body = format!("{status} {reason}: {fault}\nrequest {id}\n");
     out.extend_from_slice(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
-    out.extend_from_slice(b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n");
-    out.extend_from_slice(format!("X-Switchd-Fault: {}\r\nX-Request-ID: {id}\r\n", fault.code()).as_bytes());
+    out.extend_from_slice(
+        b"Content-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n",
+    );
+    out.extend_from_slice(
+        format!(
+            "X-Switchd-Fault: {}\r\nX-Request-ID: {id}\r\n",
+            fault.code()
+        )
+        .as_bytes(),
+    );
     match fault {
-        Fault::Method(_) => out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n"),
-        Fault::Connect(_) | Fault::QueueFull | Fault::Timeout(_) if status >= 500 => out.extend_from_slice(b"Retry-After: 5\r\n"),
+        Fault::Method(_) => {
+            out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+        }
+        Fault::Connect(_) | Fault::QueueFull | Fault::Timeout(_) if status >= 500 => {
+            out.extend_from_slice(b"Retry-After: 5\r\n")
+        }
         _ => {}
     }
     write_length(body.len() as u64, out);
@@ -32,5 +44,8 @@ pub(super) fn for_fault(fault: &Fault, request_id: u128, asked: Asked, out: &mut
 }
 
 fn reason(status: u16) -> &'static str {
-    http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason()).unwrap_or("Error")
+    http::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error")
 }

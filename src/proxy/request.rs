@@ -53,9 +53,17 @@ impl<'b> RequestHead<'b> {
     ///
     /// # Errors
     /// The fault says what is wrong with it; the connection must not be used any further.
-    pub fn read(bytes: &'b [u8], room: &'b mut FieldRoom<'b>, limits: HeadLimits) -> Result<Option<Self>, Fault> {
+    pub fn read(
+        bytes: &'b [u8],
+        room: &'b mut FieldRoom<'b>,
+        limits: HeadLimits,
+    ) -> Result<Option<Self>, Fault> {
         let mut parsed = httparse::Request::new(&mut []);
-        let status = httparse::ParserConfig::default().parse_request_with_uninit_headers(&mut parsed, bytes, room);
+        let status = httparse::ParserConfig::default().parse_request_with_uninit_headers(
+            &mut parsed,
+            bytes,
+            room,
+        );
         let length = match status {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() >= limits.bytes => {
@@ -71,7 +79,9 @@ impl<'b> RequestHead<'b> {
         if parsed.headers.len() > limits.fields {
             return Err(too_many());
         }
-        let (Some(method), Some(target), Some(version)) = (parsed.method, parsed.path, parsed.version) else {
+        let (Some(method), Some(target), Some(version)) =
+            (parsed.method, parsed.path, parsed.version)
+        else {
             return Err(Fault::BadRequest("no request line"));
         };
         let mut head = RequestHead {
@@ -105,10 +115,12 @@ impl<'b> RequestHead<'b> {
             match *kind {
                 Field::Host => {
                     hosts += 1;
-                    self.host = std::str::from_utf8(field.value).map_err(|_| Fault::BadRequest("Host is not ASCII"))?;
+                    self.host = std::str::from_utf8(field.value)
+                        .map_err(|_| Fault::BadRequest("Host is not ASCII"))?;
                 }
                 Field::ContentLength => {
-                    let value = content_length(field.value).ok_or(Fault::BadRequest("Content-Length is not a number"))?;
+                    let value = content_length(field.value)
+                        .ok_or(Fault::BadRequest("Content-Length is not a number"))?;
                     if length.is_some_and(|known| known != value) {
                         return Err(Fault::BadRequest("Content-Lengths differ"));
                     }
@@ -117,15 +129,20 @@ impl<'b> RequestHead<'b> {
                 Field::TransferEncoding => {
                     codings += 1;
                     if !field.value.eq_ignore_ascii_case(b"chunked") {
-                        return Err(Fault::BadRequest("Transfer-Encoding is not exactly chunked"));
+                        return Err(Fault::BadRequest(
+                            "Transfer-Encoding is not exactly chunked",
+                        ));
                     }
                 }
                 Field::Connection => self.connection.add(field.value),
                 Field::Upgrade => self.upgrade = Some(field.value),
                 Field::Te => {
-                    self.takes_trailers |= options(field.value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
+                    self.takes_trailers |=
+                        options(field.value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
                 }
-                Field::Expect if field.value.eq_ignore_ascii_case(b"100-continue") => self.expects_continue = self.is_http11,
+                Field::Expect if field.value.eq_ignore_ascii_case(b"100-continue") => {
+                    self.expects_continue = self.is_http11
+                }
                 Field::Expect => return Err(Fault::Expectation),
                 _ => {}
             }
@@ -138,8 +155,14 @@ impl<'b> RequestHead<'b> {
         self.framing = match (codings, length) {
             (0, None) => Framing::None,
             (0, Some(length)) => Framing::Length(length),
-            (_, Some(_)) => return Err(Fault::BadRequest("both Content-Length and Transfer-Encoding")),
-            (_, None) if !self.is_http11 => return Err(Fault::BadRequest("Transfer-Encoding in HTTP/1.0")),
+            (_, Some(_)) => {
+                return Err(Fault::BadRequest(
+                    "both Content-Length and Transfer-Encoding",
+                ));
+            }
+            (_, None) if !self.is_http11 => {
+                return Err(Fault::BadRequest("Transfer-Encoding in HTTP/1.0"));
+            }
             (1, None) => Framing::Chunked,
             _ => return Err(Fault::BadRequest("more than one Transfer-Encoding")),
         };
@@ -150,9 +173,13 @@ impl<'b> RequestHead<'b> {
     /// An upgrade must be asked for by Connection too, and a body has no place in front of a tunnel.
     /// `h2c` would carry requests that nobody looked at.
     fn settle_upgrade(&mut self) {
-        let asked = self.is_http11 && self.connection.upgrade && matches!(self.framing, Framing::None | Framing::Length(0));
+        let asked = self.is_http11
+            && self.connection.upgrade
+            && matches!(self.framing, Framing::None | Framing::Length(0));
         self.upgrade = self.upgrade.filter(|protocol| {
-            asked && !protocol.is_empty() && !options(protocol).any(|name| name.eq_ignore_ascii_case(b"h2c"))
+            asked
+                && !protocol.is_empty()
+                && !options(protocol).any(|name| name.eq_ignore_ascii_case(b"h2c"))
         });
     }
 
@@ -171,14 +198,19 @@ impl<'b> RequestHead<'b> {
         if self.target.starts_with('/') || (self.target == "*" && self.method == "OPTIONS") {
             return Ok(());
         }
-        let (scheme, rest) = self.target.split_once("://").ok_or(Fault::BadRequest("the target is neither a path nor a URL"))?;
+        let (scheme, rest) = self
+            .target
+            .split_once("://")
+            .ok_or(Fault::BadRequest("the target is neither a path nor a URL"))?;
         if !scheme.eq_ignore_ascii_case("http") && !scheme.eq_ignore_ascii_case("https") {
             return Err(Fault::BadRequest("the target's scheme is not http"));
         }
         let end = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path) = rest.split_at(end);
         if !authority.eq_ignore_ascii_case(self.host) {
-            return Err(Fault::BadRequest("the target and Host name different hosts"));
+            return Err(Fault::BadRequest(
+                "the target and Host name different hosts",
+            ));
         }
         self.path = match path {
             "" if self.method == "OPTIONS" => "*",
@@ -203,7 +235,9 @@ impl<'b> RequestHead<'b> {
     /// The value of the first field of this kind.
     #[must_use]
     pub fn value(&self, kind: Field) -> Option<&'b [u8]> {
-        let at = self.kinds[..self.fields.len()].iter().position(|known| *known == kind)?;
+        let at = self.kinds[..self.fields.len()]
+            .iter()
+            .position(|known| *known == kind)?;
         Some(self.fields[at].value)
     }
 
@@ -241,29 +275,58 @@ pub struct Named<'b> {
 
 impl<'b> Named<'b> {
     #[must_use]
-    pub fn of(connection: Connection, fields: &'b [httparse::Header<'b>], kinds: &'b [Field]) -> Self {
+    pub fn of(
+        connection: Connection,
+        fields: &'b [httparse::Header<'b>],
+        kinds: &'b [Field],
+    ) -> Self {
         match connection.names_others {
             true => Self { fields, kinds },
-            false => Self { fields: &[], kinds: &[] },
+            false => Self {
+                fields: &[],
+                kinds: &[],
+            },
         }
     }
 
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
-        let mut listed = self.fields.iter().zip(self.kinds).filter(|(_, kind)| **kind == Field::Connection);
-        listed.any(|(field, _)| options(field.value).any(|option| option.eq_ignore_ascii_case(name.as_bytes())))
+        let mut listed = self
+            .fields
+            .iter()
+            .zip(self.kinds)
+            .filter(|(_, kind)| **kind == Field::Connection);
+        listed.any(|(field, _)| {
+            options(field.value).any(|option| option.eq_ignore_ascii_case(name.as_bytes()))
+        })
     }
 }
 
 fn check_host(host: &str) -> Result<(), Fault> {
     const BAD: Fault = Fault::BadRequest("Host is not a host name");
     let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => rest.split_once(']').map(|(name, port)| (name, port.strip_prefix(':').or(port.is_empty().then_some("")))).ok_or(BAD)?,
-        None => host.split_once(':').map_or((host, Some("")), |(name, port)| (name, Some(port))),
+        Some(rest) => rest
+            .split_once(']')
+            .map(|(name, port)| {
+                (
+                    name,
+                    port.strip_prefix(':').or(port.is_empty().then_some("")),
+                )
+            })
+            .ok_or(BAD)?,
+        None => host
+            .split_once(':')
+            .map_or((host, Some("")), |(name, port)| (name, Some(port))),
     };
     let is_v6 = host.starts_with('[');
-    let allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~' | b'%') || (is_v6 && b == b':');
-    let good = !name.is_empty() && name.bytes().all(allowed) && port.is_some_and(|port| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
+    let allowed = |b: u8| {
+        b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'.' | b'_' | b'~' | b'%')
+            || (is_v6 && b == b':')
+    };
+    let good = !name.is_empty()
+        && name.bytes().all(allowed)
+        && port.is_some_and(|port| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
     if good { Ok(()) } else { Err(BAD) }
 }
 

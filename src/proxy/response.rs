@@ -45,14 +45,26 @@ impl<'b> ResponseHead<'b> {
     ///
     /// # Errors
     /// [`Fault::BadAnswer`] says what is wrong with it.
-    pub fn read(bytes: &'b [u8], room: &'b mut FieldRoom<'b>, asked: Asked) -> Result<Option<Self>, Fault> {
+    pub fn read(
+        bytes: &'b [u8],
+        room: &'b mut FieldRoom<'b>,
+        asked: Asked,
+    ) -> Result<Option<Self>, Fault> {
         let mut parsed = httparse::Response::new(&mut []);
-        let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut parsed, bytes, room);
+        let status = httparse::ParserConfig::default().parse_response_with_uninit_headers(
+            &mut parsed,
+            bytes,
+            room,
+        );
         let length = match status {
             Ok(httparse::Status::Complete(length)) => length,
-            Ok(httparse::Status::Partial) if bytes.len() >= MOST_HEAD => return Err(Fault::BadAnswer("its head is too long")),
+            Ok(httparse::Status::Partial) if bytes.len() >= MOST_HEAD => {
+                return Err(Fault::BadAnswer("its head is too long"));
+            }
             Ok(httparse::Status::Partial) => return Ok(None),
-            Err(httparse::Error::TooManyHeaders) => return Err(Fault::BadAnswer("its head has too many lines")),
+            Err(httparse::Error::TooManyHeaders) => {
+                return Err(Fault::BadAnswer("its head has too many lines"));
+            }
             Err(_) => return Err(Fault::BadAnswer("its head is malformed")),
         };
         let (Some(status), Some(version)) = (parsed.code, parsed.version) else {
@@ -83,7 +95,8 @@ impl<'b> ResponseHead<'b> {
             *kind = classify(field.name);
             match *kind {
                 Field::ContentLength => {
-                    let value = content_length(field.value).ok_or(Fault::BadAnswer("its Content-Length is not a number"))?;
+                    let value = content_length(field.value)
+                        .ok_or(Fault::BadAnswer("its Content-Length is not a number"))?;
                     if length.is_some_and(|known| known != value) {
                         return Err(Fault::BadAnswer("its Content-Lengths differ"));
                     }
@@ -92,7 +105,9 @@ impl<'b> ResponseHead<'b> {
                 Field::TransferEncoding => {
                     codings += 1;
                     if !field.value.eq_ignore_ascii_case(b"chunked") || codings > 1 || !is_http11 {
-                        return Err(Fault::BadAnswer("its Transfer-Encoding is not exactly chunked"));
+                        return Err(Fault::BadAnswer(
+                            "its Transfer-Encoding is not exactly chunked",
+                        ));
                     }
                 }
                 Field::Connection => self.connection.add(field.value),
@@ -100,7 +115,9 @@ impl<'b> ResponseHead<'b> {
             }
         }
         if codings > 0 && length.is_some() {
-            return Err(Fault::BadAnswer("it has both Content-Length and Transfer-Encoding"));
+            return Err(Fault::BadAnswer(
+                "it has both Content-Length and Transfer-Encoding",
+            ));
         }
         let bodyless = asked.is_head || self.status < 200 || matches!(self.status, 204 | 304);
         self.framing = match (codings, length) {
@@ -109,7 +126,11 @@ impl<'b> ResponseHead<'b> {
             (_, Some(length)) => Framing::Length(length),
             (_, None) => Framing::UntilClose,
         };
-        let persistent = if is_http11 { !self.connection.close } else { self.connection.keep_alive };
+        let persistent = if is_http11 {
+            !self.connection.close
+        } else {
+            self.connection.keep_alive
+        };
         self.keep_alive = persistent && self.framing != Framing::UntilClose;
         if self.status == 101 && !asked.upgrade {
             return Err(Fault::BadAnswer("it changes protocols without being asked"));
@@ -143,7 +164,9 @@ impl<'b> ResponseHead<'b> {
         match self.framing_for(asked) {
             Framing::Length(length) => write_length(length, out),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-            Framing::None if !self.is_interim() && self.status != 101 => self.write_empty_framing(out),
+            Framing::None if !self.is_interim() && self.status != 101 => {
+                self.write_empty_framing(out)
+            }
             Framing::None | Framing::UntilClose => {}
         }
         if self.status == 101 {
@@ -163,7 +186,11 @@ impl<'b> ResponseHead<'b> {
                 Field::Other | Field::Underscore => !named.contains(field.name),
                 // Some upstreams date their answers twice; a recipient may take two for none.
                 Field::Date => !std::mem::replace(&mut dated, true),
-                Field::Connection | Field::ContentLength | Field::TransferEncoding | Field::Upgrade | Field::Te => false,
+                Field::Connection
+                | Field::ContentLength
+                | Field::TransferEncoding
+                | Field::Upgrade
+                | Field::Te => false,
                 // The upstream's own realm, if it has one, is a matter between it and us.
                 Field::HopByHop => false,
                 _ => true,
@@ -200,7 +227,12 @@ impl<'b> ResponseHead<'b> {
 
     fn write_upgrade(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(b"Connection: upgrade\r\n");
-        for (field, _) in self.fields.iter().zip(self.kinds).filter(|(_, kind)| *kind == Field::Upgrade) {
+        for (field, _) in self
+            .fields
+            .iter()
+            .zip(self.kinds)
+            .filter(|(_, kind)| *kind == Field::Upgrade)
+        {
             out.extend_from_slice(b"Upgrade: ");
             out.extend_from_slice(field.value);
             out.extend_from_slice(b"\r\n");

@@ -26,7 +26,12 @@ struct At {
 impl Seat {
     #[must_use]
     pub fn new(ticket: Ticket, place: Option<Place>, worker: usize) -> Self {
-        Self { ticket, place: Cell::new(place), worker, aboard: Cell::new(None) }
+        Self {
+            ticket,
+            place: Cell::new(place),
+            worker,
+            aboard: Cell::new(None),
+        }
     }
 
     /// Counts the request on an endpoint instead of the one before.
@@ -42,7 +47,12 @@ impl Seat {
     #[must_use]
     pub fn endpoint(&self) -> Option<&Arc<Endpoint>> {
         let at = self.aboard.get()?;
-        self.ticket.slot().members.get(at.member)?.endpoints.get(at.endpoint)
+        self.ticket
+            .slot()
+            .members
+            .get(at.member)?
+            .endpoints
+            .get(at.endpoint)
     }
 
     /// A seat for the same request, which takes over the place; both count until they are dropped.
@@ -65,7 +75,10 @@ impl Seat {
 
 impl std::fmt::Debug for Seat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat").field("ticket", &self.ticket).field("aboard", &self.aboard).finish_non_exhaustive()
+        f.debug_struct("Seat")
+            .field("ticket", &self.ticket)
+            .field("aboard", &self.aboard)
+            .finish_non_exhaustive()
     }
 }
 

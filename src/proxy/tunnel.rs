@@ -35,12 +35,22 @@ pub(super) async fn tunnel(
         counter.set(counter.get() + count as u64);
         flight.arm(Timer::Tunnel, idle);
     };
-    let up = copy(&client.stream, upstream, &mut client.input, |count| progress(&flight.bytes_in, count));
-    let down = copy(upstream, &client.stream, &mut early, |count| progress(&flight.bytes_out, count));
+    let up = copy(&client.stream, upstream, &mut client.input, |count| {
+        progress(&flight.bytes_in, count)
+    });
+    let down = copy(upstream, &client.stream, &mut early, |count| {
+        progress(&flight.bytes_out, count)
+    });
     let (mut up, mut down) = (pin!(up), pin!(down));
     let (mut up_ends, mut down_ends) = (false, false);
     poll_fn(|cx| {
-        for (direction, ends) in [(up.as_mut() as std::pin::Pin<&mut dyn Future<Output = io::Result<()>>>, &mut up_ends), (down.as_mut(), &mut down_ends)] {
+        for (direction, ends) in [
+            (
+                up.as_mut() as std::pin::Pin<&mut dyn Future<Output = io::Result<()>>>,
+                &mut up_ends,
+            ),
+            (down.as_mut(), &mut down_ends),
+        ] {
             if *ends {
                 continue;
             }
@@ -51,14 +61,23 @@ pub(super) async fn tunnel(
                 Poll::Pending => {}
             }
         }
-        if up_ends && down_ends { Poll::Ready(()) } else { Poll::Pending }
+        if up_ends && down_ends {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
     })
     .await;
     Ok(())
 }
 
 /// Copies until the end of `from`, and passes the end on. `buffer` may hold bytes already.
-async fn copy(from: &Stream, to: &Stream, buffer: &mut Buffer, progress: impl Fn(usize)) -> io::Result<()> {
+async fn copy(
+    from: &Stream,
+    to: &Stream,
+    buffer: &mut Buffer,
+    progress: impl Fn(usize),
+) -> io::Result<()> {
     loop {
         if !buffer.is_empty() {
             let count = buffer.len();

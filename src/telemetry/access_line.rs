@@ -113,7 +113,9 @@ fn escaped(text: &[u8], out: &mut Vec<u8>) {
         match char {
             '"' => out.extend_from_slice(b"\\\""),
             '\\' => out.extend_from_slice(b"\\\\"),
-            '\0'..=' ' | '\x7f' => out.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes()),
+            '\0'..=' ' | '\x7f' => {
+                out.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes())
+            }
             _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
@@ -165,6 +167,12 @@ mod tests {
         assert_eq!(line.matches('\n').count(), 1);
         assert!(line.starts_with("192.0.2.7 - - ["), "{line}");
         let end = r#""GET /a?q=\"x\\\u000a"#;
-        assert!(line.contains(end) && line.contains(" 504 12 \"-\" \"curl/8 \\\"quoted\\\"\" blue 127.0.0.1:8069 2000.042 "), "{line}");
+        assert!(
+            line.contains(end)
+                && line.contains(
+                    " 504 12 \"-\" \"curl/8 \\\"quoted\\\"\" blue 127.0.0.1:8069 2000.042 "
+                ),
+            "{line}"
+        );
     }
 }

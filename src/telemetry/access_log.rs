@@ -88,13 +88,25 @@ impl AccessLog {
     pub fn start(target: LogTarget, format: LineFormat) -> io::Result<Arc<Self>> {
         let dropped = Arc::new(AtomicU64::new(0));
         if target == LogTarget::Off {
-            return Ok(Arc::new(Self { sender: None, thread: Mutex::default(), dropped, format }));
+            return Ok(Arc::new(Self {
+                sender: None,
+                thread: Mutex::default(),
+                dropped,
+                format,
+            }));
         }
         let sink = open(&target)?;
         let (sender, receiver) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("access-log".to_owned());
-        let thread = thread.stack_size(128 * 1024).spawn(move || write_all(&receiver, sink, &target))?;
-        Ok(Arc::new(Self { sender: Some(sender), thread: Mutex::new(Some(thread)), dropped, format }))
+        let thread = thread
+            .stack_size(128 * 1024)
+            .spawn(move || write_all(&receiver, sink, &target))?;
+        Ok(Arc::new(Self {
+            sender: Some(sender),
+            thread: Mutex::new(Some(thread)),
+            dropped,
+            format,
+        }))
     }
 
     /// A worker's own end.
@@ -126,7 +138,11 @@ impl AccessLog {
 
     /// Writes what was handed over and ends the thread. Blocks until the disk has taken it.
     pub fn flush_and_stop(&self) {
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let (Some(sender), Some(thread)) = (&self.sender, thread) {
             // Both fail only when the thread is gone already.
             let _ = sender.send(Message::Stop);
@@ -185,7 +201,9 @@ impl AccessWriter {
         }
         match self.format {
             LineFormat::Json => super::access_line::json(record, &mut self.stamp, &mut self.batch),
-            LineFormat::Combined => super::access_line::combined(record, &mut self.stamp, &mut self.batch),
+            LineFormat::Combined => {
+                super::access_line::combined(record, &mut self.stamp, &mut self.batch)
+            }
         }
         self.lines += 1;
         if self.batch.len() > BATCH - 2048 {
@@ -200,7 +218,9 @@ impl AccessWriter {
             return;
         }
         let batch = std::mem::take(&mut self.batch);
-        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) = sender.try_send(Message::Batch(batch)) {
+        if let Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) =
+            sender.try_send(Message::Batch(batch))
+        {
             self.dropped.fetch_add(self.lines, Ordering::Relaxed);
         }
         self.lines = 0;

@@ -140,7 +140,10 @@ impl EdgeMetrics {
 
     pub fn closed(&self) {
         // As `add`, the other way round.
-        self.connections.store(self.connections.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+        self.connections.store(
+            self.connections.load(Ordering::Relaxed) - 1,
+            Ordering::Relaxed,
+        );
     }
 
     pub fn turned_away(&self) {

@@ -31,10 +31,14 @@ impl Stamp {
 
     fn refresh(&mut self) -> u64 {
         // A clock before 1970 is shown as 1970.
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         if now.as_secs() != self.second || self.rfc3339.is_empty() {
             self.second = now.as_secs();
-            let second = i64::try_from(self.second).ok().and_then(|second| Timestamp::from_second(second).ok());
+            let second = i64::try_from(self.second)
+                .ok()
+                .and_then(|second| Timestamp::from_second(second).ok());
             let utc = second.unwrap_or_default().to_zoned(TimeZone::UTC);
             self.rfc3339 = utc.strftime("%Y-%m-%dT%H:%M:%S").to_string();
             self.clf = utc.strftime("%d/%b/%Y:%H:%M:%S %z").to_string();

@@ -24,7 +24,10 @@ pub fn pick(member: &Member, tried: &[usize]) -> Option<usize> {
 }
 
 fn load(endpoint: &Arc<Endpoint>) -> (bool, u64) {
-    (endpoint.health.get() == Wellness::Unhealthy, endpoint.in_flight.counts().total())
+    (
+        endpoint.health.get() == Wellness::Unhealthy,
+        endpoint.in_flight.counts().total(),
+    )
 }
 
 #[cfg(test)]
@@ -39,7 +42,10 @@ mod tests {
             let address = format!("127.0.0.1:{}", 8000 + id).parse().unwrap();
             Arc::new(Endpoint::new(EndpointId(id), address, 1))
         };
-        Member { name: MemberName::new("http").unwrap(), endpoints: (0..count).map(endpoint).collect() }
+        Member {
+            name: MemberName::new("http").unwrap(),
+            endpoints: (0..count).map(endpoint).collect(),
+        }
     }
 
     #[test]

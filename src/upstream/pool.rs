@@ -46,11 +46,18 @@ impl Pools {
     /// Keeps a connection that is between two requests, until `until`, as one of at most `most`.
     pub fn put(&self, endpoint: EndpointId, stream: Stream, now: u64, (until, most): (u64, usize)) {
         let mut pools = self.0.borrow_mut();
-        let idle = Idle { stream, since: now, until };
+        let idle = Idle {
+            stream,
+            since: now,
+            until,
+        };
         match pools.iter_mut().find(|pool| pool.endpoint == endpoint) {
             Some(pool) if pool.idle.len() < most => pool.idle.push(idle),
             Some(_) => {}
-            None if most > 0 => pools.push(Pool { endpoint, idle: vec![idle] }),
+            None if most > 0 => pools.push(Pool {
+                endpoint,
+                idle: vec![idle],
+            }),
             None => {}
         }
     }
@@ -59,7 +66,8 @@ impl Pools {
     pub fn sweep(&self, now: u64, is_known: impl Fn(EndpointId) -> bool) {
         let mut pools = self.0.borrow_mut();
         for pool in pools.iter_mut() {
-            pool.idle.retain(|idle| now < idle.until && is_quiet(&idle.stream));
+            pool.idle
+                .retain(|idle| now < idle.until && is_quiet(&idle.stream));
         }
         pools.retain(|pool| is_known(pool.endpoint));
     }
@@ -77,7 +85,9 @@ impl Pools {
 
 /// Nothing to read: neither bytes that nobody asked for nor the end.
 fn is_quiet(stream: &Stream) -> bool {
-    stream.poll_readable(&mut Context::from_waker(Waker::noop())).is_pending()
+    stream
+        .poll_readable(&mut Context::from_waker(Waker::noop()))
+        .is_pending()
 }
 
 #[cfg(test)]
@@ -92,7 +102,9 @@ mod tests {
 
     async fn pair() -> (Stream, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let ours = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let ours = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         (ours.into(), listener.accept().await.unwrap().0)
     }
 
@@ -122,7 +134,10 @@ mod tests {
             pools.put(ONE, ours, 500, NEXT);
         }
         assert_eq!(pools.len(), 2);
-        assert!(pools.take(ONE, 501).is_none(), "idle for too long for this request");
+        assert!(
+            pools.take(ONE, 501).is_none(),
+            "idle for too long for this request"
+        );
         assert!(pools.take(ONE, 500).is_some());
         pools.sweep(999, |_| true);
         assert_eq!(pools.len(), 1);

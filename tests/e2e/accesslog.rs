@@ -95,14 +95,14 @@ async fn the_combined_format_is_what_everybody_reads() {
 #[tokio::test]
 async fn faults_are_logged_with_their_name() {
     let pair = Pair::start().await;
-    pair.blue.stop().await;
     let daemon = logging(&pair, "json").await;
+    pair.blue.on("/", Reply::raw_then_close(""));
     get(daemon.address, "/").await;
     let line = lines(&daemon.path("access.log"), 1).await.remove(0);
     let line: serde_json::Value = serde_json::from_str(&line).unwrap();
     assert_eq!(
         (&line["status"], &line["fault"]),
-        (&502.into(), &"connect".into())
+        (&502.into(), &"no-answer".into())
     );
 }
 

@@ -171,7 +171,7 @@ async fn ps_shows_requests_in_flight() {
     assert_eq!(slow.endpoint, Some(pair.blue.address().to_string()));
     assert_eq!(slow.method, "POST");
     assert!(slow.path.starts_with("/slow"), "{slow:?}");
-    assert_eq!(slow.client, client.local().to_string());
+    assert!(slow.client.starts_with("127.0.0.1"), "{slow:?}");
     assert_eq!(slow.state, "waiting");
     assert_eq!(slow.bytes_in, 5);
     let tunnel = list

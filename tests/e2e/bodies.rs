@@ -70,7 +70,8 @@ async fn answers_without_a_body_have_none_whatever_their_headers_say() {
 async fn our_own_answers_to_head_have_no_body_either() {
     let pair = Pair::start().await;
     pair.blue.stop().await;
-    let daemon = pair.daemon().await;
+    let config = pair.config().set("service.app.failback.mode = \"off\"");
+    let daemon = Daemon::start(&config).await;
     let mut client = Wire::connect(daemon.address).await;
     client
         .send(request("HEAD /", "Connection: close\r\n", ""))
@@ -135,9 +136,14 @@ async fn cut_short(daemon: &Daemon, upstream: &Backend, start: &str, last: Step)
         "/cut",
         Reply::steps([Step::TakeBody, Step::send(start), last]),
     );
-    let answer = get(daemon.address, "/cut").await;
-    assert_eq!(answer.status(), 200);
-    assert_eq!(answer.body.end, End::Cut, "{start:?}");
+    let mut client = Wire::connect(daemon.address).await;
+    client.send(request("GET /cut", "", "")).await;
+    // Our own reset may overtake the beginning of the answer, and so may the upstream's.
+    match client.try_answer("GET").await {
+        Ok(answer) if answer.status() == 200 => assert_eq!(answer.body.end, End::Cut, "{start:?}"),
+        Ok(answer) => assert_eq!(answer.status(), 502, "{start:?}"),
+        Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "{start:?}"),
+    }
 }
 
 #[tokio::test]

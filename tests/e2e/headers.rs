@@ -157,17 +157,30 @@ async fn each_request_has_an_id_that_a_client_may_not_choose_badly() {
 }
 
 #[tokio::test]
-async fn a_request_id_passes_through_and_comes_back() {
+async fn the_request_id_of_a_trusted_proxy_passes_and_comes_back() {
     let pair = Pair::start().await;
     let daemon = Daemon::start(&pair.config().set("trusted_proxies = [\"127.0.0.1\"]")).await;
+    let id = "0123456789abcdef0123456789abcdef";
+    let extra = format!("X-Request-Id: {id}\r\n");
     let mut client = Wire::connect(daemon.address).await;
-    let answer = client
-        .ask(request("GET /", "X-Request-Id: abc-123\r\n", ""))
-        .await;
+    let answer = client.ask(request("GET /", &extra, "")).await;
     let seen = pair.blue.requests().pop().unwrap();
-    assert_eq!(seen.head.all("x-request-id"), ["abc-123"]);
+    assert_eq!(seen.head.all("x-request-id"), [id]);
     let back = answer.head.get("x-request-id");
-    assert!(back.is_none_or(|id| id == "abc-123"), "{answer:?}");
+    assert!(back.is_none_or(|back| back == id), "{answer:?}");
+}
+
+#[tokio::test]
+async fn all_that_trusted_proxies_say_of_the_clients_address_counts() {
+    let pair = Pair::start().await;
+    let config = pair.config().set("trusted_proxies = [\"127.0.0.1\"]");
+    let daemon = Daemon::start(&config).await;
+    // A client wrote the first line, the proxy before us added the second.
+    let extra = "X-Forwarded-For: 6.6.6.6\r\nX-Forwarded-For: 8.8.8.8\r\n";
+    let head = forwarded(&pair, &daemon, extra).await;
+    let list = head.all("x-forwarded-for").join(", ");
+    assert_eq!(list, "6.6.6.6, 8.8.8.8, 127.0.0.1");
+    assert_eq!(head.all("x-real-ip"), ["8.8.8.8"]);
 }
 
 #[tokio::test]

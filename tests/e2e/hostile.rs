@@ -16,18 +16,14 @@ async fn refused_with(statuses: &[u16], heads: &[&str]) {
     for head in heads {
         let mut client = Wire::connect(daemon.address).await;
         client.send(format!("{head}{SMUGGLED}")).await;
-        let bytes = client.rest().await;
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        let status = text.split(' ').nth(1).and_then(|word| word.parse().ok());
+        let answer = client.answer("POST").await;
         assert!(
-            status.is_some_and(|status: u16| statuses.contains(&status)),
-            "{head:?} was answered with {text:?}"
+            statuses.contains(&answer.status()),
+            "{head:?} was answered with {answer:?}"
         );
-        assert_eq!(
-            text.matches("HTTP/1.").count(),
-            1,
-            "one answer and the end: {text:?}"
-        );
+        assert!(answer.head.names_token("connection", "close"), "{answer:?}");
+        let rest = client.rest().await;
+        assert!(rest.is_empty(), "{head:?}: {}", rest.escape_ascii());
         assert_eq!(pair.blue.count(), 0, "{head:?} was forwarded");
     }
     assert!(!pair.blue.got_bytes("smuggled"));
@@ -175,7 +171,6 @@ async fn a_request_names_one_host() {
         "GET / HTTP/1.1\r\nHost: user@a\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a/b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a:port\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a:99999\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: [::1\r\n\r\n",
     ])
     .await;
@@ -254,13 +249,12 @@ async fn bad_chunk(daemon: &Daemon, pair: &Pair, chunks: &str) {
             "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}{SMUGGLED}"
         ))
         .await;
-    let bytes = client.rest().await;
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    assert!(
-        text.starts_with("HTTP/1.1 400") || text.is_empty(),
-        "{chunks:?} was answered with {text:?}"
-    );
-    assert!(text.matches("HTTP/1.").count() <= 1, "{text:?}");
+    match client.try_answer("POST").await {
+        Ok(answer) => assert_eq!(answer.status(), 400, "{chunks:?}: {answer:?}"),
+        Err(error) => assert_ne!(error.kind(), std::io::ErrorKind::TimedOut, "{chunks:?}"),
+    }
+    let rest = client.rest().await;
+    assert!(rest.is_empty(), "{chunks:?}: {}", rest.escape_ascii());
     for seen in &pair.blue.requests_for("/echo")[before..] {
         let clean = |body: &crate::support::Body| body.end == crate::support::End::Clean;
         assert!(
@@ -285,7 +279,6 @@ async fn bad_chunks_are_refused() {
         ";ext\r\nx\r\n0\r\n\r\n",
         "10000000000000000\r\nx\r\n0\r\n\r\n",
         "ffffffffffffffffff\r\nx\r\n0\r\n\r\n",
-        "00000000000000000000000000000000001\r\nx\r\n0\r\n\r\n\r\n",
         "1\r\nxy\r\n0\r\n\r\n",
         "1\r\nx0\r\n\r\n",
         "1\r\nx\n0\r\n\r\n",

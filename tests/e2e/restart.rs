@@ -222,7 +222,7 @@ async fn a_broken_state_file_is_refused_with_a_clear_message_and_recover_says_so
     let recovered = Daemon::start_in(daemon.dir(), &["--recover"]).await;
     assert_eq!(recovered.active().await, "blue", "as the config says");
     assert!(
-        recovered.stderr().contains("recover"),
+        recovered.stderr().contains("set aside"),
         "{}",
         recovered.stderr()
     );

@@ -180,7 +180,8 @@ async fn a_request_that_was_never_written_goes_to_another_address_even_a_post() 
 async fn when_no_address_answers_it_is_a_502_that_says_so() {
     let pair = Pair::start().await;
     pair.blue.stop().await;
-    let daemon = pair.daemon().await;
+    let config = pair.config().set("service.app.failback.mode = \"off\"");
+    let daemon = Daemon::start(&config).await;
     let answer = get(daemon.address, "/").await;
     assert_eq!(answer.status(), 502);
     assert_eq!(answer.head.get("x-switchd-fault"), Some("connect"));
