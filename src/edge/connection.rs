@@ -76,9 +76,10 @@ async fn wait(proxy: &Proxy, client: &mut Client, is_first: bool) -> Wait {
     let limits = &view.limits;
     if client.input.is_empty() {
         client.input.release();
-        match is_first {
-            true => flight.arm(Timer::KeepAlive, limits.header_timeout),
-            false => flight.arm(Timer::KeepAlive, limits.idle_timeout),
+        if is_first {
+            flight.arm(Timer::KeepAlive, limits.header_timeout);
+        } else {
+            flight.arm(Timer::KeepAlive, limits.idle_timeout);
         }
         let header_timeout = limits.header_timeout;
         drop(view);

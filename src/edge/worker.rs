@@ -219,6 +219,8 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
 /// Adds up what all workers counted.
 pub(super) fn sum(all: &[Arc<EdgeMetrics>]) -> EdgeCounts {
     let mut counts = EdgeCounts::default();
-    all.iter().for_each(|worker| worker.add_to(&mut counts));
+    for worker in all {
+        worker.add_to(&mut counts);
+    }
     counts
 }

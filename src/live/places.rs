@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 /// One slot generation's places. First come, first served, over all workers.
 #[derive(Debug)]
 pub struct Places {
-    places: Arc<Semaphore>,
+    free: Arc<Semaphore>,
     waiting: AtomicUsize,
     length: usize,
 }
@@ -32,7 +32,7 @@ impl Places {
     #[must_use]
     pub fn new(limit: usize, length: usize) -> Self {
         Self {
-            places: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
+            free: Arc::new(Semaphore::new(limit.min(Semaphore::MAX_PERMITS))),
             waiting: AtomicUsize::new(0),
             length,
         }
@@ -41,7 +41,7 @@ impl Places {
     /// A place if one is free and nobody waits. No lock is taken.
     #[must_use]
     pub fn try_take(&self) -> Option<Place> {
-        self.places.clone().try_acquire_owned().ok().map(Place)
+        self.free.clone().try_acquire_owned().ok().map(Place)
     }
 
     /// Waits in line. Cancel safe: dropping the future leaves the line.
@@ -55,7 +55,7 @@ impl Places {
             return Err(Waiting::Full);
         }
         let _leave = LeaveLine(&self.waiting);
-        self.places
+        self.free
             .clone()
             .acquire_owned()
             .await
@@ -65,7 +65,7 @@ impl Places {
 
     /// Sends everybody in line to the slot that is active now. Called after the flip was published.
     pub fn reaim(&self) {
-        self.places.close();
+        self.free.close();
     }
 
     #[must_use]

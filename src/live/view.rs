@@ -149,7 +149,7 @@ impl HostTable {
                     HostPattern::Any => table.any = Some(index),
                     HostPattern::Exact(name) => table.exact.push((name.as_bytes().into(), index)),
                     HostPattern::Suffix(name) => {
-                        table.suffixes.push((name.as_bytes().into(), index))
+                        table.suffixes.push((name.as_bytes().into(), index));
                     }
                 }
             }

@@ -27,9 +27,10 @@ impl FromStr for EndpointAddr {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(path) = text.strip_prefix("unix:") {
-            return match path.starts_with('/') && path.len() < 108 {
-                true => Ok(Self::Unix(path.into())),
-                false => Err(AddressError),
+            return if path.starts_with('/') && path.len() < 108 {
+                Ok(Self::Unix(path.into()))
+            } else {
+                Err(AddressError)
             };
         }
         if let Ok(address) = text.parse::<SocketAddr>() {
@@ -48,12 +49,13 @@ impl FromStr for EndpointAddr {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || b == b'_';
         // A host of digits and dots alone is a mistyped IP address.
         let is_name = host.bytes().any(|b| b.is_ascii_alphabetic());
-        match !host.is_empty() && host.len() <= 253 && is_name && host.bytes().all(plain) {
-            true => Ok(Self::Named {
+        if !host.is_empty() && host.len() <= 253 && is_name && host.bytes().all(plain) {
+            Ok(Self::Named {
                 host: host.to_owned(),
                 port,
-            }),
-            false => Err(AddressError),
+            })
+        } else {
+            Err(AddressError)
         }
     }
 }

@@ -115,6 +115,16 @@ enum Read {
     Failed(io::Error),
 }
 
+impl Read {
+    /// Once the answer has begun.
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::ClientGone => Fault::ClientGone,
+            Self::Failed(cause) => Fault::CutShort(Some(cause)),
+        }
+    }
+}
+
 /// Waits for the answer and passes it on. `early` takes what the client sends in the meantime, and is watched
 /// for its leaving; none while an upload does that.
 pub(super) async fn answer(
@@ -179,9 +189,8 @@ async fn head(
         match exchange.read(input, &size, early).await {
             Ok(0) if begun => return Err(Fault::CutShort(None).into()),
             Ok(0) => return Err(Failure::NoAnswer(None)),
-            Err(Read::Failed(cause)) if begun => return Err(Fault::CutShort(Some(cause)).into()),
-            Err(Read::Failed(cause)) => return Err(Failure::NoAnswer(Some(cause))),
-            Err(Read::ClientGone) => return Err(Fault::ClientGone.into()),
+            Err(Read::Failed(cause)) if !begun => return Err(Failure::NoAnswer(Some(cause))),
+            Err(read) => return Err(read.into_fault().into()),
             Ok(_) => {}
         }
         if !begun {
@@ -252,9 +261,8 @@ async fn pass_body(
     );
     loop {
         let ended = loop {
-            let (taken, piece) = match body.next(input.bytes(), &mut trailers) {
-                Ok(next) => next,
-                Err(_) => return Err(Fault::BadAnswer("its chunked body is malformed").into()),
+            let Ok((taken, piece)) = body.next(input.bytes(), &mut trailers) else {
+                return Err(Fault::BadAnswer("its chunked body is malformed").into());
             };
             let length = if let Piece::Data(data) = piece {
                 data.len()
@@ -265,10 +273,10 @@ async fn pass_body(
             let (ended, more) = (piece == Piece::End, piece == Piece::More);
             match piece {
                 Piece::Data(data) if meta.framing_for_client == Framing::Chunked => {
-                    chunked::encode(data, out)
+                    chunked::encode(data, out);
                 }
                 Piece::Data(data) if out.len() + data.len() <= TOGETHER => {
-                    out.extend_from_slice(data)
+                    out.extend_from_slice(data);
                 }
                 Piece::Data(data) => {
                     exchange.write(out).await?;
@@ -299,12 +307,9 @@ async fn pass_body(
         input.release();
         flight.arm(Timer::UpstreamIdle, idle);
         match exchange.read(input, &size, early).await {
-            Ok(0) if meta.framing == Framing::UntilClose => {
-                body = BodyReader::Done;
-            }
+            Ok(0) if meta.framing == Framing::UntilClose => body = BodyReader::Done,
             Ok(0) => return Err(Fault::CutShort(None).into()),
-            Err(Read::Failed(cause)) => return Err(Fault::CutShort(Some(cause)).into()),
-            Err(Read::ClientGone) => return Err(Fault::ClientGone.into()),
+            Err(read) => return Err(read.into_fault().into()),
             Ok(_) => {}
         }
     }

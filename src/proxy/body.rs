@@ -16,6 +16,7 @@ use crate::net::LARGE;
 use crate::net::Stream;
 use std::future::poll_fn;
 use std::io;
+use std::task::ready;
 use std::time::Duration;
 
 /// A request or an answer with more bytes than this is a transfer: it has a drain budget of its own.
@@ -80,9 +81,10 @@ impl Body {
             match piece {
                 Piece::Data(data) => {
                     self.received += data.len() as u64;
-                    match self.is_chunked {
-                        true => chunked::encode(data, out),
-                        false => out.extend_from_slice(data),
+                    if self.is_chunked {
+                        chunked::encode(data, out);
+                    } else {
+                        out.extend_from_slice(data);
                     }
                     self.ended = self.reader.is_done();
                 }
@@ -115,16 +117,15 @@ impl Body {
         client: &Stream,
         input: &mut Buffer,
         upstream: &Stream,
-        flight: &Flight,
-        idle: Duration,
+        pace: Pace<'_>,
     ) -> Result<(), Stopped> {
         self.streamed = true;
         let mut out = Vec::new();
         loop {
-            flight.arm(Timer::ClientIdle, idle);
+            pace.arm(Timer::ClientIdle);
             let read = poll_fn(|cx| {
                 // Memory of a body's size is only taken once there is something to read.
-                std::task::ready!(client.poll_readable(cx))?;
+                ready!(client.poll_readable(cx))?;
                 let _ = input.room(LARGE);
                 poll_fill(client, input, cx)
             });
@@ -132,10 +133,11 @@ impl Body {
                 Ok(0) | Err(_) => return Err(Stopped::Fault(Fault::ClientGone)),
                 Ok(_) => {}
             }
-            self.take(input, &mut out, flight).map_err(Stopped::Fault)?;
+            self.take(input, &mut out, pace.flight)
+                .map_err(Stopped::Fault)?;
             input.release();
-            flight.arm(Timer::UpstreamIdle, idle);
-            write_all(upstream, &out, || flight.arm(Timer::UpstreamIdle, idle))
+            pace.arm(Timer::UpstreamIdle);
+            write_all(upstream, &out, || pace.arm(Timer::UpstreamIdle))
                 .await
                 .map_err(Stopped::Refused)?;
             out.clear();
@@ -143,5 +145,18 @@ impl Body {
                 return Ok(());
             }
         }
+    }
+}
+
+/// How long either side may be silent, and whose flight it is.
+#[derive(Clone, Copy)]
+pub(super) struct Pace<'a> {
+    pub flight: &'a Flight,
+    pub idle: Duration,
+}
+
+impl Pace<'_> {
+    pub(super) fn arm(self, timer: Timer) {
+        self.flight.arm(timer, self.idle);
     }
 }

@@ -8,7 +8,7 @@ const MOST_EXTENSION: usize = 4 * 1024;
 /// How long the trailer section may be.
 const MOST_TRAILERS: usize = 16 * 1024;
 /// How many fields the trailer section may hold.
-pub const MOST_TRAILER_FIELDS: usize = 64;
+pub(super) const MOST_TRAILER_FIELDS: usize = 64;
 
 /// The bytes are no chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -93,7 +93,7 @@ impl Decoder {
     fn step(&mut self, byte: u8) -> Result<State, BadChunk> {
         match (self.state, byte) {
             (State::Start, _) => digit(byte).map(State::Size).ok_or(BadChunk::Size),
-            (State::Size(size), b'\r') => Ok(State::SizeLf(size)),
+            (State::Size(size) | State::Extension(size), b'\r') => Ok(State::SizeLf(size)),
             (State::Size(size), b';') => Ok(State::Extension(size)),
             (State::Size(size), _) => {
                 let digit = digit(byte).ok_or(BadChunk::Size)?;
@@ -103,7 +103,6 @@ impl Decoder {
                 }
                 Ok(State::Size(size << 4 | digit))
             }
-            (State::Extension(size), b'\r') => Ok(State::SizeLf(size)),
             (State::Extension(size), _) => {
                 self.extension += 1;
                 let bad = (byte < b' ' && byte != b'\t')
@@ -154,7 +153,7 @@ fn digit(byte: u8) -> Option<u64> {
 }
 
 /// Appends one chunk. Nothing for no data: an empty chunk would end the body.
-pub fn encode(data: &[u8], out: &mut Vec<u8>) {
+pub(super) fn encode(data: &[u8], out: &mut Vec<u8>) {
     if data.is_empty() {
         return;
     }

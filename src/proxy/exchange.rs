@@ -10,6 +10,7 @@ use super::fault::Timer;
 use super::flight::Flight;
 use super::flight::State;
 use super::forward::Body;
+use super::forward::Trip;
 use super::forward::forward;
 use super::prepare::Prepared;
 use super::prepare::prepare;
@@ -83,7 +84,13 @@ async fn answer(
     client.input.release();
     record.body_taken.set(body.is_complete());
     loop {
-        let fault = match forward(proxy, client, &prepared, &mut body, (record, out)).await {
+        let trip = Trip {
+            proxy,
+            prepared: &prepared,
+            record,
+            out,
+        };
+        let fault = match forward(&trip, client, &mut body).await {
             Err(fault @ (Fault::Connect(_) | Fault::Timeout(Timer::Connect))) => fault,
             result => return result,
         };

@@ -32,7 +32,7 @@ pub enum Field {
 
 /// Looks a field name up, in any case.
 #[must_use]
-pub fn classify(name: &str) -> Field {
+pub(super) fn classify(name: &str) -> Field {
     let is = |known: &str, field| {
         if name.eq_ignore_ascii_case(known) {
             field
@@ -75,6 +75,10 @@ fn fallback(name: &str) -> Field {
 
 /// The names and options listed in all Connection fields of a message.
 #[derive(Debug, Default, Clone, Copy)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "what one list names, each for itself"
+)]
 pub struct Connection {
     pub close: bool,
     pub keep_alive: bool,
@@ -98,7 +102,7 @@ impl Connection {
 }
 
 /// The members of a comma-separated list, trimmed; empty ones included.
-pub fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn options(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii)
 }
 

@@ -191,6 +191,9 @@ impl Flight {
     }
 
     /// Inside a guard: `work` under a timer of its own, whose end only ends `work`.
+    ///
+    /// # Errors
+    /// The timer, when it was over first; `work` was dropped then.
     pub async fn dial<T>(&self, wait: Duration, work: impl Future<Output = T>) -> Result<T, Timer> {
         self.arm(Timer::Connect, wait);
         let mut work = pin!(work);

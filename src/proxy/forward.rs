@@ -4,6 +4,7 @@ use super::answer::Answered;
 use super::answer::Exchange;
 use super::answer::answer;
 use super::belongings::Proxy;
+use super::body::Pace;
 use super::body::Stopped;
 use super::client::Client;
 use super::client::write_all;
@@ -17,6 +18,7 @@ use super::prepare::Prepared;
 use super::record::Record;
 use super::tunnel::tunnel;
 use crate::config::Service as ServiceSettings;
+use crate::config::Timeouts;
 use crate::live::Endpoint;
 use crate::net::Stream;
 use crate::upstream;
@@ -49,18 +51,26 @@ impl From<Fault> for Failure {
     }
 }
 
-/// Sends the request whose head (and as much of the body as was here) is in `out`, and passes the answer on.
+/// One request on its way up: what every attempt needs and none changes.
+pub(super) struct Trip<'a> {
+    pub proxy: &'a Rc<Proxy>,
+    pub prepared: &'a Prepared,
+    pub record: &'a Record,
+    /// The head, and as much of the body as was here.
+    pub out: &'a [u8],
+}
+
+/// Sends the request and passes the answer on.
 ///
 /// A request that was never written goes on to the next endpoint, whatever its method. One that was
 /// written on a used connection and got no byte of an answer is sent once more if it is idempotent and
 /// still here as a whole: then the upstream closed the connection before it came.
 pub(super) async fn forward(
-    proxy: &Rc<Proxy>,
+    trip: &Trip<'_>,
     client: &mut Client,
-    prepared: &Prepared,
     body: &mut Body,
-    (record, out): (&Record, &[u8]),
 ) -> Result<Ending, Fault> {
+    let (proxy, prepared) = (trip.proxy, trip.prepared);
     let flight = client.flight.clone();
     let (settings, member) = destination(&flight, prepared)?;
     let mut tried = Vec::new();
@@ -83,17 +93,17 @@ pub(super) async fn forward(
                 }
             },
         };
-        match attempt(proxy, client, &stream, prepared, body, (record, out)).await {
+        match attempt(trip, client, &stream, &settings.timeouts, body).await {
             Ok(answered) => {
                 return settle(proxy, client, (stream, &endpoint.1), answered, body).await;
             }
-            Err(Failure::Fault(Fault::ClientGone))
-                if flight.state.get() == State::Waiting && body.is_complete() =>
-            {
-                orphan::keep(proxy, &flight, stream, settings.timeouts.first_byte);
-                return Err(Fault::ClientGone);
+            Err(Failure::Fault(fault)) => {
+                let left_waiting = matches!(fault, Fault::ClientGone) && body.is_complete();
+                if left_waiting && flight.state.get() == State::Waiting {
+                    orphan::keep(proxy, &flight, stream, settings.timeouts.first_byte);
+                }
+                return Err(fault);
             }
-            Err(Failure::Fault(fault)) => return Err(fault),
             Err(Failure::Unwritten(_)) if used && !body.streamed => {}
             Err(Failure::Unwritten(cause)) if !body.streamed => {
                 tried.push(endpoint.0);
@@ -167,62 +177,51 @@ async fn dial(
 
 /// One request over one connection.
 async fn attempt(
-    proxy: &Proxy,
+    trip: &Trip<'_>,
     client: &mut Client,
     upstream: &Stream,
-    prepared: &Prepared,
+    timeouts: &Timeouts,
     body: &mut Body,
-    (record, out): (&Record, &[u8]),
 ) -> Result<Answered, Failure> {
     let flight = client.flight.clone();
-    let (settings, _) = destination(&flight, prepared)?;
-    let timeouts = &settings.timeouts;
+    let pace = Pace {
+        flight: &flight,
+        idle: timeouts.idle,
+    };
     flight.at(State::Sending);
-    flight.arm(Timer::UpstreamIdle, timeouts.idle);
-    let refused = send(upstream, out, || {
-        flight.arm(Timer::UpstreamIdle, timeouts.idle)
-    })
-    .await?;
+    pace.arm(Timer::UpstreamIdle);
+    let refused = send(upstream, trip.out, || pace.arm(Timer::UpstreamIdle)).await?;
     let exchange = Exchange {
-        proxy,
+        proxy: trip.proxy,
         client: &client.stream,
         upstream,
-        asked: prepared.asked,
+        asked: trip.prepared.asked,
         timeouts,
         flight: &flight,
-        record,
+        record: trip.record,
     };
     if refused.is_some() || body.is_complete() {
-        flight.at(State::Waiting);
-        flight.arm(Timer::FirstByte, timeouts.first_byte);
+        exchange.is_sent();
         let answered = answer(&exchange, Some(&mut client.input)).await;
         return answered.map_err(|failure| because(failure, refused));
     }
-    let mut upload = pin!(body.stream(
-        &client.stream,
-        &mut client.input,
-        upstream,
-        &flight,
-        timeouts.idle
-    ));
+    let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, pace));
     let mut answer = pin!(answer(&exchange, None));
     let mut uploading = true;
     let mut refused = None;
-    let result = poll_fn(|cx| {
+    let both = poll_fn(|cx| {
         if uploading && let Poll::Ready(ended) = upload.as_mut().poll(cx) {
             uploading = false;
+            exchange.is_sent();
             match ended {
-                Ok(()) => exchange.is_sent(),
+                Ok(()) => {}
                 Err(Stopped::Fault(fault)) => return Poll::Ready(Err(Failure::Fault(fault))),
-                Err(Stopped::Refused(cause)) => {
-                    exchange.is_sent();
-                    refused = Some(cause);
-                }
+                Err(Stopped::Refused(cause)) => refused = Some(cause),
             }
         }
         answer.as_mut().poll(cx)
     });
-    result.await.map_err(|failure| because(failure, refused))
+    both.await.map_err(|failure| because(failure, refused))
 }
 
 /// Writes the head and what goes along with it. An upstream that stops reading may have answered already:

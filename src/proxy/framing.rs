@@ -18,7 +18,7 @@ pub enum Framing {
 
 /// The value of a Content-Length field: digits and nothing else.
 #[must_use]
-pub fn content_length(value: &[u8]) -> Option<u64> {
+pub(super) fn content_length(value: &[u8]) -> Option<u64> {
     let digits = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
     digits
         .then(|| std::str::from_utf8(value).ok()?.parse().ok())
@@ -27,7 +27,7 @@ pub fn content_length(value: &[u8]) -> Option<u64> {
 
 /// Reads one body out of a connection's bytes.
 #[derive(Debug)]
-pub enum BodyReader {
+pub(super) enum BodyReader {
     Done,
     Length(u64),
     Chunked(Box<Decoder>),
@@ -36,7 +36,7 @@ pub enum BodyReader {
 
 impl BodyReader {
     #[must_use]
-    pub fn new(framing: Framing) -> Self {
+    pub(super) fn new(framing: Framing) -> Self {
         match framing {
             Framing::None | Framing::Length(0) => Self::Done,
             Framing::Length(length) => Self::Length(length),
@@ -46,7 +46,7 @@ impl BodyReader {
     }
 
     #[must_use]
-    pub fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         matches!(self, Self::Done)
     }
 
@@ -54,7 +54,7 @@ impl BodyReader {
     ///
     /// # Errors
     /// [`BadChunk`]: the connection cannot be used any further.
-    pub fn next<'b>(
+    pub(super) fn next<'b>(
         &mut self,
         input: &'b [u8],
         trailers: &mut Vec<u8>,
@@ -88,7 +88,7 @@ impl BodyReader {
 /// Appends the end of a chunked body: the last chunk and those trailers that may pass.
 ///
 /// `trailers` is a trailer section as [`BodyReader::next`] gave it, or empty.
-pub fn end_chunked(trailers: &[u8], out: &mut Vec<u8>) {
+pub(super) fn end_chunked(trailers: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(b"0\r\n");
     let mut fields = [httparse::EMPTY_HEADER; chunked::MOST_TRAILER_FIELDS];
     if let Ok(httparse::Status::Complete((_, fields))) =

@@ -2,7 +2,7 @@
 
 /// Collects header lines of one head and copies each run of neighbours at once.
 #[derive(Debug)]
-pub struct Lines<'b> {
+pub(super) struct Lines<'b> {
     bytes: &'b [u8],
     start: usize,
     end: usize,
@@ -11,7 +11,7 @@ pub struct Lines<'b> {
 impl<'b> Lines<'b> {
     /// `bytes` is the head that all fields were parsed from.
     #[must_use]
-    pub fn new(bytes: &'b [u8]) -> Self {
+    pub(super) fn new(bytes: &'b [u8]) -> Self {
         Self {
             bytes,
             start: 0,
@@ -20,13 +20,14 @@ impl<'b> Lines<'b> {
     }
 
     /// Appends one field, now or at the next `flush`. Lines that did not end in CRLF do so afterwards.
-    pub fn add(&mut self, field: &httparse::Header<'_>, out: &mut Vec<u8>) {
+    pub(super) fn add(&mut self, field: &httparse::Header<'_>, out: &mut Vec<u8>) {
         let base = self.bytes.as_ptr() as usize;
         let start = field.name.as_ptr() as usize - base;
         // An empty value may point anywhere.
-        let end = match field.value.is_empty() {
-            true => start + field.name.len() + 1,
-            false => field.value.as_ptr() as usize - base + field.value.len(),
+        let end = if field.value.is_empty() {
+            start + field.name.len() + 1
+        } else {
+            field.value.as_ptr() as usize - base + field.value.len()
         };
         if self.bytes.get(end..end + 2) != Some(b"\r\n") {
             self.flush(out);
@@ -43,7 +44,7 @@ impl<'b> Lines<'b> {
         self.end = end + 2;
     }
 
-    pub fn flush(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn flush(&mut self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.bytes[self.start..self.end]);
         self.start = self.end;
     }

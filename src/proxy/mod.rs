@@ -29,6 +29,12 @@ mod response;
 mod seat;
 mod tunnel;
 
+// What reads untrusted bytes is open to the fuzz targets and to the differential tests.
+pub use chunked::{BadChunk, Decoder, Piece};
+pub use framing::Framing;
+pub use request::{FieldRoom, HeadLimits, MOST_FIELDS, RequestHead};
+pub use response::{Asked, ResponseHead};
+
 pub use belongings::{Enlisted, Proxy};
 pub use client::{Client, Peer};
 pub use exchange::{Ending, exchange};

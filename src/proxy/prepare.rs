@@ -59,17 +59,12 @@ pub(super) fn prepare(
     if matches!(head.framing, Framing::Length(length) if limit > 0 && length > limit) {
         return Err(Fault::BodyTooLarge { limit });
     }
-    write(
-        &head,
-        bytes,
-        peer,
-        Told {
-            settings,
-            trusted,
-            request_id: flight.request_id.get(),
-        },
-        out,
-    );
+    let told = Told {
+        settings,
+        trusted,
+        request_id: flight.request_id.get(),
+    };
+    write(&head, bytes, peer, &told, out);
     Ok(Some(Prepared {
         length: head.length,
         service,
@@ -175,7 +170,7 @@ fn route<'s>(settings: &'s ServiceSettings, head: &RequestHead<'_>) -> Option<&'
         .map(|route| &route.to)
 }
 
-fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: Told<'_>, out: &mut Vec<u8>) {
+fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out: &mut Vec<u8>) {
     out.clear();
     out.reserve(head.length + 512);
     for part in [

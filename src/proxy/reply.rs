@@ -28,10 +28,10 @@ pub(super) fn for_fault(fault: &Fault, request_id: u128, asked: Asked, out: &mut
     );
     match fault {
         Fault::Method(_) => {
-            out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n")
+            out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
         }
         Fault::Connect(_) | Fault::QueueFull | Fault::Timeout(_) if status >= 500 => {
-            out.extend_from_slice(b"Retry-After: 5\r\n")
+            out.extend_from_slice(b"Retry-After: 5\r\n");
         }
         _ => {}
     }

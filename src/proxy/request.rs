@@ -141,7 +141,7 @@ impl<'b> RequestHead<'b> {
                         options(field.value).any(|coding| coding.eq_ignore_ascii_case(b"trailers"));
                 }
                 Field::Expect if field.value.eq_ignore_ascii_case(b"100-continue") => {
-                    self.expects_continue = self.is_http11
+                    self.expects_continue = self.is_http11;
                 }
                 Field::Expect => return Err(Fault::Expectation),
                 _ => {}
@@ -268,29 +268,30 @@ impl<'b> RequestHead<'b> {
 }
 
 /// The field names that Connection lists, which end here (RFC 9110, section 7.6.1).
-pub struct Named<'b> {
+pub(super) struct Named<'b> {
     fields: &'b [httparse::Header<'b>],
     kinds: &'b [Field],
 }
 
 impl<'b> Named<'b> {
     #[must_use]
-    pub fn of(
+    pub(super) fn of(
         connection: Connection,
         fields: &'b [httparse::Header<'b>],
         kinds: &'b [Field],
     ) -> Self {
-        match connection.names_others {
-            true => Self { fields, kinds },
-            false => Self {
+        if connection.names_others {
+            Self { fields, kinds }
+        } else {
+            Self {
                 fields: &[],
                 kinds: &[],
-            },
+            }
         }
     }
 
     #[must_use]
-    pub fn contains(&self, name: &str) -> bool {
+    pub(super) fn contains(&self, name: &str) -> bool {
         let mut listed = self
             .fields
             .iter()

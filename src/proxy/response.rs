@@ -13,10 +13,14 @@ use super::request::Named;
 use crate::net::LARGE;
 
 /// Bytes of an answer's head; more is refused.
-pub const MOST_HEAD: usize = LARGE;
+pub(super) const MOST_HEAD: usize = LARGE;
 
 /// What the request was, as far as its answer's meaning depends on it (RFC 9112, section 6.3).
 #[derive(Debug, Clone, Copy)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "five independent facts of one request head"
+)]
 pub struct Asked {
     pub is_head: bool,
     pub is_http11: bool,
@@ -165,7 +169,7 @@ impl<'b> ResponseHead<'b> {
             Framing::Length(length) => write_length(length, out),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             Framing::None if !self.is_interim() && self.status != 101 => {
-                self.write_empty_framing(out)
+                self.write_empty_framing(out);
             }
             Framing::None | Framing::UntilClose => {}
         }
@@ -190,9 +194,8 @@ impl<'b> ResponseHead<'b> {
                 | Field::ContentLength
                 | Field::TransferEncoding
                 | Field::Upgrade
-                | Field::Te => false,
-                // The upstream's own realm, if it has one, is a matter between it and us.
-                Field::HopByHop => false,
+                | Field::Te
+                | Field::HopByHop => false,
                 _ => true,
             };
             if passes {
@@ -241,14 +244,14 @@ impl<'b> ResponseHead<'b> {
 }
 
 /// Appends a Content-Length line.
-pub fn write_length(length: u64, out: &mut Vec<u8>) {
+pub(super) fn write_length(length: u64, out: &mut Vec<u8>) {
     out.extend_from_slice(b"Content-Length: ");
     out.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
     out.extend_from_slice(b"\r\n");
 }
 
 /// Appends a Connection line where the version's default is not what is meant.
-pub fn write_connection(asked: Asked, out: &mut Vec<u8>) {
+pub(super) fn write_connection(asked: Asked, out: &mut Vec<u8>) {
     match (asked.is_http11, asked.keep_alive) {
         (true, true) | (false, false) => {}
         (true, false) => out.extend_from_slice(b"Connection: close\r\n"),

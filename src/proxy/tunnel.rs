@@ -36,10 +36,10 @@ pub(super) async fn tunnel(
         flight.arm(Timer::Tunnel, idle);
     };
     let up = copy(&client.stream, upstream, &mut client.input, |count| {
-        progress(&flight.bytes_in, count)
+        progress(&flight.bytes_in, count);
     });
     let down = copy(upstream, &client.stream, &mut early, |count| {
-        progress(&flight.bytes_out, count)
+        progress(&flight.bytes_out, count);
     });
     let (mut up, mut down) = (pin!(up), pin!(down));
     let (mut up_ends, mut down_ends) = (false, false);

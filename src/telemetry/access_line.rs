@@ -113,8 +113,8 @@ fn escaped(text: &[u8], out: &mut Vec<u8>) {
         match char {
             '"' => out.extend_from_slice(b"\\\""),
             '\\' => out.extend_from_slice(b"\\\\"),
-            '\0'..=' ' | '\x7f' => {
-                out.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes())
+            '\0'..='\x1f' | '\x7f' => {
+                out.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes());
             }
             _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
         }

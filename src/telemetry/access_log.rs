@@ -202,7 +202,7 @@ impl AccessWriter {
         match self.format {
             LineFormat::Json => super::access_line::json(record, &mut self.stamp, &mut self.batch),
             LineFormat::Combined => {
-                super::access_line::combined(record, &mut self.stamp, &mut self.batch)
+                super::access_line::combined(record, &mut self.stamp, &mut self.batch);
             }
         }
         self.lines += 1;

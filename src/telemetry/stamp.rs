@@ -7,7 +7,7 @@ use std::time::UNIX_EPOCH;
 
 /// Keeps the text of the current second.
 #[derive(Debug, Default)]
-pub struct Stamp {
+pub(super) struct Stamp {
     second: u64,
     rfc3339: String,
     clf: String,
@@ -15,7 +15,7 @@ pub struct Stamp {
 
 impl Stamp {
     /// `2026-11-21T08:00:00.123Z`
-    pub fn rfc3339(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn rfc3339(&mut self, out: &mut Vec<u8>) {
         let millis = self.refresh();
         out.extend_from_slice(self.rfc3339.as_bytes());
         out.push(b'.');
@@ -24,7 +24,7 @@ impl Stamp {
     }
 
     /// `21/Nov/2026:08:00:00 +0000`, as the combined format has it.
-    pub fn clf(&mut self, out: &mut Vec<u8>) {
+    pub(super) fn clf(&mut self, out: &mut Vec<u8>) {
         self.refresh();
         out.extend_from_slice(self.clf.as_bytes());
     }

@@ -53,12 +53,11 @@ impl Pools {
         };
         match pools.iter_mut().find(|pool| pool.endpoint == endpoint) {
             Some(pool) if pool.idle.len() < most => pool.idle.push(idle),
-            Some(_) => {}
             None if most > 0 => pools.push(Pool {
                 endpoint,
                 idle: vec![idle],
             }),
-            None => {}
+            Some(_) | None => {}
         }
     }
 
