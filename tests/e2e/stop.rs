@@ -158,6 +158,37 @@ async fn an_idle_daemon_stops_at_once_and_takes_its_socket_along() {
 }
 
 #[tokio::test]
+async fn connections_that_arrive_in_the_very_moment_do_not_keep_it_from_stopping() {
+    let pair = Pair::start().await;
+    for _ in 0..5 {
+        let config = pair.config().set("stop.grace = \"50ms\"");
+        let mut daemon = Daemon::start(&config).await;
+        let mut clients = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let address = daemon.address;
+            clients.spawn(async move {
+                let mut connected = 0;
+                while tokio::net::TcpStream::connect(address).await.is_ok() {
+                    connected += 1;
+                }
+                connected
+            });
+        }
+        eventually("they come all the time", async || {
+            let text = daemon.call("GET /metrics", "").await.text;
+            text.lines().any(|line| {
+                line.starts_with("switchd_connections_accepted_total")
+                    && line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() > 100.0
+            })
+        })
+        .await;
+        daemon.signal(Signal::TERM);
+        assert_eq!(daemon.ended().await.code(), Some(0));
+        clients.shutdown().await;
+    }
+}
+
+#[tokio::test]
 async fn sigint_stops_it_too() {
     let pair = Pair::start().await;
     let mut daemon = pair.daemon().await;

@@ -42,10 +42,6 @@ impl Wire {
         Arc::clone(&self.tap)
     }
 
-    pub(crate) fn local(&self) -> SocketAddr {
-        self.stream.local_addr().unwrap()
-    }
-
     /// The other side may have hung up already: what follows is read, not written, to find out.
     pub(crate) async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).await.ok();
