@@ -5,6 +5,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use switchd::daemon;
+use switchd::demo;
 use switchd::journal::Recover;
 
 /// A blue-green traffic switcher and reverse proxy.
@@ -31,6 +32,8 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/switchd/switchd.toml")]
         config: PathBuf,
     },
+    /// Show the main job here and now: flips under load, between two slots of its own
+    Demo(demo::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
             daemon::run(&config, recover)
         }
         Command::Check { config } => Ok(daemon::check(&config)),
+        Command::Demo(args) => demo::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("switchd: {error:#}");

@@ -1,1 +1,74 @@
-//! switchctl.
+//! SWITCHCTL: the operator's hand on the daemon.
+//!
+//! Called by `bin/switchctl.rs`. Talks HTTP over the admin socket and knows the daemon only by the
+//! documents of `api/`; never touches its files, and `check` alone needs no daemon.
+//! Rules: results go to stdout, progress and complaints to stderr; every way to end has an exit
+//! code ([`Exit`]); what is rendered is a pure function of a document, the time and a style;
+//! with `--json` the daemon's own documents pass through untouched.
+
+mod ack;
+mod args;
+mod check;
+mod client;
+mod events;
+mod failure;
+mod flip;
+mod history;
+mod kill;
+mod operation;
+mod output;
+mod probe;
+mod ps;
+mod reload;
+mod rollback;
+mod sentence;
+mod session;
+mod status;
+mod style;
+mod table;
+mod words;
+
+pub use failure::Exit;
+
+use args::{Args, Verb};
+use clap::Parser;
+use failure::Failure;
+use session::Session;
+use std::process::ExitCode;
+
+/// Runs the command line of this process from its first argument to its exit code.
+#[must_use]
+pub fn run() -> ExitCode {
+    let args = Args::parse();
+    let session = Session::new(&args.global);
+    let ended = match &args.verb {
+        Verb::Check(check) => check::run(&session, check),
+        verb => match tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+        {
+            Ok(runtime) => runtime.block_on(perform(&session, verb)),
+            Err(cause) => Err(Failure::Output(cause)),
+        },
+    };
+    match ended {
+        Ok(()) => Exit::Done.into(),
+        Err(failure) => session.output.complain(&failure).into(),
+    }
+}
+
+async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
+    match verb {
+        Verb::Status(args) => status::run(session, args).await,
+        Verb::Flip(args) => flip::run(session, args).await,
+        Verb::Rollback(args) => rollback::run(session, args).await,
+        Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Ps => ps::run(session).await,
+        Verb::Kill(args) => kill::run(session, args).await,
+        Verb::Ack(args) => ack::run(session, args).await,
+        Verb::History(args) => history::run(session, args).await,
+        Verb::Events(args) => events::run(session, args).await,
+        Verb::Reload => reload::run(session).await,
+        Verb::Check(args) => check::run(session, args),
+    }
+}

@@ -1,0 +1,219 @@
+//! Following an operation from the request to its verdict.
+//!
+//! The daemon owns the operation; this side only watches. Leaving early changes nothing.
+
+use super::args::MoveArgs;
+use super::client::Lines;
+use super::failure::{Exit, Failure};
+use super::output;
+use super::output::{Format, Progress};
+use super::sentence::Sentence;
+use super::session::Session;
+use super::style::{Look, Paint};
+use super::words;
+use crate::api::{EventKind, StreamEvent, Verdict};
+use serde::Serialize;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Asks for an operation at `path`, and stays until its verdict, the time limit or Ctrl-C.
+pub(super) async fn run(
+    session: &Session,
+    path: &str,
+    request: &impl Serialize,
+    moving: &MoveArgs,
+) -> Result<(), Failure> {
+    let mut interrupt = Interrupt::listen()?;
+    let mut progress = session.output.progress();
+    let mut seen = Seen::default();
+    let watched = async {
+        let mut lines = session.client.operate(path, request).await?;
+        let done = watch(session, &mut lines, &mut progress, &mut seen).await?;
+        conclude(&done, moving, &session.output.look())
+    };
+    let ended = tokio::select! {
+        ended = watched => ended,
+        () = interrupt.received() => Err(left(&seen, "detached")),
+        () = tokio::time::sleep(moving.timeout) => Err(left(&seen, &waited(moving.timeout))),
+    };
+    progress.end();
+    match session.output.format {
+        Format::Json => ended.map(drop),
+        Format::Words => output::print(&ended?),
+    }
+}
+
+/// How far the operation had come when the waiting ended.
+#[derive(Debug, Default)]
+struct Seen {
+    started: Option<String>,
+    published: Option<String>,
+}
+
+impl Seen {
+    fn note(&mut self, event: &StreamEvent) {
+        match &event.kind {
+            EventKind::Started { direction, to, .. } => {
+                self.started = Some(format!("the {direction} to {to}"));
+            }
+            EventKind::Published { to, .. } => self.published = Some(to.clone()),
+            _ => {}
+        }
+    }
+}
+
+/// The last event of the stream, and what of the earlier ones belongs into the result.
+struct Done {
+    event: StreamEvent,
+    from: Option<String>,
+}
+
+async fn watch(
+    session: &Session,
+    lines: &mut Lines,
+    progress: &mut Progress,
+    seen: &mut Seen,
+) -> Result<Done, Failure> {
+    let mut from = None;
+    while let Some(line) = lines.next().await? {
+        if session.output.format == Format::Json {
+            output::print(&line)?;
+        }
+        // A daemon newer than this program may tell of things it does not know yet.
+        let Ok(event) = serde_json::from_str::<StreamEvent>(&line) else {
+            continue;
+        };
+        seen.note(&event);
+        if let EventKind::Done { .. } = event.kind {
+            return Ok(Done { event, from });
+        }
+        if let EventKind::Started { from: left, .. } = &event.kind {
+            from = Some(left.clone());
+        }
+        if session.output.format == Format::Words {
+            tell(progress, &event);
+        }
+    }
+    Err(lines.broken(
+        "switchd ended the event stream before the operation was over; it may have been stopped\n  \
+         its journal knows on which slot traffic is: switchctl status, switchctl history",
+    ))
+}
+
+fn tell(progress: &mut Progress, event: &StreamEvent) {
+    let sentence = Sentence::of(event);
+    match &event.kind {
+        EventKind::Probe { .. } | EventKind::Journalled { .. } | EventKind::Draining { .. } => {
+            progress.passing(&format!("  {}", sentence.text));
+        }
+        EventKind::Started { .. } => progress.milestone(sentence.paint, &sentence.text),
+        _ => progress.milestone(sentence.paint, &format!("  {}", sentence.text)),
+    }
+}
+
+/// The verdict as the one result, or as a failure with its exit code.
+fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failure> {
+    let EventKind::Done {
+        verdict,
+        active,
+        reasons,
+        drained_ms,
+        cut,
+        ..
+    } = &done.event.kind
+    else {
+        return Ok(String::new());
+    };
+    let service = &done.event.service;
+    let failed = |exit, headline: String, after: &str| {
+        let mut text = headline;
+        for reason in reasons {
+            text.push_str("\n  ");
+            text.push_str(&words::paragraph(reason));
+        }
+        text.push_str(after);
+        Err(Failure::Ended { exit, text })
+    };
+    match verdict {
+        Verdict::Done => {
+            let old = done.from.as_deref().unwrap_or("the old slot");
+            let drained = match (drained_ms, cut) {
+                (None, _) => format!("{old} drains in the background (switchctl status)"),
+                (Some(took), 0) => {
+                    format!("{old} drained in {}, nothing cut off", words::took(*took))
+                }
+                (Some(took), cut) => {
+                    format!("{old} is empty after {}, {cut} cut off", words::took(*took))
+                }
+            };
+            let active = look.style.paint(Paint::Good, active);
+            Ok(format!("{service}: {active} is active; {drained}"))
+        }
+        Verdict::Unchanged => Ok(format!(
+            "{service}: {active} was active already; nothing changed"
+        )),
+        Verdict::Refused => {
+            let way = if moving.force {
+                ""
+            } else {
+                "\n  to move traffic all the same: --force --reason \"...\""
+            };
+            failed(
+                Exit::Refused,
+                format!("{service}: refused, {active} stays active; nothing changed"),
+                way,
+            )
+        }
+        Verdict::Failed => failed(
+            Exit::Refused,
+            format!("{service}: could not be done, {active} stays active; nothing changed"),
+            "",
+        ),
+        Verdict::MovedBack => failed(
+            Exit::MovedBack,
+            format!("{service}: traffic moved back by itself, {active} is active"),
+            "\n  the slot it left is in quarantine: switchctl status, then switchctl ack SLOT",
+        ),
+    }
+}
+
+fn left(seen: &Seen, how: &str) -> Failure {
+    let what = match (&seen.started, &seen.published) {
+        (Some(operation), Some(to)) => {
+            format!("{operation} goes on in switchd ({to} is live already)")
+        }
+        (Some(operation), None) => format!("{operation} goes on in switchd"),
+        (None, _) => "what was asked for may go on in switchd".to_owned(),
+    };
+    Failure::StillRunning(format!(
+        "{how}: {what}\n  look again: switchctl status, or switchctl events --follow"
+    ))
+}
+
+fn waited(limit: Duration) -> String {
+    let milliseconds = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX);
+    format!("not over after {}", words::took(milliseconds))
+}
+
+/// Ctrl-C, or SIGTERM: both only end the watching.
+pub(super) struct Interrupt {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupt {
+    /// From now on these signals no longer end the process.
+    pub(super) fn listen() -> Result<Self, Failure> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt()).map_err(Failure::Output)?,
+            terminate: signal(SignalKind::terminate()).map_err(Failure::Output)?,
+        })
+    }
+
+    pub(super) async fn received(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `switchctl ps`
+
+use super::failure::Failure;
+use super::session::Session;
+use super::style::{Look, Paint};
+use super::table::{Cell, Table};
+use super::words;
+use crate::api::{RequestList, RequestStatus};
+
+pub(super) async fn run(session: &Session) -> Result<(), Failure> {
+    let path = match session.named_service() {
+        Some(service) => format!("/v1/ps?service={service}"),
+        None => "/v1/ps".to_owned(),
+    };
+    let document = session.client.get(&path).await?;
+    session.show(&document, render)
+}
+
+fn render(list: &RequestList, look: &Look) -> String {
+    if list.requests.is_empty() {
+        return "no request is under way".to_owned();
+    }
+    let mut table = Table::new(
+        "",
+        vec![
+            Cell::number("ID"),
+            Cell::number("AGE"),
+            Cell::new("KIND"),
+            Cell::new("STATE"),
+            Cell::new("SERVICE"),
+            Cell::new("SLOT"),
+            Cell::new("CLIENT"),
+            Cell::number("IN"),
+            Cell::number("OUT"),
+            Cell::new("REQUEST"),
+        ],
+    );
+    let mut oldest_first: Vec<&RequestStatus> = list.requests.iter().collect();
+    oldest_first.sort_by_key(|request| std::cmp::Reverse(request.age_ms));
+    for request in oldest_first {
+        table.row(row(request));
+    }
+    table.render(look.style)
+}
+
+fn row(request: &RequestStatus) -> Vec<Cell> {
+    let slot = match (&request.slot, request.generation) {
+        (Some(slot), Some(generation)) => format!("{slot} ({generation})"),
+        (Some(slot), None) => slot.clone(),
+        (None, _) => "-".to_owned(),
+    };
+    let state = match request.state.as_str() {
+        "queued" => Paint::Notable,
+        _ => Paint::Plain,
+    };
+    vec![
+        Cell::number(request.id.to_string()).painted(Paint::Strong),
+        Cell::number(words::took(request.age_ms)),
+        Cell::new(&request.kind),
+        Cell::new(&request.state).painted(state),
+        Cell::new(&request.service),
+        Cell::new(slot),
+        Cell::new(&request.client),
+        Cell::number(words::bytes(request.bytes_in)),
+        Cell::number(words::bytes(request.bytes_out)),
+        Cell::new(format!("{} {}", request.method, request.path)),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::style::tests::look;
+    use super::*;
+
+    fn request(id: u64, kind: &str, state: &str, age_ms: u64) -> RequestStatus {
+        RequestStatus {
+            id,
+            kind: kind.to_owned(),
+            state: state.to_owned(),
+            service: "odoo".to_owned(),
+            slot: Some("blue".to_owned()),
+            generation: Some(6),
+            endpoint: Some("127.0.0.1:8069".to_owned()),
+            client: "10.0.0.7:51234".to_owned(),
+            method: "GET".to_owned(),
+            path: "/odoo".to_owned(),
+            age_ms,
+            bytes_in: 620,
+            bytes_out: 1_572_864,
+            request_id: "r".to_owned(),
+        }
+    }
+
+    #[test]
+    fn requests_are_listed_oldest_first_in_units_people_read() {
+        let mut waiting = request(1009, "request", "queued", 120);
+        (waiting.slot, waiting.generation) = (None, None);
+        waiting.path = "/a\x1b[2J".to_owned();
+        let list = RequestList {
+            schema: 1,
+            requests: vec![waiting, request(17, "websocket", "tunnel", 4_000_000)],
+        };
+        assert_eq!(
+            render(&list, &look()),
+            "  ID        AGE  KIND       STATE   SERVICE  SLOT      CLIENT             IN      OUT  REQUEST
+  17  1 h 6 min  websocket  tunnel  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB  GET /odoo
+1009     120 ms  request    queued  odoo     -         10.0.0.7:51234  620 B  1.5 MiB  GET /a\u{fffd}[2J
+"
+        );
+    }
+
+    #[test]
+    fn an_empty_list_says_so() {
+        let none = RequestList {
+            schema: 1,
+            requests: Vec::new(),
+        };
+        assert_eq!(render(&none, &look()), "no request is under way");
+    }
+}

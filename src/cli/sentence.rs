@@ -1,0 +1,214 @@
+//! Events as sentences.
+
+use super::style::Paint;
+use super::table::printable;
+use super::words;
+use crate::api::{EventKind, StreamEvent, Verdict};
+
+/// One event in words, and how weighty it is.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sentence {
+    pub(super) text: String,
+    pub(super) paint: Paint,
+}
+
+impl Sentence {
+    pub(super) fn of(event: &StreamEvent) -> Self {
+        let said = match &event.kind {
+            EventKind::Started { .. }
+            | EventKind::Probe { .. }
+            | EventKind::GatePassed { .. }
+            | EventKind::Journalled { .. }
+            | EventKind::Published { .. } => before_the_move(&event.kind),
+            EventKind::Draining { .. }
+            | EventKind::CutOff { .. }
+            | EventKind::Drained { .. }
+            | EventKind::Settled
+            | EventKind::Done { .. } => after_the_move(&event.kind),
+            _ => beside(&event.kind),
+        };
+        Self {
+            text: printable(&said.text),
+            ..said
+        }
+    }
+}
+
+fn say(text: impl Into<String>, paint: Paint) -> Sentence {
+    Sentence {
+        text: text.into(),
+        paint,
+    }
+}
+
+fn before_the_move(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::Started {
+            direction,
+            from,
+            to,
+            by,
+            reason,
+        } => {
+            let why = reason
+                .as_deref()
+                .map(|r| format!(": {r}"))
+                .unwrap_or_default();
+            say(
+                format!("{direction} from {from} to {to}, asked for by {by}{why}"),
+                Paint::Strong,
+            )
+        }
+        EventKind::Probe {
+            slot,
+            member,
+            endpoint,
+            result,
+            streak,
+            needed,
+        } => {
+            let words = if result.passed {
+                format!("{} ({streak} of {needed})", result.result)
+            } else {
+                format!("failed: {}", result.result)
+            };
+            say(
+                format!("{slot} {member} {endpoint} {words}"),
+                if result.passed {
+                    Paint::Plain
+                } else {
+                    Paint::Bad
+                },
+            )
+        }
+        EventKind::GatePassed { slot, took_ms } => say(
+            format!("{slot} is proven healthy ({})", words::took(*took_ms)),
+            Paint::Good,
+        ),
+        EventKind::Journalled { took_ms } => say(
+            format!("written to the journal ({})", words::took(*took_ms)),
+            Paint::Plain,
+        ),
+        EventKind::Published {
+            from,
+            to,
+            generation,
+            ..
+        } => say(
+            format!("{to} is live as generation {generation}; no new request reaches {from}"),
+            Paint::Good,
+        ),
+        _ => say("", Paint::Plain),
+    }
+}
+
+fn after_the_move(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::Draining { slot, left, .. } => say(
+            format!("{slot} drains: {} left", words::counts(left)),
+            Paint::Plain,
+        ),
+        EventKind::CutOff { slot, cut, .. } => say(
+            format!("{slot}: cut off {}, out of time", words::counts(cut)),
+            Paint::Notable,
+        ),
+        EventKind::Drained {
+            slot, cut, took_ms, ..
+        } => match cut {
+            0 => say(
+                format!("{slot} is drained ({})", words::took(*took_ms)),
+                Paint::Good,
+            ),
+            _ => say(
+                format!("{slot} is empty ({}), {cut} cut off", words::took(*took_ms)),
+                Paint::Notable,
+            ),
+        },
+        EventKind::Settled => say("settled: nothing drains, nothing is watched", Paint::Plain),
+        EventKind::Done {
+            verdict,
+            active,
+            reasons,
+            ..
+        } => {
+            let because = if reasons.is_empty() {
+                String::new()
+            } else {
+                format!(": {}", reasons.join("; "))
+            };
+            let (words, paint) = match verdict {
+                Verdict::Done => ("done", Paint::Good),
+                Verdict::Unchanged => ("nothing to do", Paint::Plain),
+                Verdict::Refused => ("refused", Paint::Bad),
+                Verdict::Failed => ("failed", Paint::Bad),
+                Verdict::MovedBack => ("moved back by itself", Paint::Bad),
+            };
+            say(format!("{words}; {active} is active{because}"), paint)
+        }
+        _ => say("", Paint::Plain),
+    }
+}
+
+/// What is no step of an operation.
+fn beside(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::Health {
+            slot,
+            health,
+            reason,
+        } => {
+            let why = reason
+                .as_deref()
+                .map(|r| format!(": {r}"))
+                .unwrap_or_default();
+            say(format!("{slot} is {health}{why}"), Paint::of_health(health))
+        }
+        EventKind::Quarantined { slot, reason } => {
+            say(format!("{slot} is in quarantine: {reason}"), Paint::Bad)
+        }
+        EventKind::QuarantineEnded { slot } => {
+            say(format!("the quarantine of {slot} is over"), Paint::Good)
+        }
+        EventKind::Acknowledged { slot, by } => {
+            say(format!("{slot} acknowledged by {by}"), Paint::Plain)
+        }
+        EventKind::Staying { slot, reason } => {
+            say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
+        }
+        EventKind::Reloaded {
+            changes,
+            needs_restart,
+        } => say(
+            format!("config reloaded: {}", reloaded(changes, needs_restart)),
+            Paint::Plain,
+        ),
+        EventKind::ReloadFailed { problems } => say(
+            format!(
+                "config not taken, {}: {}",
+                words::many(problems.len() as u64, "problem"),
+                problems.join("; ")
+            ),
+            Paint::Bad,
+        ),
+        EventKind::Missed { events } => say(
+            format!(
+                "{} missing here: this reader was too slow",
+                words::many(*events, "event")
+            ),
+            Paint::Notable,
+        ),
+        _ => say("", Paint::Plain),
+    }
+}
+
+fn reloaded(changes: &[String], needs_restart: &[String]) -> String {
+    let mut parts = if changes.is_empty() {
+        vec!["nothing changed".to_owned()]
+    } else {
+        vec![changes.join(", ")]
+    };
+    if !needs_restart.is_empty() {
+        parts.push(format!("after a restart: {}", needs_restart.join(", ")));
+    }
+    parts.join("; ")
+}

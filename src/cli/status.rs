@@ -1,0 +1,427 @@
+//! `switchctl status`
+
+use super::args::StatusArgs;
+use super::failure::Failure;
+use super::operation::Interrupt;
+use super::output;
+use super::output::Format;
+use super::session::Session;
+use super::style::{Look, Paint};
+use super::table::{Cell, Table, printable};
+use super::words;
+use crate::api::{ConfigStatus, DrainStatus, OperationStatus, ServiceStatus, SlotStatus, Status};
+use std::fmt::Write;
+use std::time::Duration;
+
+const REFRESH: Duration = Duration::from_secs(1);
+
+pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
+    if !args.watch {
+        let document = session.client.get("/v1/status").await?;
+        return session.show(&document, |status, look| chosen(session, status, look));
+    }
+    let mut interrupt = Interrupt::listen()?;
+    tokio::select! {
+        ended = watch(session) => ended,
+        () = interrupt.received() => Ok(()),
+    }
+}
+
+async fn watch(session: &Session) -> Result<(), Failure> {
+    let mut refresh = tokio::time::interval(REFRESH);
+    loop {
+        refresh.tick().await;
+        let document = session.client.get("/v1/status").await?;
+        match session.output.format {
+            Format::Json => output::print(&document.text)?,
+            Format::Words => {
+                let status: Status = document.read()?;
+                session
+                    .output
+                    .repaint(&chosen(session, &status, &session.output.look()))?;
+            }
+        }
+    }
+}
+
+/// Only the service that was named, where one was.
+fn chosen(session: &Session, status: &Status, look: &Look) -> String {
+    match session.named_service() {
+        None => render(status, look),
+        Some(name) => {
+            let mut status = status.clone();
+            status.services.retain(|service| service.name == name);
+            if status.services.is_empty() {
+                format!("there is no service {name}")
+            } else {
+                render(&status, look)
+            }
+        }
+    }
+}
+
+fn render(status: &Status, look: &Look) -> String {
+    let mut text = format!(
+        "switchd {} on {}, up {} (pid {})\n",
+        status.version,
+        status.listeners.join(", "),
+        words::since(&status.started, look),
+        status.pid,
+    );
+    for service in &status.services {
+        text.push('\n');
+        text.push_str(&render_service(service, look));
+    }
+    text.push_str(&render_config(&status.config, look));
+    text
+}
+
+fn render_service(service: &ServiceStatus, look: &Look) -> String {
+    let paint = |paint, text: &str| look.style.paint(paint, text);
+    let mut text = format!(
+        "{} ({}): {} is active, {}\n",
+        paint(Paint::Strong, &service.name),
+        service.hosts.join(", "),
+        paint(Paint::Good, &service.active),
+        phase(service, look),
+    );
+    text.push_str(&slots(service, look));
+    for slot in &service.slots {
+        if let Some(quarantine) = &slot.quarantine {
+            let what = format!(
+                "quarantine: {}, for {}: {}; before it ends, {}",
+                slot.name,
+                words::since(&quarantine.since, look),
+                quarantine.reason,
+                quarantine.ends,
+            );
+            push(&mut text, &paint(Paint::Notable, &printable(&what)));
+        }
+    }
+    if let Some(operation) = &service.operation {
+        push(&mut text, &printable(&under_way(operation, look)));
+    }
+    for drain in &service.draining {
+        push(&mut text, &draining(drain, look));
+    }
+    if let Some(reason) = &service.staying {
+        let what = format!("traffic stays on {}: {reason}", service.active);
+        push(&mut text, &paint(Paint::Bad, &printable(&what)));
+    }
+    push(&mut text, &failback(service));
+    text
+}
+
+/// One indented line.
+fn push(text: &mut String, line: &str) {
+    text.push_str("  ");
+    text.push_str(line);
+    text.push('\n');
+}
+
+fn phase(service: &ServiceStatus, look: &Look) -> String {
+    let generation = format!("generation {}", service.generation);
+    let moved = service
+        .moved
+        .as_ref()
+        .map(|at| format!("since {}", words::since(at, look)));
+    match moved {
+        Some(moved) => format!("{} ({generation} {moved})", service.phase),
+        None => format!("{} ({generation})", service.phase),
+    }
+}
+
+fn slots(service: &ServiceStatus, look: &Look) -> String {
+    let mut headings = vec![Cell::new("SLOT"), Cell::new("")];
+    headings.extend(["REQUESTS", "TRANSFERS", "WEBSOCKETS", "QUEUED", "SERVED"].map(Cell::number));
+    headings.push(Cell::new("HEALTH"));
+    let mut table = Table::new("  ", headings);
+    for slot in &service.slots {
+        table.row(slot_row(service, slot, look));
+    }
+    table.render(look.style)
+}
+
+fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell> {
+    let role = match (slot.active, service.previous.as_ref()) {
+        (true, _) => "active",
+        (false, Some(previous)) if *previous == slot.name => "previous",
+        _ => "",
+    };
+    let mut health = slot.health.clone();
+    if let Some(since) = &slot.since {
+        health = format!("{health} for {}", words::since(since, look));
+    }
+    if let Some(reason) = &slot.reason {
+        health = format!("{health}: {reason}");
+    }
+    let count = |number: u64| {
+        let paint = if number == 0 {
+            Paint::Faint
+        } else {
+            Paint::Plain
+        };
+        Cell::number(number.to_string()).painted(paint)
+    };
+    vec![
+        Cell::new(&slot.name).painted(if slot.active {
+            Paint::Strong
+        } else {
+            Paint::Plain
+        }),
+        Cell::new(role).painted(if slot.active {
+            Paint::Good
+        } else {
+            Paint::Faint
+        }),
+        count(slot.in_flight.requests),
+        count(slot.in_flight.transfers),
+        count(slot.in_flight.websockets),
+        count(slot.queued),
+        count(slot.requests),
+        Cell::new(health).painted(Paint::of_health(&slot.health)),
+    ]
+}
+
+fn under_way(operation: &OperationStatus, look: &Look) -> String {
+    let forced = if operation.forced { "forced " } else { "" };
+    let why = operation
+        .reason
+        .as_deref()
+        .map(|r| format!(": {r}"))
+        .unwrap_or_default();
+    format!(
+        "{forced}{} #{} from {} to {} by {}, {} ago{why}",
+        operation.direction,
+        operation.flip,
+        operation.from,
+        operation.to,
+        operation.by,
+        words::since(&operation.started, look),
+    )
+}
+
+fn draining(drain: &DrainStatus, look: &Look) -> String {
+    format!(
+        "{} (generation {}) drains for {}: {} left, cut off in {} at the latest",
+        drain.slot,
+        drain.generation,
+        words::since(&drain.since, look),
+        words::counts(&drain.left),
+        words::until(&drain.until, look),
+    )
+}
+
+fn failback(service: &ServiceStatus) -> String {
+    let rule = &service.failback;
+    let mut text = match rule.mode.as_str() {
+        "off" => "failback: off".to_owned(),
+        mode => format!(
+            "failback: {mode}, {} of {} used",
+            rule.moves_in_window,
+            words::many(u64::from(rule.max_moves), "move"),
+        ),
+    };
+    if let Some(shared) = &service.shared {
+        let _ = write!(text, "; shared {} is {}", shared.address, shared.health);
+        if let Some(reason) = &shared.reason {
+            let _ = write!(text, ": {}", printable(reason));
+        }
+    }
+    text
+}
+
+fn render_config(config: &ConfigStatus, look: &Look) -> String {
+    let mut text = String::new();
+    if !config.problems.is_empty() {
+        let headline = format!(
+            "\n{} as it is now was not taken; in force is what was loaded {} ago\n",
+            config.path,
+            words::since(&config.loaded, look),
+        );
+        text.push_str(&look.style.paint(Paint::Bad, &headline));
+        for problem in &config.problems {
+            push(&mut text, &words::paragraph(problem));
+        }
+    }
+    if !config.needs_restart.is_empty() {
+        let line = format!(
+            "\nonly after a restart: {}\n",
+            config.needs_restart.join(", ")
+        );
+        text.push_str(&look.style.paint(Paint::Notable, &line));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::style::tests::look;
+    use super::*;
+    use crate::api::{CountsStatus, FailbackStatus, QuarantineStatus, SharedStatus};
+
+    fn slot(name: &str, health: &str) -> SlotStatus {
+        SlotStatus {
+            name: name.to_owned(),
+            active: name == "green",
+            health: health.to_owned(),
+            since: Some("2026-08-01T09:00:00Z".to_owned()),
+            reason: None,
+            quarantine: None,
+            in_flight: CountsStatus::default(),
+            queued: 0,
+            requests: 0,
+            members: Vec::new(),
+        }
+    }
+
+    fn quiet() -> Status {
+        Status {
+            schema: 1,
+            version: "0.1.0".to_owned(),
+            pid: 4711,
+            started: "2026-08-01T09:00:00Z".to_owned(),
+            listeners: vec!["127.0.0.1:8080".to_owned()],
+            config: ConfigStatus {
+                path: "/etc/switchd/switchd.toml".to_owned(),
+                loaded: "2026-08-01T09:00:00Z".to_owned(),
+                problems: Vec::new(),
+                needs_restart: Vec::new(),
+            },
+            services: vec![ServiceStatus {
+                name: "odoo".to_owned(),
+                hosts: vec!["erp.example.com".to_owned()],
+                active: "green".to_owned(),
+                previous: None,
+                generation: 1,
+                epoch: 1,
+                phase: "steady".to_owned(),
+                moved: None,
+                operation: None,
+                staying: None,
+                failback: FailbackStatus {
+                    mode: "always".to_owned(),
+                    moves_in_window: 0,
+                    max_moves: 3,
+                },
+                shared: None,
+                slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
+                draining: Vec::new(),
+            }],
+        }
+    }
+
+    /// Everything that can be out of the ordinary, at once.
+    fn troubled() -> Status {
+        let mut status = quiet();
+        status.config.problems = vec![
+            "/etc/switchd/switchd.toml:3:1: unknown key `adress`\n  help: did you mean `address`?"
+                .to_owned(),
+        ];
+        status.config.needs_restart = vec!["runtime.workers".to_owned()];
+        let service = &mut status.services[0];
+        service.previous = Some("blue".to_owned());
+        service.generation = 8;
+        service.phase = "settling".to_owned();
+        service.moved = Some("2026-08-01T12:04:48Z".to_owned());
+        service.operation = Some(OperationStatus {
+            flip: 7,
+            direction: "flip".to_owned(),
+            by: "uid 1000 (alice)".to_owned(),
+            from: "blue".to_owned(),
+            to: "green".to_owned(),
+            forced: true,
+            reason: Some("release 18.0.4".to_owned()),
+            started: "2026-08-01T12:04:47Z".to_owned(),
+        });
+        service.staying = Some("blue is not healthy either".to_owned());
+        service.shared = Some(SharedStatus {
+            address: "127.0.0.1:5432".to_owned(),
+            health: "unhealthy".to_owned(),
+            since: None,
+            reason: Some("connection refused".to_owned()),
+        });
+        let blue = &mut service.slots[0];
+        blue.health = "unhealthy".to_owned();
+        blue.since = Some("2026-08-01T12:03:00Z".to_owned());
+        blue.reason = Some("http 127.0.0.1:8069: HTTP 500: \x1b[31moops".to_owned());
+        blue.quarantine = Some(QuarantineStatus {
+            since: "2026-08-01T12:03:00Z".to_owned(),
+            reason: "HTTP 500".to_owned(),
+            acknowledged: false,
+            ends: "an operator must acknowledge it (`switchctl ack blue`)".to_owned(),
+        });
+        blue.in_flight = CountsStatus {
+            requests: 3,
+            transfers: 0,
+            websockets: 12,
+        };
+        blue.requests = 120_431;
+        service.draining = vec![DrainStatus {
+            slot: "blue".to_owned(),
+            generation: 7,
+            left: blue.in_flight,
+            since: "2026-08-01T12:04:48Z".to_owned(),
+            until: "2026-08-01T12:05:18Z".to_owned(),
+        }];
+        status
+    }
+
+    #[test]
+    fn a_quiet_daemon_is_a_short_story() {
+        assert_eq!(
+            render(&quiet(), &look()),
+            "\
+switchd 0.1.0 on 127.0.0.1:8080, up 3 h (pid 4711)
+
+odoo (erp.example.com): green is active, steady (generation 1)
+  SLOT           REQUESTS  TRANSFERS  WEBSOCKETS  QUEUED  SERVED  HEALTH
+  blue                  0          0           0       0       0  healthy for 3 h
+  green  active         0          0           0       0       0  healthy for 3 h
+  failback: always, 0 of 3 moves used
+"
+        );
+    }
+
+    #[test]
+    fn everything_out_of_the_ordinary_is_told_in_words() {
+        assert_eq!(
+            render(&troubled(), &look()),
+            "\
+switchd 0.1.0 on 127.0.0.1:8080, up 3 h (pid 4711)
+
+odoo (erp.example.com): green is active, settling (generation 8 since 12 s)
+  SLOT             REQUESTS  TRANSFERS  WEBSOCKETS  QUEUED  SERVED  HEALTH
+  blue   previous         3          0          12       0  120431  unhealthy for 2 min: http 127.0.0.1:8069: HTTP 500: \u{fffd}[31moops
+  green  active           0          0           0       0       0  healthy for 3 h
+  quarantine: blue, for 2 min: HTTP 500; before it ends, an operator must acknowledge it (`switchctl ack blue`)
+  forced flip #7 from blue to green by uid 1000 (alice), 13 s ago: release 18.0.4
+  blue (generation 7) drains for 12 s: 3 requests, 12 websockets left, cut off in 18 s at the latest
+  traffic stays on green: blue is not healthy either
+  failback: always, 0 of 3 moves used; shared 127.0.0.1:5432 is unhealthy: connection refused
+
+/etc/switchd/switchd.toml as it is now was not taken; in force is what was loaded 3 h ago
+  /etc/switchd/switchd.toml:3:1: unknown key `adress`
+    help: did you mean `address`?
+
+only after a restart: runtime.workers
+"
+        );
+    }
+
+    #[test]
+    fn colours_change_no_word() {
+        let mut coloured = look();
+        coloured.style = super::super::style::Style::Coloured;
+        let text = render(&quiet(), &coloured);
+        let mut plain = String::new();
+        let mut rest = text.as_str();
+        while let Some((before, after)) = rest.split_once('\x1b') {
+            plain.push_str(before);
+            rest = after.split_once('m').unwrap().1;
+        }
+        plain.push_str(rest);
+        assert_ne!(plain, text);
+        assert_eq!(plain, render(&quiet(), &look()));
+    }
+}
