@@ -81,16 +81,16 @@ async fn a_slot_that_does_not_pass_is_refused_with_its_own_words() {
 #[tokio::test]
 async fn nothing_is_published_that_could_not_be_recorded() {
     let stage = Stage::set(STILL).await;
-    let state = stage.folder.path().join("state");
+    let folder = stage.folder.path().join("state");
     let away = stage.folder.path().join("away");
-    std::fs::rename(&state, &away).unwrap();
+    std::fs::rename(&folder, &away).unwrap();
     let told = stage.flip("green").await;
     assert_eq!(told.verdict, Verdict::Failed);
     assert!(!told.reasons.is_empty());
     assert!(!told.events.contains(&"published"));
     assert_eq!(stage.active().name.as_str(), "blue");
     assert_eq!(stage.live.view().epoch.0, 1);
-    std::fs::rename(&away, &state).unwrap();
+    std::fs::rename(&away, &folder).unwrap();
     assert_eq!(stage.flip("green").await.verdict, Verdict::Done);
 }
 
