@@ -5,6 +5,7 @@ use clap::Subcommand;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use switchd::daemon;
+use switchd::demo;
 use switchd::journal::Recover;
 
 /// A blue-green traffic switcher and reverse proxy.
@@ -31,18 +32,22 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = "/etc/switchd/switchd.toml")]
         config: PathBuf,
     },
+    /// Show the main job here and now: flips under load, between two slots of its own
+    Demo(demo::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { config, recover } => {
-            let recover = match recover {
-                true => Recover::StartFromConfig,
-                false => Recover::Refuse,
+            let recover = if recover {
+                Recover::StartFromConfig
+            } else {
+                Recover::Refuse
             };
             daemon::run(&config, recover)
         }
         Command::Check { config } => Ok(daemon::check(&config)),
+        Command::Demo(args) => demo::run(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("switchd: {error:#}");

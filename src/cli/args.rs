@@ -27,6 +27,7 @@ pub(super) struct Args {
 }
 
 #[derive(Debug, Group)]
+#[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
     /// The admin socket of switchd
     #[arg(

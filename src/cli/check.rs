@@ -28,10 +28,7 @@ pub(super) fn run(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
             output::print(&document(&args.file, &problems))?;
             format!("{file} is not valid")
         }
-        Format::Words => format!(
-            "{file} is not valid\n{}",
-            config::summary(&problems).trim_end()
-        ),
+        Format::Words => format!("not valid:\n{}", config::summary(&problems).trim_end()),
     };
     Err(Failure::Ended {
         exit: Exit::Refused,

@@ -217,7 +217,7 @@ pub struct PersistedQuarantine {
 /// What goes to disk in one step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Transition {
-    /// Absent for changes that move no traffic (an acknowledgement, the end of a quarantine).
+    /// Absent for changes that move no traffic (a new id, an acknowledgement, the end of a quarantine).
     pub operation: Option<Operation>,
     pub state: Persisted,
 }

@@ -114,13 +114,13 @@ impl Switch {
     /// Gives the operation its id for good, then gates it; what needs no gate is recorded at once.
     pub(super) fn start(&mut self, operation: Operation, effects: &mut Vec<Effect>) {
         self.state.flip = operation.flip;
+        // The id reaches the disk before anybody hears of it: after a crash it is not given out again.
+        self.write_state(effects);
         effects.push(Effect::Tell(Notice::Started(operation.clone())));
         if operation.forced || operation.direction == Direction::Failback {
             self.record(operation, effects);
             return;
         }
-        // The id reaches the disk before the gate runs: after a crash it is not given out again.
-        self.write_state(effects);
         effects.push(Effect::RunGate {
             flip: operation.flip,
             slot: operation.to.clone(),
