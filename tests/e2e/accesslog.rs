@@ -192,3 +192,27 @@ async fn an_answer_that_was_cut_is_logged_as_such() {
     let line = lines(&daemon.path("access.log"), 1).await.remove(0);
     assert!(line.contains("cut-short"), "{line}");
 }
+
+#[tokio::test]
+async fn each_line_names_the_client_of_its_own_request() {
+    let pair = Pair::start().await;
+    let config = pair
+        .config()
+        .set("trusted_proxies = [\"127.0.0.1\"]")
+        .set("access_log.target = \"DIR/access.log\"");
+    let daemon = Daemon::start(&config).await;
+    let mut proxy = Wire::connect(daemon.address).await;
+    for extra in [
+        "X-Forwarded-For: 9.9.9.9\r\n",
+        "",
+        "X-Forwarded-For: 8.8.8.8\r\n",
+    ] {
+        proxy.ask(request("GET /", extra, "")).await;
+    }
+    let lines = lines(&daemon.path("access.log"), 3).await;
+    for (line, client) in lines.iter().zip(["9.9.9.9", "127.0.0.1", "8.8.8.8"]) {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let named = line["client"].as_str().unwrap();
+        assert!(named.starts_with(client), "{line}");
+    }
+}
