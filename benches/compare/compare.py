@@ -168,7 +168,7 @@ def main():
     args = arguments()
     load = build(ROOT / "benches/compare/load/Cargo.toml", ROOT / "target/load") / "load"
     if "switchd" in args.proxies:
-        proxies.Switchd.built = args.switchd or build(ROOT / "Cargo.toml", ROOT / "target")
+        proxies.Switchd.built = args.switchd and args.switchd.resolve() or build(ROOT / "Cargo.toml", ROOT / "target")
     load_cpu, proxy_cpu = sorted(os.sched_getaffinity(0))[:2]
     versions = {name: proxies.ALL[name].version() for name in args.proxies}
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
