@@ -2,6 +2,8 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# The manifest names a bench: without its file there is no build.
+COPY benches/hot_path.rs benches/hot_path.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
     --mount=type=cache,target=/build/target \
     cargo build --release --locked --bins \

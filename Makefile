@@ -4,6 +4,14 @@ SHELL := /bin/sh
 export PATH := $(CURDIR)/.tools/bin:$(PATH):$(HOME)/.cargo/bin
 export CARGO_TERM_PROGRESS_WHEN ?= never
 STEP := @.ci/step
+# Packages of their own, beside the one at the top.
+BESIDE := $(wildcard benches/compare/load/Cargo.toml)
+
+# So that `foreach` makes lines of their own in a recipe.
+define newline
+
+
+endef
 
 .PHONY: help demo test bench fuzz tools fmt lint doc deny tests doctests
 .NOTPARALLEL:
@@ -29,9 +37,11 @@ tools:
 
 fmt:
 	$(STEP) "format" cargo fmt --all --check
+	$(foreach manifest,$(BESIDE),$(STEP) "format of $(manifest)" cargo fmt --manifest-path $(manifest) --check$(newline))
 
 lint:
 	$(STEP) "clippy" cargo clippy --locked --all-targets -- -D warnings
+	$(foreach manifest,$(BESIDE),$(STEP) "clippy of $(manifest)" cargo clippy --manifest-path $(manifest) --locked --all-targets -- -D warnings$(newline))
 
 doc: export RUSTDOCFLAGS := -Dwarnings
 doc:
@@ -49,10 +59,13 @@ doctests:
 
 bench:
 	@.ci/tools packages cc:gcc nginx:nginx haproxy:haproxy python3:python3
-	@benches/compare/run
+	@python3 benches/compare/compare.py
 
+# The sanitizer is a nightly feature; RUSTC_BOOTSTRAP lets the stable toolchain use it.
+fuzz: export RUSTC_BOOTSTRAP := 1
 fuzz:
+	@.ci/tools packages c++:g++
 	@cargo fuzz --version >/dev/null 2>&1 || cargo install --quiet --locked --root .tools cargo-fuzz
-	@cd tests/fuzz && for target in $$(cargo +nightly fuzz list --fuzz-dir .); do \
-		cargo +nightly fuzz run --fuzz-dir . $$target -- -max_total_time=60 || exit 1; \
+	@for target in $$(cargo fuzz list --fuzz-dir tests/fuzz); do \
+		cargo fuzz run --fuzz-dir tests/fuzz $$target -- -max_total_time=60 || exit 1; \
 	done

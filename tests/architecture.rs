@@ -236,19 +236,27 @@ struct File {
     text: String,
     /// The text with line comments blanked, so that prose may name any folder.
     code: String,
+    is_test: bool,
 }
 
 impl File {
+    /// What runs in the program; nothing of a file that only tests compile.
     fn before_tests(&self) -> &str {
-        match self
-            .code
-            .find("\nmod tests {")
-            .or_else(|| self.code.find("mod tests {"))
-        {
+        let inline = self.code.find("mod tests {");
+        match inline {
+            _ if self.is_test => "",
             Some(at) => &self.code[..at],
             None => &self.code,
         }
     }
+}
+
+/// Whether the folder's `mod.rs` declares this file for tests only.
+fn is_test(path: &Path) -> bool {
+    let name = path.file_stem().unwrap().to_str().unwrap();
+    let folder = path.with_file_name("mod.rs");
+    let declared = fs::read_to_string(folder).unwrap_or_default();
+    declared.contains(&format!("#[cfg(test)]\nmod {name};"))
 }
 
 fn root() -> PathBuf {
@@ -314,6 +322,7 @@ fn read(path: &Path, name: &Path, folder: String) -> File {
         folder,
         name: name.display().to_string(),
         code: code.join("\n"),
+        is_test: is_test(path),
         text,
     }
 }

@@ -68,6 +68,21 @@ fn every_recorded_word_has_its_config() {
 }
 
 #[test]
+fn every_fuzz_seed_is_read_without_harm() {
+    let seeds = toml_files(Path::new("tests/fuzz/corpus/config"));
+    assert!(
+        seeds.len() >= 10,
+        "found {} seeds: looking in the wrong place?",
+        seeds.len()
+    );
+    for seed in seeds {
+        if let Err(problems) = config::load(&seed) {
+            assert!(!problems.is_empty(), "{}", seed.display());
+        }
+    }
+}
+
+#[test]
 fn a_config_that_is_not_there_is_told_with_its_name() {
     let problems = config::load(Path::new("no/such/switchd.toml")).unwrap_err();
     let words = config::summary(&problems);

@@ -3,6 +3,7 @@
 use super::answer;
 use super::answer::Answer;
 use super::problem;
+use super::problem::Wrong;
 use super::query::Query;
 use super::routes::Route;
 use super::server::Admin;
@@ -10,7 +11,6 @@ use super::streams;
 use crate::api::Acknowledged;
 use crate::api::FlipRequest;
 use crate::api::Killed;
-use crate::api::Problem;
 use crate::api::RequestList;
 use crate::api::RollbackRequest;
 use crate::api::SCHEMA;
@@ -44,7 +44,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl Admin {
-    pub(super) async fn act(&self, route: Route<'_>, asked: Asked<'_>) -> Result<Answer, Problem> {
+    pub(super) async fn act(&self, route: Route<'_>, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let allowed: &[&str] = match route {
             Route::Requests | Route::Events => &["service"],
             Route::History => &["service", "limit"],
@@ -79,14 +79,14 @@ impl Admin {
         }
     }
 
-    async fn status(&self) -> Result<Answer, Problem> {
+    async fn status(&self) -> Result<Answer, Wrong> {
         let mut status = self.control.status().await.map_err(problem::denied)?;
         let listeners = self.edge.listeners().iter();
         status.listeners = listeners.map(ToString::to_string).collect();
         Ok(answer::json(&status))
     }
 
-    async fn flip(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Problem> {
+    async fn flip(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: FlipRequest = parse(&asked.body)?;
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
@@ -99,7 +99,7 @@ impl Admin {
         Ok(streams::operation(service.to_owned(), accepted))
     }
 
-    async fn rollback(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Problem> {
+    async fn rollback(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let body = match &asked.body[..] {
             // Every field has a default.
             b"" => b"{}",
@@ -115,7 +115,7 @@ impl Admin {
         Ok(streams::operation(service.to_owned(), accepted))
     }
 
-    async fn acknowledge(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Problem> {
+    async fn acknowledge(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: SlotRequest = parse(&asked.body)?;
         let slot = self.slot(service, &request.slot).await?;
         let command = Command::Acknowledge { slot };
@@ -135,7 +135,7 @@ impl Admin {
         by: Actor,
         command: Command,
         until: Until,
-    ) -> Result<Accepted, Problem> {
+    ) -> Result<Accepted, Wrong> {
         let order = Order {
             service: service.to_owned(),
             by,
@@ -145,13 +145,13 @@ impl Admin {
         self.control.order(order).await.map_err(problem::denied)
     }
 
-    async fn probe(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Problem> {
+    async fn probe(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: SlotRequest = parse(&asked.body)?;
         let report = self.control.probe(service.to_owned(), request.slot).await;
         report.map(|it| answer::json(&it)).map_err(problem::denied)
     }
 
-    async fn requests(&self, query: Query) -> Result<Answer, Problem> {
+    async fn requests(&self, query: Query) -> Result<Answer, Wrong> {
         self.known(query.service.as_deref()).await?;
         let list = tokio::time::timeout(WORKERS_TAKE, self.edge.list()).await;
         let mut requests = list.map_err(|_| workers_are_busy())?;
@@ -162,7 +162,7 @@ impl Admin {
         Ok(answer::json(&RequestList { schema, requests }))
     }
 
-    async fn kill(&self, id: u64, by: &Actor) -> Result<Answer, Problem> {
+    async fn kill(&self, id: u64, by: &Actor) -> Result<Answer, Wrong> {
         let killed = tokio::time::timeout(WORKERS_TAKE, self.edge.kill(id)).await;
         if !killed.map_err(|_| workers_are_busy())? {
             let detail = format!("there is no request {id} under way; look with `switchctl ps`");
@@ -174,7 +174,7 @@ impl Admin {
         Ok(answer::json(&Killed { schema, id }))
     }
 
-    async fn metrics(&self) -> Result<Answer, Problem> {
+    async fn metrics(&self) -> Result<Answer, Wrong> {
         let mut page = self.control.page().await.map_err(problem::denied)?;
         let counts = self.edge.counts();
         page.clients = Some(ClientFigures {
@@ -188,22 +188,23 @@ impl Admin {
     }
 
     /// A service in a query must exist: an empty list would hide a typing mistake.
-    async fn known(&self, service: Option<&str>) -> Result<(), Problem> {
+    async fn known(&self, service: Option<&str>) -> Result<(), Wrong> {
         let Some(asked) = service else { return Ok(()) };
         let settings = self.control.settings().await.map_err(problem::denied)?;
         let names = settings.services.iter().map(|it| it.name.to_string());
         let services: Vec<String> = names.collect();
-        match services.iter().any(|name| name == asked) {
-            true => Ok(()),
-            false => Err(problem::denied(Denied::UnknownService {
+        if services.iter().any(|name| name == asked) {
+            Ok(())
+        } else {
+            Err(problem::denied(Denied::UnknownService {
                 asked: asked.to_owned(),
                 services,
-            })),
+            }))
         }
     }
 
     /// A text that is no name at all is an unknown slot like any other.
-    async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Problem> {
+    async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
         if let Ok(slot) = SlotName::new(asked) {
             return Ok(slot);
         }
@@ -220,18 +221,19 @@ impl Admin {
 }
 
 fn until(no_wait: bool) -> Until {
-    match no_wait {
-        true => Until::Published,
-        false => Until::Drained,
+    if no_wait {
+        Until::Published
+    } else {
+        Until::Drained
     }
 }
 
-fn workers_are_busy() -> Problem {
+fn workers_are_busy() -> Wrong {
     let detail = format!("the workers did not answer within {WORKERS_TAKE:?}; ask again");
     problem::plain(StatusCode::SERVICE_UNAVAILABLE, &detail)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
     serde_json::from_slice(body).map_err(|error| {
         problem::bad_request(&format!("the body is not what this path takes: {error}"))
     })

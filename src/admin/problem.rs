@@ -4,54 +4,67 @@ use crate::api::Problem;
 use crate::control::Denied;
 use crate::switch::Refusal;
 use http::StatusCode;
+use std::ops::Deref;
 
-fn problem(status: StatusCode, kind: &str, detail: String) -> Problem {
-    Problem {
+/// An error on its way to the client. Boxed: it is much larger than what comes back as a rule.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Wrong(Box<Problem>);
+
+impl Deref for Wrong {
+    type Target = Problem;
+
+    fn deref(&self) -> &Problem {
+        &self.0
+    }
+}
+
+fn problem(status: StatusCode, kind: &str, detail: String) -> Wrong {
+    Wrong(Box::new(Problem {
         kind: kind.to_owned(),
         title: status.canonical_reason().unwrap_or_default().to_owned(),
         status: status.as_u16(),
         detail,
         way_around: None,
         reasons: Vec::new(),
-    }
+    }))
 }
 
 /// A mistake in the request itself.
-pub(super) fn plain(status: StatusCode, detail: &str) -> Problem {
+pub(super) fn plain(status: StatusCode, detail: &str) -> Wrong {
     problem(status, "about:blank", detail.to_owned())
 }
 
-pub(super) fn bad_request(detail: &str) -> Problem {
+pub(super) fn bad_request(detail: &str) -> Wrong {
     plain(StatusCode::BAD_REQUEST, detail)
 }
 
-pub(super) fn unknown(detail: String) -> Problem {
+pub(super) fn unknown(detail: String) -> Wrong {
     problem(StatusCode::NOT_FOUND, "urn:switchd:unknown", detail)
 }
 
-fn refused(detail: String) -> Problem {
-    let title = "Refused".to_owned();
-    Problem {
-        title,
-        ..problem(StatusCode::CONFLICT, "urn:switchd:refused", detail)
-    }
+fn refused(detail: String) -> Wrong {
+    let mut refused = problem(StatusCode::CONFLICT, "urn:switchd:refused", detail);
+    "Refused".clone_into(&mut refused.0.title);
+    refused
 }
 
 /// What control did not do, and how to get one's way where there is one.
-pub(super) fn denied(denied: Denied) -> Problem {
+pub(super) fn denied(denied: Denied) -> Wrong {
     let detail = denied.to_string();
     match denied {
         Denied::UnknownService { .. }
         | Denied::UnknownSlot { .. }
         | Denied::Refused(Refusal::UnknownSlot { .. }) => unknown(detail),
-        Denied::Refused(refusal) => Problem {
-            way_around: way_around(&refusal).map(str::to_owned),
-            ..refused(detail)
-        },
-        Denied::Config(reasons) => Problem {
-            reasons,
-            ..refused(detail)
-        },
+        Denied::Refused(refusal) => {
+            let mut refused = refused(detail);
+            refused.0.way_around = way_around(&refusal).map(str::to_owned);
+            refused
+        }
+        Denied::Config(reasons) => {
+            let mut refused = refused(detail);
+            refused.0.reasons = reasons;
+            refused
+        }
         Denied::Journal(error) => {
             let status = StatusCode::INTERNAL_SERVER_ERROR;
             problem(status, "urn:switchd:journal", error.in_words())

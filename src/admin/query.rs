@@ -1,7 +1,7 @@
 //! The part of a path behind the `?`.
 
+use super::problem::Wrong;
 use super::problem::bad_request;
-use crate::api::Problem;
 
 /// What may be asked for behind a `?`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub(super) struct Query {
 
 impl Query {
     /// Takes the names in `allowed`; anything else is a mistake worth telling.
-    pub(super) fn parse(text: Option<&str>, allowed: &[&str]) -> Result<Self, Problem> {
+    pub(super) fn parse(text: Option<&str>, allowed: &[&str]) -> Result<Self, Wrong> {
         let mut query = Self::default();
         let pairs = text.unwrap_or_default().split('&');
         for pair in pairs.filter(|pair| !pair.is_empty()) {
@@ -34,7 +34,7 @@ impl Query {
     }
 }
 
-fn limit(value: &str) -> Result<usize, Problem> {
+fn limit(value: &str) -> Result<usize, Wrong> {
     let limit = value.parse().ok().filter(|limit| *limit > 0);
     limit.ok_or_else(|| bad_request(&format!("limit is a number from 1 on; got {value:?}")))
 }
@@ -53,7 +53,12 @@ mod tests {
 
     #[test]
     fn a_mistake_is_told() {
-        let told = |text, allowed: &[&str]| Query::parse(Some(text), allowed).unwrap_err().detail;
+        let told = |text, allowed: &[&str]| {
+            Query::parse(Some(text), allowed)
+                .unwrap_err()
+                .detail
+                .clone()
+        };
         assert_eq!(
             told("sevrice=a", &["service"]),
             "unknown parameter \"sevrice\"; this path takes service"

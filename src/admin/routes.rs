@@ -1,8 +1,8 @@
 //! From method and path to what is asked for.
 
+use super::problem::Wrong;
 use super::problem::plain;
 use super::problem::unknown;
-use crate::api::Problem;
 use http::Method;
 use http::StatusCode;
 
@@ -25,7 +25,7 @@ pub(super) enum Route<'a> {
 /// Why there is no route.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoRoute {
-    pub(super) problem: Problem,
+    pub(super) problem: Wrong,
     /// The method that would have been right.
     pub(super) allow: Option<Method>,
 }
@@ -47,7 +47,7 @@ pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, NoRo
     })
 }
 
-fn lookup(path: &str) -> Result<(Method, Route<'_>), Problem> {
+fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let route = match segments[..] {
         ["v1", "status"] => (Method::GET, Route::Status),

@@ -5,9 +5,9 @@ use super::answer;
 use super::answer::Answer;
 use super::peer;
 use super::problem;
+use super::problem::Wrong;
 use super::routes;
 use super::socket::Socket;
-use crate::api::Problem;
 use crate::control::Handle;
 use crate::edge::Edge;
 use crate::switch::Actor;
@@ -134,7 +134,7 @@ impl Admin {
     }
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Problem> {
+async fn whole(body: Incoming) -> Result<Bytes, Wrong> {
     let collected = tokio::time::timeout(PATIENCE, Limited::new(body, BODY).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),

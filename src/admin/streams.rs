@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 /// A client that takes nothing for so long is gone.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The stream of one operation, up to the asker's `done`.
 ///

@@ -39,9 +39,10 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Run { config, recover } => {
-            let recover = match recover {
-                true => Recover::StartFromConfig,
-                false => Recover::Refuse,
+            let recover = if recover {
+                Recover::StartFromConfig
+            } else {
+                Recover::Refuse
             };
             daemon::run(&config, recover)
         }

@@ -19,7 +19,7 @@ fn render(answer: &Acknowledged, _: &Look) -> String {
     match &answer.remaining {
         None => format!("{} is acknowledged; its quarantine is over", answer.slot),
         Some(rest) => format!(
-            "{} is acknowledged; its quarantine ends once {rest}",
+            "{} is acknowledged; before its quarantine ends, {rest}",
             answer.slot
         ),
     }

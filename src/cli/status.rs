@@ -89,7 +89,7 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     for slot in &service.slots {
         if let Some(quarantine) = &slot.quarantine {
             let what = format!(
-                "quarantine: {}, for {}: {}; ends {}",
+                "quarantine: {}, for {}: {}; before it ends, {}",
                 slot.name,
                 words::since(&quarantine.since, look),
                 quarantine.reason,
@@ -349,7 +349,7 @@ mod tests {
             since: "2026-08-01T12:03:00Z".to_owned(),
             reason: "HTTP 500".to_owned(),
             acknowledged: false,
-            ends: "after 5 min of health and `switchctl ack blue`".to_owned(),
+            ends: "an operator must acknowledge it (`switchctl ack blue`)".to_owned(),
         });
         blue.in_flight = CountsStatus {
             requests: 3,
@@ -394,7 +394,7 @@ odoo (erp.example.com): green is active, settling (generation 8 since 12 s)
   SLOT             REQUESTS  TRANSFERS  WEBSOCKETS  QUEUED  SERVED  HEALTH
   blue   previous         3          0          12       0  120431  unhealthy for 2 min: http 127.0.0.1:8069: HTTP 500: \u{fffd}[31moops
   green  active           0          0           0       0       0  healthy for 3 h
-  quarantine: blue, for 2 min: HTTP 500; ends after 5 min of health and `switchctl ack blue`
+  quarantine: blue, for 2 min: HTTP 500; before it ends, an operator must acknowledge it (`switchctl ack blue`)
   forced flip #7 from blue to green by uid 1000 (alice), 13 s ago: release 18.0.4
   blue (generation 7) drains for 12 s: 3 requests, 12 websockets left, cut off in 18 s at the latest
   traffic stays on green: blue is not healthy either

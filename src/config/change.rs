@@ -340,6 +340,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("failback watch", a.watch, b.watch);
     lines.time("failback quarantine", a.quarantine, b.quarantine);
     lines.value("failback acknowledge", &a.acknowledge, &b.acknowledge);
+    lines.time("failback start_grace", a.start_grace, b.start_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
     lines.value(
@@ -358,4 +359,249 @@ fn shown_shared(shared: Option<&Shared>) -> String {
             format_duration(shared.timeout)
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{parse, summary};
+    use super::*;
+    use std::path::Path;
+
+    const BASE: &str = r#"
+trusted_proxies = ["10.0.0.0/8"]
+[runtime]
+workers = 2
+[[listener]]
+address = "127.0.0.1:8080"
+[service.web]
+hosts = ["a.example"]
+[service.web.slots.blue]
+http = ["127.0.0.1:3000"]
+ws = ["127.0.0.1:3001"]
+[service.web.slots.green]
+http = ["127.0.0.1:4000"]
+ws = ["127.0.0.1:4001"]
+[[service.web.route]]
+prefix = "/ws"
+to = "ws"
+[service.web.health.headers]
+X-Token = "hunter2"
+[service.web.timeouts]
+total = "90s"
+"#;
+
+    /// What becomes what, and what is said of it.
+    struct Edit {
+        old: &'static str,
+        new: &'static str,
+        words: &'static str,
+    }
+
+    const fn edit(old: &'static str, new: &'static str, words: &'static str) -> Edit {
+        Edit { old, new, words }
+    }
+
+    fn read(text: &str) -> Settings {
+        parse(text, Path::new("switchd.toml"))
+            .unwrap_or_else(|problems| panic!("{}", summary(&problems)))
+    }
+
+    fn told(edit: &Edit) -> Change {
+        assert!(BASE.contains(edit.old), "{}", edit.old);
+        Change::between(&read(BASE), &read(&BASE.replace(edit.old, edit.new)))
+    }
+
+    #[test]
+    fn the_same_config_is_no_change() {
+        assert!(Change::between(&read(BASE), &read(BASE)).is_empty());
+    }
+
+    #[test]
+    fn what_applies_at_once_is_told_with_old_and_new() {
+        for edit in [
+            edit(
+                r#"["127.0.0.1:3000"]"#,
+                r#"["127.0.0.1:3000", "127.0.0.1:3009"]"#,
+                "service web: slot blue http 127.0.0.1:3000 -> 127.0.0.1:3000, 127.0.0.1:3009",
+            ),
+            edit(
+                r#"total = "90s""#,
+                r#"total = "none""#,
+                "service web: timeouts total 1m30s -> none",
+            ),
+            edit(
+                r#"["a.example"]"#,
+                r#"["a.example", "b.example"]"#,
+                "service web: host b.example added",
+            ),
+            edit(
+                "to = \"ws\"",
+                "to = \"ws\"\nupgrades_only = true",
+                "service web: route /ws -> ws removed\nservice web: route /ws -> ws (upgrades only) added",
+            ),
+            edit(
+                "hosts = ",
+                "initial = \"green\"\nhosts = ",
+                "service web: initial blue -> green (for a start without state; moves no traffic)",
+            ),
+            edit(
+                "[service.web.health.headers]",
+                "[service.web.health.ws]\nrise = 5\n[service.web.health.headers]",
+                "service web: health of ws: rise 2 -> 5",
+            ),
+            edit(
+                r#"["10.0.0.0/8"]"#,
+                "[]",
+                "trusted proxy 10.0.0.0/8 removed",
+            ),
+            edit(
+                "[runtime]",
+                "[limits]\nbody_size = \"none\"\n[runtime]",
+                "body_size 1GiB -> none",
+            ),
+            edit(
+                "[service.web.timeouts]",
+                "[service.web.shared]\ntcp = \"db:5432\"\n[service.web.timeouts]",
+                "service web: shared off -> db:5432 every 2s within 2s",
+            ),
+        ] {
+            let change = told(&edit);
+            assert_eq!(change.applied.join("\n"), edit.words);
+            assert_eq!(change.needs_restart, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn what_needs_a_restart_is_told_apart() {
+        for edit in [
+            edit("workers = 2", "workers = 3", "workers 2 -> 3"),
+            edit(
+                "127.0.0.1:8080",
+                "127.0.0.1:8081",
+                "listener 127.0.0.1:8080 removed\nlistener 127.0.0.1:8081 added",
+            ),
+            edit(
+                "[runtime]",
+                "[admin]\nsocket = \"/tmp/s\"\n[runtime]",
+                "admin socket /run/switchd/admin.sock -> /tmp/s",
+            ),
+            edit(
+                "[runtime]",
+                "[state]\ndir = \"/tmp\"\n[runtime]",
+                "state dir /var/lib/switchd -> /tmp",
+            ),
+            edit(
+                "[runtime]",
+                "[access_log]\ntarget = \"stdout\"\n[runtime]",
+                "access log off -> stdout (json)",
+            ),
+            edit(
+                "[runtime]",
+                "[log]\nformat = \"json\"\nfilter = \"debug\"\n[runtime]",
+                "log format text -> json\nlog filter info -> debug",
+            ),
+        ] {
+            let change = told(&edit);
+            assert_eq!(change.needs_restart.join("\n"), edit.words);
+            assert_eq!(change.applied, Vec::<String>::new());
+        }
+    }
+
+    #[test]
+    fn services_and_slots_come_and_go() {
+        let more = BASE.to_owned()
+            + r#"
+[service.web.slots.red]
+http = ["127.0.0.1:5000"]
+ws = ["127.0.0.1:5001"]
+[service.api.slots.a]
+http = ["127.0.0.1:6000"]
+[service.api.slots.b]
+http = ["127.0.0.1:6001"]
+"#;
+        let forth = Change::between(&read(BASE), &read(&more));
+        assert_eq!(
+            forth.applied,
+            ["service web: slot red added", "service api added"]
+        );
+        let back = Change::between(&read(&more), &read(BASE));
+        assert_eq!(
+            back.applied,
+            ["service web: slot red removed", "service api removed"]
+        );
+    }
+
+    #[test]
+    fn a_changed_secret_is_told_without_its_value() {
+        let change = told(&edit("hunter2", "hunter3", ""));
+        assert_eq!(
+            change.applied,
+            [
+                "service web: health of http: headers changed",
+                "service web: health of ws: headers changed"
+            ]
+        );
+    }
+
+    #[test]
+    fn no_difference_goes_untold() {
+        let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
+        let text = documented.replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"");
+        let before = read(&text);
+        let lines: Vec<&str> = text.lines().collect();
+        let mut tried = 0;
+        for (number, line) in lines.iter().enumerate() {
+            let Some(other) = another(line).filter(|_| !line.starts_with('#')) else {
+                continue;
+            };
+            let mut changed = lines.clone();
+            changed[number] = &other;
+            let Ok(after) = parse(&changed.join("\n"), Path::new("switchd.toml")) else {
+                continue;
+            };
+            if before == after {
+                // Each kind has its own budget here; any other key must matter.
+                assert!(line.starts_with("drain_timeout"), "never read: {other}");
+                continue;
+            }
+            tried += 1;
+            let change = Change::between(&before, &after);
+            assert!(!change.is_empty(), "untold: {other}");
+            assert!(
+                !change.applied.iter().any(|line| line.contains("order")),
+                "no words for: {other}"
+            );
+        }
+        assert!(tried > 60, "only {tried} lines made a difference");
+    }
+
+    /// The same key with another value of its kind.
+    fn another(line: &str) -> Option<String> {
+        let (key, value) = line.split_once(" = ")?;
+        let other = match (key, value) {
+            ("workers", _) => "200".to_owned(),
+            ("hosts", _) => r#"["a.example"]"#.to_owned(),
+            ("initial", _) => r#""green""#.to_owned(),
+            ("mode", _) => r#""off""#.to_owned(),
+            ("filter", _) => r#""warn""#.to_owned(),
+            ("format", r#""text""#) => r#""json""#.to_owned(),
+            ("format", _) => r#""combined""#.to_owned(),
+            ("total", _) => r#""10m""#.to_owned(),
+            ("fast_interval", _) => r#""200ms""#.to_owned(),
+            ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
+            ("expect_status", _) => "[204]".to_owned(),
+            ("expect_body" | "host", _) => r#""other""#.to_owned(),
+            ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
+            ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
+            ("tcp", _) => r#""db:5433""#.to_owned(),
+            ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
+            (_, "true") => "false".to_owned(),
+            (_, "false") => "true".to_owned(),
+            (_, path) if path.starts_with("\"/") => path.replacen("\"/", "\"/other/", 1),
+            (_, list) if list.starts_with('[') => list.replace("127.0.0.1", "127.0.0.2"),
+            (_, number) if number.parse::<u32>().is_ok() => format!("{number}1"),
+            (_, time) => time.replacen('"', "\"1", 1),
+        };
+        Some(format!("{key} = {other}"))
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::check;
 use super::keys::TOP;
-use super::problem::{Place, Problem, Report, place};
+use super::problem::{Problem, Report, place};
 use super::sections;
 use super::service::{self, WrittenService};
 use super::settings::Settings;
@@ -15,9 +15,6 @@ use toml::de::DeTable;
 
 /// A config of a thousand services is a tenth of this; a wrong path must not fill the memory.
 const LONGEST: u64 = 4 << 20;
-
-/// Past this many, mending some first is the better plan.
-const MOST_PROBLEMS: usize = 100;
 
 /// Reads and checks a config file.
 ///
@@ -92,7 +89,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Settings, Vec<Problem>> {
     let settings = readable
         .then(|| settings(&report, tree.get_ref()))
         .flatten();
-    let problems = capped(report.into_problems(file));
+    let problems = report.into_problems(file);
     match (settings, problems.is_empty()) {
         (Some(settings), true) => Ok(settings),
         (None, true) => Err(vec![unexplained(file)]),
@@ -190,17 +187,315 @@ fn syntax_help(message: &str) -> &'static str {
         )
 }
 
-fn capped(mut problems: Vec<Problem>) -> Vec<Problem> {
-    let more = problems.len().saturating_sub(MOST_PROBLEMS);
-    if more > 0 {
-        problems.truncate(MOST_PROBLEMS);
-        let last = problems.last().map(|last| (last.file.clone(), last.place));
-        problems.extend(last.map(|(file, place): (_, Option<Place>)| Problem {
-            file,
-            place,
-            what: format!("and {more} more problems from here on"),
-            help: "mend those above first".to_owned(),
-        }));
+#[cfg(test)]
+mod tests {
+    use super::super::keys::uncommented;
+    use super::super::problem::{MOST_PROBLEMS, Place};
+    use super::super::settings::HostPattern;
+    use super::super::{Change, format_duration, summary};
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const ODOO: &str = include_str!("../../config/examples/odoo.toml");
+
+    const TWO_SLOTS: &str = r#"
+[[listener]]
+address = "127.0.0.1:0"
+[service.web.slots.zulu]
+ws = ["127.0.0.1:3001"]
+http = ["127.0.0.1:3000"]
+[service.web.slots.alpha]
+http = ["unix:/run/alpha.sock"]
+ws = ["alpha:3001"]
+[[service.web.route]]
+prefix = "/"
+upgrades_only = true
+to = "ws"
+"#;
+
+    fn read(text: &str) -> Settings {
+        parse(text, Path::new("switchd.toml"))
+            .unwrap_or_else(|problems| panic!("{}", summary(&problems)))
     }
-    problems
+
+    #[test]
+    fn the_file_decides_the_order_and_http_comes_first() {
+        let settings = read(TWO_SLOTS);
+        let service = &settings.services[0];
+        let names: Vec<_> = service.slots.iter().map(|s| s.name.as_str()).collect();
+        assert_eq!(names, ["zulu", "alpha"]);
+        assert_eq!(service.initial.as_str(), "zulu");
+        assert_eq!(service.hosts, [HostPattern::Any]);
+        for slot in &service.slots {
+            let members: Vec<_> = slot.members.iter().map(|m| m.name.as_str()).collect();
+            assert_eq!(members, ["http", "ws"]);
+        }
+        assert!(service.routes[0].upgrades_only);
+    }
+
+    #[test]
+    fn a_member_inherits_the_check_and_changes_its_part() {
+        let text = TWO_SLOTS.to_owned()
+            + r#"
+[service.web.health]
+path = "/up"
+rise = 4
+interval = "100ms"
+[service.web.health.ws]
+rise = 1
+"#;
+        for slot in &read(&text).services[0].slots {
+            let [http, ws] = &slot.members[..] else {
+                panic!("two members")
+            };
+            assert_eq!((http.health.rise, ws.health.rise), (4, 1));
+            assert_eq!((&*http.health.path, &*ws.health.path), ("/up", "/up"));
+            assert_eq!(http.health.fast_interval, Duration::from_millis(100));
+        }
+    }
+
+    #[test]
+    fn a_kind_without_a_budget_has_the_common_one() {
+        let text = TWO_SLOTS.to_owned()
+            + r#"
+[service.web.flip]
+drain_timeout = "7s"
+drain_websockets = "1m"
+"#;
+        let flip = &read(&text).services[0].flip;
+        assert_eq!(format_duration(flip.drain_requests), "7s");
+        assert_eq!(format_duration(flip.drain_transfers), "7s");
+        assert_eq!(format_duration(flip.drain_websockets), "1m");
+    }
+
+    #[test]
+    fn odoo_is_spoken_to_as_it_needs() {
+        let settings = read(ODOO);
+        let service = &settings.services[0];
+        assert!(!service.keepalive.enabled);
+        assert_eq!(service.timeouts.first_byte, Duration::from_mins(12));
+        assert_eq!(service.slots[0].members[0].health.path, "/web/health");
+        assert_eq!(service.slots[0].members[1].health.path, "/websocket/health");
+    }
+
+    #[test]
+    fn a_secret_comes_from_where_it_is_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("token");
+        std::fs::write(&file, "from a file\n").unwrap();
+        let text = format!(
+            r#"{TWO_SLOTS}
+[service.web.health.headers]
+A = "written here"
+B = {{ file = "{}" }}
+C = {{ env = "PATH" }}
+"#,
+            file.display()
+        );
+        let settings = read(&text);
+        let headers = &settings.services[0].slots[0].members[0].health.headers;
+        let value = |name: &str| {
+            let (_, secret) = headers.iter().find(|(header, _)| header == name).unwrap();
+            secret.reveal()
+        };
+        assert_eq!(value("a"), "written here");
+        assert_eq!(value("b"), "from a file");
+        assert_eq!(value("c"), std::env::var("PATH").unwrap());
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("written here") && !shown.contains("from a file"));
+    }
+
+    #[test]
+    fn no_problem_shows_a_secret() {
+        for line in [
+            r#"X-A = "hunter2\n""#,
+            r#"X-A = { file = "/", value = "hunter2" }"#,
+            r#"X-A = ["hunter2"]"#,
+            "X-A = \"hunter2\"\nx-a = \"hunter2\"",
+            r#"X-A = "hunter2"#,
+            r#""X A" = "hunter2""#,
+            r#"Host = "hunter2""#,
+            "X-A = hunter2",
+            "X-A = \"hunter2\"\nX-A = \"hunter2\"",
+        ] {
+            let text = format!("{TWO_SLOTS}[service.web.health.headers]\n{line}\n");
+            let problems = parse(&text, Path::new("switchd.toml")).unwrap_err();
+            assert!(!summary(&problems).contains("hunter"), "{problems:?}");
+        }
+    }
+
+    #[test]
+    fn a_byte_order_mark_and_returns_change_nothing() {
+        let text = format!("\u{feff}{}", ODOO.replace('\n', "\r\n"));
+        assert_eq!(read(&text), read(ODOO));
+        let broken = text.replace("fall = 3", "fal = 3");
+        let problems = parse(&broken, Path::new("switchd.toml")).unwrap_err();
+        let line = 1 + ODOO.lines().position(|line| line == "fall = 3").unwrap();
+        assert_eq!(problems[0].place, Some(Place { line, column: 1 }));
+    }
+
+    #[test]
+    fn thousands_of_problems_are_told_in_a_few() {
+        let text: String = (0..5000)
+            .flat_map(|number| ["k".to_owned(), number.to_string(), " = 1\n".to_owned()])
+            .collect();
+        let problems = parse(&text, Path::new("switchd.toml")).unwrap_err();
+        assert_eq!(problems.len(), MOST_PROBLEMS + 1);
+        assert_eq!(
+            problems.last().unwrap().what,
+            "from here on there are 4902 more problems"
+        );
+    }
+
+    #[test]
+    fn what_is_no_text_is_told_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("switchd.toml");
+        std::fs::write(&file, b"# fine\n# \xff").unwrap();
+        let problems = load(&file).unwrap_err();
+        assert_eq!(problems[0].place, Some(Place { line: 2, column: 3 }));
+        assert_eq!(problems[0].what, "this is not UTF-8");
+        std::fs::write(&file, vec![b'#'; 5 << 20]).unwrap();
+        assert!(
+            load(&file).unwrap_err()[0]
+                .what
+                .contains("larger than 4MiB")
+        );
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_harmless() {
+        for text in [
+            format!("a = {}", "[".repeat(20_000)),
+            format!("a{} = 1", ".a".repeat(20_000)),
+            format!("a = {}", "{ a = ".repeat(20_000)),
+        ] {
+            assert!(parse(&text, Path::new("switchd.toml")).is_err());
+        }
+    }
+
+    /// What must hold for any text at all.
+    fn holds(text: &str) {
+        match parse(text, Path::new("switchd.toml")) {
+            Ok(settings) => {
+                let again = parse(text, Path::new("switchd.toml")).unwrap();
+                assert_eq!(settings, again);
+                assert!(Change::between(&settings, &again).is_empty());
+            }
+            Err(problems) => {
+                assert!(!problems.is_empty());
+                let lines = text.lines().count();
+                for problem in problems {
+                    let place = problem.place.expect("a text has places");
+                    assert!(place.line <= lines + 1, "{problem}");
+                    assert!(!problem.what.is_empty() && !problem.help.is_empty());
+                    assert_eq!(problem.to_string().lines().count(), 2, "{problem}");
+                }
+            }
+        }
+    }
+
+    /// One slip of an editor.
+    #[derive(Debug, Clone)]
+    enum Slip {
+        Drop(usize),
+        Double(usize),
+        Swap(usize, usize),
+        Insert(usize, String),
+        Cut(usize, usize),
+    }
+
+    fn slip() -> impl Strategy<Value = Slip> {
+        let piece = prop_oneof![
+            prop::sample::select(vec![
+                "\"",
+                "[",
+                "]]\n",
+                " = ",
+                "#",
+                "\n",
+                "0",
+                "\0",
+                "'''",
+                "\r",
+                "-",
+                ".",
+                "{ env = \"\" }"
+            ])
+            .prop_map(str::to_owned),
+            "\\PC{0,6}",
+        ];
+        prop_oneof![
+            any::<usize>().prop_map(Slip::Drop),
+            any::<usize>().prop_map(Slip::Double),
+            (any::<usize>(), any::<usize>()).prop_map(|(a, b)| Slip::Swap(a, b)),
+            (any::<usize>(), piece).prop_map(|(at, piece)| Slip::Insert(at, piece)),
+            (any::<usize>(), 1usize..40).prop_map(|(at, length)| Slip::Cut(at, length)),
+        ]
+    }
+
+    fn slipped(text: &str, slip: &Slip) -> String {
+        let mut lines: Vec<&str> = text.split('\n').collect();
+        let mut letters: Vec<char> = text.chars().collect();
+        let (line, letter) = (lines.len(), letters.len() + 1);
+        match slip {
+            Slip::Drop(at) => {
+                lines.remove(at % line);
+            }
+            Slip::Double(at) => lines.insert(at % line, lines[at % line]),
+            Slip::Swap(a, b) => lines.swap(a % line, b % line),
+            Slip::Insert(at, piece) => {
+                let at = at % letter;
+                letters.splice(at..at, piece.chars());
+                return letters.into_iter().collect();
+            }
+            Slip::Cut(at, length) => {
+                let at = at % letter;
+                letters.drain(at..(at + length).min(letter - 1));
+                return letters.into_iter().collect();
+            }
+        }
+        lines.join("\n")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn no_slip_breaks_the_reader(slips in vec(slip(), 1..6), documented in any::<bool>()) {
+            let base = if documented { uncommented() } else { ODOO.to_owned() };
+            holds(&slips.iter().fold(base, |text, slip| slipped(&text, slip)));
+        }
+
+        #[test]
+        fn no_text_breaks_the_reader(text in "\\PC{0,200}") {
+            holds(&text);
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_told_wherever_it_stands() {
+        let text = uncommented();
+        let lines: Vec<&str> = text.lines().collect();
+        let mut tried = 0;
+        for (number, line) in lines.iter().enumerate() {
+            let is_key = !line.starts_with('#') && line.contains(" = ");
+            // Members are named by the operator.
+            if !is_key || line.starts_with("http = ") || line.starts_with("websocket = ") {
+                continue;
+            }
+            let unknown = format!("zz_{line}");
+            let mut changed = lines.clone();
+            changed[number] = &unknown;
+            let Err(problems) = parse(&changed.join("\n"), Path::new("switchd.toml")) else {
+                panic!("{unknown} was taken");
+            };
+            let told = |problem: &Problem| problem.place.is_some_and(|p| p.line == number + 1);
+            assert!(problems.iter().any(told), "{}", summary(&problems));
+            tried += 1;
+        }
+        assert!(tried > 60, "tried only {tried} keys");
+    }
 }

@@ -218,6 +218,7 @@ pub(super) const FAILBACK: Section = section(
         key("watch", r#""2m""#),
         key("quarantine", r#""5m""#),
         key("acknowledge", "true"),
+        key("start_grace", r#""30s""#),
         key("max_moves", "3"),
         key("window", r#""1h""#),
     ],
@@ -282,3 +283,98 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TIMEOUTS,
     &QUEUE,
 ];
+
+/// The documented config with every commented key made active.
+#[cfg(test)]
+pub(super) fn uncommented() -> String {
+    include_str!("../../config/switchd.toml")
+        .lines()
+        .map(|line| match line.strip_prefix('#') {
+            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => key,
+            _ => line,
+        })
+        .flat_map(|line| [line, "\n"])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Settings, parse, summary};
+    use super::*;
+    use std::path::Path;
+    use toml::Value;
+
+    const DOCUMENTED: &str = include_str!("../../config/switchd.toml");
+
+    fn read(text: &str) -> Settings {
+        parse(text, Path::new("config/switchd.toml"))
+            .unwrap_or_else(|problems| panic!("{}", summary(&problems)))
+    }
+
+    #[test]
+    fn every_documented_default_is_the_default() {
+        let text = uncommented();
+        assert_ne!(text, DOCUMENTED, "nothing was uncommented");
+        assert_eq!(read(&text), read(DOCUMENTED));
+    }
+
+    #[test]
+    fn every_key_is_documented() {
+        let tree = Value::Table(toml::from_str(&uncommented()).unwrap());
+        let mut found = 0;
+        for section in SECTIONS.iter().chain([&&MEMBER_HEALTH]) {
+            let parts = section.header.split('.').filter(|part| !part.is_empty());
+            let place = parts.fold(&tree, |place, part| match part {
+                "MEMBER" => &table(place)["websocket"],
+                name if name.chars().all(|c| c.is_ascii_uppercase()) => {
+                    table(place).values().next().unwrap()
+                }
+                name => &table(place)[name],
+            });
+            for key in section.keys {
+                let header = section.header;
+                let documented = table(place).contains_key(key.name);
+                assert!(documented, "{} in [{header}] is not documented", key.name);
+                found += 1;
+            }
+        }
+        assert!(found > 60, "found only {found} keys");
+    }
+
+    fn table(value: &Value) -> &toml::Table {
+        match value {
+            Value::Array(items) => items[0].as_table().unwrap(),
+            other => other.as_table().unwrap(),
+        }
+    }
+
+    #[test]
+    fn every_example_that_help_shows_can_be_written() {
+        let text = uncommented();
+        let mut tried = 0;
+        for section in SECTIONS {
+            let header = section.header.replace("NAME", "odoo");
+            for key in section.keys {
+                let mut inside = header.is_empty();
+                let mut replaced = false;
+                let mut changed = String::new();
+                for line in text.lines() {
+                    if line.starts_with('[') {
+                        inside = line.trim_matches(['[', ']']) == header;
+                    }
+                    match line.split_once(" = ") {
+                        Some((name, _)) if inside && name == key.name => {
+                            replaced = true;
+                            changed += &[name, " = ", key.example].concat();
+                        }
+                        _ => changed += line,
+                    }
+                    changed += "\n";
+                }
+                tried += usize::from(replaced);
+                read(&changed);
+            }
+        }
+        assert!(tried > 50, "tried only {tried} examples");
+    }
+}

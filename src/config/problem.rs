@@ -51,6 +51,9 @@ pub fn summary(problems: &[Problem]) -> String {
 /// Where in the text something was written, in bytes.
 pub(super) type At = Range<usize>;
 
+/// Past this many, mending some first is the better plan.
+pub(super) const MOST_PROBLEMS: usize = 100;
+
 /// Collects problems while a text is read.
 pub(super) struct Report<'t> {
     text: &'t str,
@@ -84,10 +87,20 @@ impl<'t> Report<'t> {
         place(self.text, at.start).line
     }
 
-    /// In the order of the file.
+    /// In the order of the file, the first hundred; where there are more, the last one says so.
     pub(super) fn into_problems(self, file: &Path) -> Vec<Problem> {
         let mut found = self.found.into_inner();
         found.sort_by_key(|found| found.at);
+        let more = found.len().saturating_sub(MOST_PROBLEMS);
+        if let Some(first_left_out) = found.get(MOST_PROBLEMS) {
+            let at = first_left_out.at;
+            found.truncate(MOST_PROBLEMS);
+            found.push(Found {
+                at,
+                what: format!("from here on there are {more} more problems"),
+                help: "mend those above first".to_owned(),
+            });
+        }
         found
             .into_iter()
             .map(|found| Problem {

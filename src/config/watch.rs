@@ -43,6 +43,7 @@ pub struct Watcher {
     told: Option<Stamp>,
     /// Something happened since the last look.
     dirty: bool,
+    look_again: Duration,
 }
 
 /// What distinguishes a file from its predecessor and its former self.
@@ -81,6 +82,7 @@ impl Watcher {
             kernel: watcher,
             watched: BTreeSet::new(),
             dirty: true,
+            look_again: LOOK_AGAIN,
         };
         watcher.watch_again()?;
         Ok(watcher)
@@ -107,7 +109,7 @@ impl Watcher {
                 }
                 self.dirty = false;
             }
-            let _ = timeout(LOOK_AGAIN, self.events.notified()).await;
+            let _ = timeout(self.look_again, self.events.notified()).await;
             self.dirty = true;
         }
     }
@@ -223,4 +225,267 @@ fn steps(path: &Path) -> Vec<OsString> {
         .collect();
     steps.reverse();
     steps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::pin::pin;
+    use tempfile::TempDir;
+
+    /// A watcher that depends on the kernel's word, and a config to watch.
+    struct Scene {
+        dir: TempDir,
+        watcher: Watcher,
+    }
+
+    impl Scene {
+        fn on(dir: TempDir, file: &str) -> Self {
+            let mut watcher = Watcher::new(dir.path().join(file)).unwrap();
+            watcher.look_again = Duration::from_hours(1);
+            Self { dir, watcher }
+        }
+
+        fn plain() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::write(dir.path().join("switchd.toml"), "1").unwrap();
+            Self::on(dir, "switchd.toml")
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.dir.path().join(name)
+        }
+
+        async fn is_told(&mut self) {
+            timeout(Duration::from_secs(20), self.watcher.changed())
+                .await
+                .expect("the change is told");
+        }
+
+        /// The watcher is asleep when `change` happens in the folder: the kernel has to wake it.
+        async fn is_told_of(&mut self, change: impl FnOnce(&Path)) {
+            let mut changed = pin!(self.watcher.changed());
+            tokio::select! {
+                biased;
+                () = &mut changed => panic!("told before anything changed"),
+                () = std::future::ready(()) => {}
+            }
+            change(self.dir.path());
+            timeout(Duration::from_secs(20), changed)
+                .await
+                .expect("the change is told");
+        }
+
+        async fn is_not_told(&mut self) {
+            let told = timeout(QUIET * 3, self.watcher.changed()).await;
+            assert!(told.is_err(), "told of a change that was none");
+        }
+
+        fn text(&self) -> String {
+            fs::read_to_string(&self.watcher.path).unwrap()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_written_in_place_is_told_once() {
+        let mut scene = Scene::plain();
+        scene
+            .is_told_of(|dir| fs::write(dir.join("switchd.toml"), "two").unwrap())
+            .await;
+        assert_eq!(scene.text(), "two");
+        scene.is_not_told().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_renamed_over_the_old_one_is_told() {
+        let mut scene = Scene::plain();
+        for round in 0..3 {
+            let aside = scene.path(".switchd.toml.swp");
+            fs::write(&aside, round.to_string()).unwrap();
+            scene
+                .is_told_of(|dir| fs::rename(&aside, dir.join("switchd.toml")).unwrap())
+                .await;
+            assert_eq!(scene.text(), round.to_string());
+        }
+    }
+
+    #[tokio::test]
+    async fn an_editor_that_moves_the_old_file_away_is_told() {
+        let mut scene = Scene::plain();
+        fs::rename(scene.path("switchd.toml"), scene.path("switchd.toml~")).unwrap();
+        scene.is_not_told().await;
+        scene
+            .is_told_of(|dir| fs::write(dir.join("switchd.toml"), "2").unwrap())
+            .await;
+        assert_eq!(scene.text(), "2");
+    }
+
+    #[tokio::test]
+    async fn a_swap_of_the_linked_folder_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for version in ["..v1", "..v2", "..v3"] {
+            fs::create_dir(at(version)).unwrap();
+            fs::write(at(version).join("switchd.toml"), version).unwrap();
+        }
+        symlink("..v1", at("..data")).unwrap();
+        symlink("..data/switchd.toml", at("switchd.toml")).unwrap();
+        let mut scene = Scene::on(dir, "switchd.toml");
+        for version in ["..v2", "..v3", "..v1"] {
+            scene
+                .is_told_of(|dir| {
+                    symlink(version, dir.join("..data_tmp")).unwrap();
+                    fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+                })
+                .await;
+            assert_eq!(scene.text(), version);
+        }
+        scene
+            .is_told_of(|dir| fs::write(dir.join("..v1/switchd.toml"), "behind").unwrap())
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_link_in_a_folder_above_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        for release in ["one", "two"] {
+            fs::create_dir_all(at(release).join("etc/switchd")).unwrap();
+            fs::write(at(release).join("etc/switchd/switchd.toml"), release).unwrap();
+        }
+        symlink(at("one"), at("current")).unwrap();
+        let mut scene = Scene::on(dir, "current/etc/switchd/switchd.toml");
+        scene
+            .is_told_of(|dir| {
+                symlink(dir.join("two"), dir.join("next")).unwrap();
+                fs::rename(dir.join("next"), dir.join("current")).unwrap();
+            })
+            .await;
+        assert_eq!(scene.text(), "two");
+        scene
+            .is_told_of(|dir| {
+                fs::write(dir.join("two/etc/switchd/switchd.toml"), "again").unwrap();
+            })
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_replaced_folder_is_told_and_watched() {
+        let dir = tempfile::tempdir().unwrap();
+        for version in ["conf", "new"] {
+            fs::create_dir(dir.path().join(version)).unwrap();
+            fs::write(dir.path().join(version).join("switchd.toml"), version).unwrap();
+        }
+        let mut scene = Scene::on(dir, "conf/switchd.toml");
+        scene
+            .is_told_of(|dir| {
+                fs::rename(dir.join("conf"), dir.join("old")).unwrap();
+                fs::rename(dir.join("new"), dir.join("conf")).unwrap();
+            })
+            .await;
+        assert_eq!(scene.text(), "new");
+        scene
+            .is_told_of(|dir| fs::write(dir.join("conf/switchd.toml"), "newer").unwrap())
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_folder_that_is_away_for_a_while_is_found_again() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("conf")).unwrap();
+        fs::write(dir.path().join("conf/switchd.toml"), "1").unwrap();
+        let mut scene = Scene::on(dir, "conf/switchd.toml");
+        fs::rename(scene.path("conf"), scene.path("away")).unwrap();
+        scene.is_not_told().await;
+        fs::write(scene.path("away/switchd.toml"), "two").unwrap();
+        scene.is_not_told().await;
+        scene
+            .is_told_of(|dir| fs::rename(dir.join("away"), dir.join("conf")).unwrap())
+            .await;
+        assert_eq!(scene.text(), "two");
+    }
+
+    #[tokio::test]
+    async fn a_burst_is_told_once() {
+        let mut scene = Scene::plain();
+        for round in 0..200 {
+            fs::write(scene.path("switchd.toml"), format!("round {round}")).unwrap();
+        }
+        scene.is_told().await;
+        assert_eq!(scene.text(), "round 199");
+        scene.is_not_told().await;
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_long_burst_is_never_missed() {
+        let mut scene = Scene::plain();
+        let path = scene.path("switchd.toml");
+        let writer = tokio::task::spawn_blocking(move || {
+            for round in 0..2000 {
+                let aside = path.with_extension("tmp");
+                fs::write(&aside, format!("round {round}")).unwrap();
+                fs::rename(&aside, &path).unwrap();
+            }
+        });
+        while scene.text() != "round 1999" {
+            scene.is_told().await;
+        }
+        writer.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_change_while_nobody_waits_is_told_later() {
+        let mut scene = Scene::plain();
+        fs::write(scene.path("switchd.toml"), "two").unwrap();
+        // Given up in the middle of settling.
+        let _ = timeout(QUIET / 2, scene.watcher.changed()).await;
+        fs::remove_file(scene.path("switchd.toml")).unwrap();
+        fs::write(scene.path("switchd.toml"), "three").unwrap();
+        scene.is_told().await;
+        assert_eq!(scene.text(), "three");
+    }
+
+    #[tokio::test]
+    async fn reading_and_strangers_are_no_change() {
+        let mut scene = Scene::plain();
+        fs::write(scene.path("other.toml"), "1").unwrap();
+        assert_eq!(scene.text(), "1");
+        scene.is_not_told().await;
+        fs::remove_file(scene.path("other.toml")).unwrap();
+        scene.is_not_told().await;
+    }
+
+    #[tokio::test]
+    async fn a_file_that_comes_into_being_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut scene = Scene::on(dir, "later/switchd.toml");
+        fs::create_dir(scene.path("later")).unwrap();
+        scene.is_not_told().await;
+        scene
+            .is_told_of(|dir| fs::write(dir.join("later/switchd.toml"), "1").unwrap())
+            .await;
+    }
+
+    #[tokio::test]
+    async fn a_change_that_the_kernel_keeps_silent_about_is_found() {
+        let mut scene = Scene::plain();
+        scene.watcher.look_again = Duration::from_millis(10);
+        scene.watcher.dirty = false;
+        for folder in std::mem::take(&mut scene.watcher.watched) {
+            scene.watcher.kernel.unwatch(&folder).unwrap();
+        }
+        fs::write(scene.path("switchd.toml"), "two").unwrap();
+        assert!(!scene.watcher.dirty);
+        scene.is_told().await;
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let here = dir.path().canonicalize().unwrap();
+        symlink("b", here.join("a")).unwrap();
+        symlink("a", here.join("b")).unwrap();
+        assert_eq!(folders_on_the_way(&here.join("a")), [here]);
+    }
 }

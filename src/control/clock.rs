@@ -29,7 +29,7 @@ impl Clock {
         // A day of sleep at most: the instant cannot overflow, and whoever wakes early looks again.
         let wait = moment
             .since(self.moment)
-            .min(Duration::from_secs(86_400) + self.instant.elapsed());
+            .min(Duration::from_hours(24) + self.instant.elapsed());
         self.instant + wait
     }
 }

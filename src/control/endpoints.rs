@@ -282,9 +282,10 @@ impl Endpoints {
         let all_healthy = self
             .of(service, slot)
             .all(|it| it.wellness() == Wellness::Healthy);
-        match all_healthy {
-            true => SlotHealth::Healthy,
-            false => SlotHealth::Unknown,
+        if all_healthy {
+            SlotHealth::Healthy
+        } else {
+            SlotHealth::Unknown
         }
     }
 

@@ -70,9 +70,10 @@ async fn prove(gate: &Gate, jobs: &Jobs) -> Result<(), Vec<String>> {
         }
     }
     reasons.sort();
-    match reasons.is_empty() {
-        true => Ok(()),
-        false => Err(reasons),
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        Err(reasons)
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 /// Longer than any single step of the conductor takes; probes on demand have their own timeouts inside it.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Sends messages to the conductor and waits for answers. Cheap to clone.
 ///

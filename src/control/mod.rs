@@ -27,6 +27,9 @@ mod underway;
 mod verdict;
 mod views;
 
+#[cfg(test)]
+pub(crate) mod tests;
+
 pub use events::Subscription;
 pub use handle::Handle;
 pub use message::{Accepted, Denied, Order, Until};

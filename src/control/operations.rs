@@ -66,11 +66,11 @@ impl Conductor {
 
     fn started(&mut self, at: usize, operation: Operation) {
         // What moves by itself in the same instant has not been asked for by whoever asks now.
-        let asked = operation.direction != Direction::Failback;
-        let asking = self.asking.as_mut().filter(|_| asked);
-        let asker = asking.and_then(|asking| {
-            asking.flip = Some(operation.flip);
-            asking.asker.take()
+        let by_order = operation.direction != Direction::Failback;
+        let order = self.asking.as_mut().filter(|_| by_order);
+        let asker = order.and_then(|order| {
+            order.flip = Some(operation.flip);
+            order.asker.take()
         });
         let service = self.services[at].name.clone();
         tracing::info!(%service, flip_id = operation.flip.0, actor = %operation.by, from = %operation.from,
@@ -142,9 +142,10 @@ impl Conductor {
         };
         let journal_failed =
             underway.gated || operation.forced || operation.direction == Direction::Failback;
-        let verdict = match journal_failed {
-            true => Verdict::Failed,
-            false => Verdict::Refused,
+        let verdict = if journal_failed {
+            Verdict::Failed
+        } else {
+            Verdict::Refused
         };
         self.end(at, underway, Ending::early(verdict, reasons));
     }
@@ -210,9 +211,10 @@ impl Conductor {
         };
         let about = About::flip(service.as_str(), operation.flip);
         self.jobs.events.tell(about, kind);
-        let verdict = match underway.moved_back {
-            true => Verdict::MovedBack,
-            false => Verdict::Done,
+        let verdict = if underway.moved_back {
+            Verdict::MovedBack
+        } else {
+            Verdict::Done
         };
         let ending = Ending {
             verdict,
@@ -226,12 +228,11 @@ impl Conductor {
     /// Ends what is under way on a service that a reload takes away.
     pub(super) fn end_all(&mut self, at: usize) {
         for underway in std::mem::take(&mut self.services[at].underway) {
-            let ending = match underway.published {
-                Some(_) => Ending::early(Verdict::Done, Vec::new()),
-                None => {
-                    let reason = "the service was taken out of the config".to_owned();
-                    Ending::early(Verdict::Failed, vec![reason])
-                }
+            let ending = if underway.published.is_some() {
+                Ending::early(Verdict::Done, Vec::new())
+            } else {
+                let reason = "the service was taken out of the config".to_owned();
+                Ending::early(Verdict::Failed, vec![reason])
             };
             self.end(at, underway, ending);
         }

@@ -83,7 +83,11 @@ impl Conductor {
                     member: member.name.clone(),
                     address: address.clone(),
                 };
-                let wellness = self.stock.endpoints.get(&key).map(|it| it.wellness());
+                let wellness = self
+                    .stock
+                    .endpoints
+                    .get(&key)
+                    .map(super::endpoints::Watched::wellness);
                 figures.push(EndpointFigures {
                     member: member.name.to_string(),
                     address: address.to_string(),

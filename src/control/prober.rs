@@ -127,9 +127,10 @@ fn pace(target: &Target, passed: bool) -> Duration {
         Wellness::Healthy => passed,
         Wellness::Unhealthy => !passed,
     };
-    match settled {
+    if settled {
         // Spread, and never later than promised: a fall is noticed within `fall` intervals.
-        true => target.health.interval.mul_f64(0.8 + 0.2 * fastrand::f64()),
-        false => target.health.fast_interval,
+        target.health.interval.mul_f64(0.8 + 0.2 * fastrand::f64())
+    } else {
+        target.health.fast_interval
     }
 }

@@ -109,9 +109,10 @@ impl Conductor {
                 problems.push(format!("{path}: service {}: {refusal}", new.name));
             }
         }
-        match problems.is_empty() {
-            true => Ok(settings),
-            false => Err(problems),
+        if problems.is_empty() {
+            Ok(settings)
+        } else {
+            Err(problems)
         }
     }
 

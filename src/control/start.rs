@@ -126,6 +126,7 @@ impl Prepared {
         let thread = std::thread::Builder::new()
             .name("control".to_owned())
             .spawn(move || {
+                let _alarm = Alarm;
                 runtime.block_on(main);
                 // Name look-ups that hang must not keep the process from ending.
                 runtime.shutdown_timeout(Duration::from_millis(100));
@@ -135,6 +136,17 @@ impl Prepared {
             runtime: spawner,
             thread,
         })
+    }
+}
+
+/// Cries out when control dies: workers keep serving, but nobody decides any more.
+struct Alarm;
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            tracing::error!("control died; traffic stays where it is until switchd is restarted");
+        }
     }
 }
 

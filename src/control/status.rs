@@ -219,8 +219,7 @@ impl Conductor {
     ) {
         let found = self.find(service).and_then(|at| {
             let service = &self.services[at];
-            self.find_slot(service, slot)
-                .map(|slot| (service.name.clone(), slot))
+            find_slot(service, slot).map(|slot| (service.name.clone(), slot))
         });
         let (service, slot) = match found {
             Ok(found) => found,
@@ -232,13 +231,13 @@ impl Conductor {
             let jobs = self.jobs.clone();
             probes.spawn(async move {
                 let report = once(&target, jobs.clock).await;
-                let probed = ProbedEndpoint {
+                let endpoint = ProbedEndpoint {
                     member: target.key.member.to_string(),
                     address: target.key.address.to_string(),
                     result: report.as_status(),
                 };
                 jobs.report(Message::Probed(report)).await;
-                probed
+                endpoint
             });
         }
         tokio::spawn(async move {
@@ -253,15 +252,15 @@ impl Conductor {
             drop(answer.send(Ok(report)));
         });
     }
+}
 
-    fn find_slot(&self, service: &Steered, slot: &str) -> Result<SlotName, Denied> {
-        let slots = &service.settings.slots;
-        let found = slots.iter().find(|it| it.name.as_str() == slot);
-        found
-            .map(|it| it.name.clone())
-            .ok_or_else(|| Denied::UnknownSlot {
-                asked: slot.to_owned(),
-                slots: slots.iter().map(|it| it.name.to_string()).collect(),
-            })
-    }
+fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
+    let slots = &service.settings.slots;
+    let found = slots.iter().find(|it| it.name.as_str() == slot);
+    found
+        .map(|it| it.name.clone())
+        .ok_or_else(|| Denied::UnknownSlot {
+            asked: slot.to_owned(),
+            slots: slots.iter().map(|it| it.name.to_string()).collect(),
+        })
 }

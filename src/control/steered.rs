@@ -162,10 +162,10 @@ impl Steered {
         let settings = Arc::clone(&self.settings);
         for (index, slot) in settings.slots.iter().enumerate() {
             let is_active = slot.name == *self.switch.active();
-            let generation = match is_active {
-                true => self.switch.generation(),
-                // No request is counted on a slot before it is given a generation of its own.
-                false => Generation(0),
+            let generation = if is_active {
+                self.switch.generation()
+            } else {
+                Generation(0)
             };
             if is_active {
                 self.active = index;

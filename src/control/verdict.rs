@@ -26,14 +26,16 @@ impl Verdict {
 
     /// Takes one probe into account; true when the verdict changed by it.
     pub(super) fn observe(&mut self, passed: bool, needed: Thresholds) -> bool {
-        self.streak = match self.last_passed == passed {
-            true => self.streak.saturating_add(1),
-            false => 1,
+        self.streak = if self.last_passed == passed {
+            self.streak.saturating_add(1)
+        } else {
+            1
         };
         self.last_passed = passed;
-        let (enough, would_be) = match passed {
-            true => (needed.rise, Wellness::Healthy),
-            false => (needed.fall, Wellness::Unhealthy),
+        let (enough, would_be) = if passed {
+            (needed.rise, Wellness::Healthy)
+        } else {
+            (needed.fall, Wellness::Unhealthy)
         };
         let changes = self.streak >= enough && self.wellness != would_be;
         if changes {

@@ -40,19 +40,19 @@ impl Daemon {
     ///
     /// # Errors
     /// What cannot be had (the state, a socket, a listener, a file), and why. Nothing is left running then.
-    pub fn start(settings: Settings, config: &Path, recover: Recover) -> anyhow::Result<Self> {
+    pub fn start(settings: &Settings, config: &Path, recover: Recover) -> anyhow::Result<Self> {
         // The state first: it is locked, so a second daemon ends here, before it disturbs the first.
         let journal = Journal::open(&settings.state.dir, recover)?;
         for warning in journal.warnings() {
             tracing::warn!(warning, "journal");
         }
         let socket = Socket::bind(&settings.admin.socket)?;
-        let access_log = access_log(&settings)?;
+        let access_log = access_log(settings)?;
         let admin_socket = settings.admin.socket.clone();
         let stop = settings.stop.clone();
         let prepared = Prepared::new(settings.clone(), config.to_owned(), journal);
         // Listeners are bound before any worker runs, and workers find the first View ready.
-        let edge = Edge::start(&settings, &prepared.live(), &access_log);
+        let edge = Edge::start(settings, &prepared.live(), &access_log);
         let edge = Arc::new(edge?);
         let admin = Admin::new(
             prepared.handle(),

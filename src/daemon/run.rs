@@ -18,6 +18,8 @@ use std::process::ExitCode;
 /// # Errors
 /// What kept it from starting.
 pub fn run(config: &Path, recover: Recover) -> anyhow::Result<ExitCode> {
+    // What is shown and watched later must not depend on the folder we were started in.
+    let config = &std::path::absolute(config).context("cannot find the current folder")?;
     let settings = match load(config) {
         Ok(settings) => settings,
         Err(problems) => {
@@ -33,7 +35,7 @@ pub fn run(config: &Path, recover: Recover) -> anyhow::Result<ExitCode> {
     let ended = runtime.block_on(async {
         // Before anything else runs: a signal during the start must not kill us half-way.
         let signals = Signals::listen().context("cannot listen to signals")?;
-        let daemon = Daemon::start(settings, config, recover)?;
+        let daemon = Daemon::start(&settings, config, recover)?;
         Ok(serve(daemon, signals).await)
     });
     log.flush();

@@ -374,3 +374,15 @@ fn an_operation_of_no_service_is_told_all_the_same() {
     journal.finish(&reload).unwrap();
     assert_eq!(journal.history(None, 9).unwrap(), [reload]);
 }
+
+#[test]
+fn half_a_line_that_a_full_disk_left_does_not_spoil_the_next_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("audit.jsonl");
+    let mut journal = open(dir.path());
+    journal.finish(&record("odoo", 1)).unwrap();
+    let torn = [fs::read(&file).unwrap().as_slice(), b"{\"schema\":1,"].concat();
+    fs::write(&file, torn).unwrap();
+    journal.finish(&record("odoo", 2)).unwrap();
+    assert_eq!(flips(&journal.history(None, 9).unwrap()), [1, 2]);
+}

@@ -39,6 +39,8 @@ pub struct Switch {
     pub(super) shared: SlotHealth,
     /// The gate that was passed last, unless the probes have spoken of that slot since.
     pub(super) proven: Option<Proof>,
+    /// When the daemon started, until the active slot was healthy once.
+    pub(super) starting: Option<Moment>,
     pub(super) staying: Option<String>,
     pub(super) warning: Option<String>,
     pub(super) wake: Option<Moment>,
@@ -114,13 +116,13 @@ impl Switch {
     /// Gives the operation its id for good, then gates it; what needs no gate is recorded at once.
     pub(super) fn start(&mut self, operation: Operation, effects: &mut Vec<Effect>) {
         self.state.flip = operation.flip;
+        // The id reaches the disk before anybody hears of it: after a crash it is not given out again.
+        self.write_state(effects);
         effects.push(Effect::Tell(Notice::Started(operation.clone())));
         if operation.forced || operation.direction == Direction::Failback {
             self.record(operation, effects);
             return;
         }
-        // The id reaches the disk before the gate runs: after a crash it is not given out again.
-        self.write_state(effects);
         effects.push(Effect::RunGate {
             flip: operation.flip,
             slot: operation.to.clone(),
@@ -248,6 +250,7 @@ impl Switch {
             }));
         }
         self.drains.push(left);
+        self.starting = None;
         self.unsettled = true;
         self.settling = Some(operation);
     }
@@ -281,6 +284,7 @@ impl Switch {
         self.proven.take_if(|proof| proof.slot == *slot);
         if *slot == self.state.active && self.is_healthy(slot) {
             self.state.unproven = false;
+            self.starting = None;
         }
     }
 

@@ -3,7 +3,9 @@
 //! Called by `control/` (and by the simulation); knows no runtime, no clock and no IO:
 //! time is an argument, and every consequence is a returned [`Effect`].
 //! Rules: exactly one active slot; nothing is published before its record was acknowledged;
-//! no automatic move towards a slot that is bad, quarantined or unproven.
+//! no automatic move towards a slot that is bad, quarantined or unproven, nor away from one that an
+//! operator forced and that has not been well since; what changed without a move is written when no
+//! move is being written.
 
 mod command;
 mod disk;

@@ -1,1 +1,451 @@
+//! What holds whatever happens, in whatever order: random events, failing disks and restarts.
 
+mod tests {
+    use super::super::*;
+    use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
+    use proptest::sample::Index;
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    const SLOTS: [&str; 4] = ["blue", "green", "red", "white"];
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Flip {
+            to: SlotName,
+            force: bool,
+            expect: Option<u64>,
+        },
+        Rollback,
+        Acknowledge(SlotName),
+        /// The gate of the latest operation but `age` answers.
+        Gated {
+            age: u64,
+            passed: bool,
+        },
+        /// What the disk has yet to answer is delivered.
+        Answered,
+        /// An acknowledgement that nobody asked for.
+        Invented(u64),
+        Drained(Index),
+        Health(SlotName, SlotHealth),
+        Shared(SlotHealth),
+        Wait(Duration),
+        Disk(Disk),
+        Configured(Rules),
+        Restart,
+    }
+
+    #[derive(Debug, Clone, Copy, PartialEq)]
+    enum Disk {
+        Good,
+        /// Nothing reaches it.
+        Fails,
+        /// It arrives, and an error is told all the same.
+        Lies,
+    }
+
+    fn slot() -> impl Strategy<Value = SlotName> {
+        (0..SLOTS.len()).prop_map(|at| SlotName::new(SLOTS[at]).unwrap())
+    }
+
+    fn health() -> impl Strategy<Value = SlotHealth> {
+        prop_oneof![
+            4 => Just(SlotHealth::Healthy),
+            4 => (0..2).prop_map(|n| SlotHealth::Unhealthy { reason: format!("HTTP 50{n}") }),
+            1 => Just(SlotHealth::Unknown),
+        ]
+    }
+
+    fn mode() -> impl Strategy<Value = FailbackMode> {
+        prop_oneof![
+            3 => Just(FailbackMode::Always),
+            2 => Just(FailbackMode::AfterFlip),
+            1 => Just(FailbackMode::Off),
+        ]
+    }
+
+    /// Windows and limits do not change within a run, so that the test can count on its own.
+    fn rules() -> impl Strategy<Value = Rules> {
+        let slots = proptest::sample::subsequence(SLOTS.to_vec(), 2..=SLOTS.len());
+        (slots, any::<Index>(), mode(), any::<bool>()).prop_map(
+            |(names, initial, mode, acknowledge)| {
+                let slots: Vec<_> = names
+                    .iter()
+                    .map(|name| SlotName::new(name).unwrap())
+                    .collect();
+                Rules {
+                    initial: initial.get(&slots).clone(),
+                    slots,
+                    failback: FailbackRules {
+                        mode,
+                        watch: 40 * SECOND,
+                        quarantine: 20 * SECOND,
+                        acknowledge,
+                        start_grace: 5 * SECOND,
+                        max_moves: 3,
+                        window: 120 * SECOND,
+                    },
+                }
+            },
+        )
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let expect = proptest::option::weighted(0.2, 1..6_u64);
+        prop_oneof![
+            8 => (slot(), any::<bool>(), expect).prop_map(|(to, force, expect)| Step::Flip { to, force, expect }),
+            3 => Just(Step::Rollback),
+            3 => slot().prop_map(Step::Acknowledge),
+            8 => (0..3_u64, any::<bool>()).prop_map(|(age, passed)| Step::Gated { age, passed }),
+            12 => Just(Step::Answered),
+            2 => (0..20_u64).prop_map(Step::Invented),
+            5 => any::<Index>().prop_map(Step::Drained),
+            14 => (slot(), health()).prop_map(|(slot, health)| Step::Health(slot, health)),
+            2 => health().prop_map(Step::Shared),
+            10 => (1..30_000_u64).prop_map(|millis| Step::Wait(Duration::from_millis(millis))),
+            2 => prop_oneof![4 => Just(Disk::Good), 1 => Just(Disk::Fails), 1 => Just(Disk::Lies)].prop_map(Step::Disk),
+            2 => rules().prop_map(Step::Configured),
+            1 => Just(Step::Restart),
+        ]
+    }
+
+    /// A switch, and what the test knows of it by its own account.
+    struct World {
+        switch: Switch,
+        now: Moment,
+        disk: Disk,
+        ever_failed: bool,
+        stored: Option<Persisted>,
+        answers: Vec<Event>,
+        /// Written, and not answered as failed.
+        acknowledged: Option<FlipId>,
+        /// Where traffic goes, by what was published or resumed.
+        traffic: SlotName,
+        generation: Generation,
+        flip: FlipId,
+        health: BTreeMap<SlotName, SlotHealth>,
+        shared: SlotHealth,
+        automatic: Vec<Moment>,
+        since_operator: u32,
+    }
+
+    impl World {
+        fn new(rules: Rules) -> Self {
+            let now = Moment(1_000_000);
+            let traffic = rules.initial.clone();
+            let mut world = Self {
+                switch: Switch::new(rules, None, now),
+                now,
+                disk: Disk::Good,
+                ever_failed: false,
+                stored: None,
+                answers: Vec::new(),
+                acknowledged: None,
+                traffic,
+                generation: Generation(1),
+                flip: FlipId(0),
+                health: BTreeMap::new(),
+                shared: SlotHealth::Unknown,
+                automatic: Vec::new(),
+                since_operator: 0,
+            };
+            world.send(Event::Tick);
+            world
+        }
+
+        fn take(&mut self, step: Step) {
+            match step {
+                Step::Flip { to, force, expect } => self.command(Command::Flip {
+                    to,
+                    force,
+                    reason: Some("because".to_owned()),
+                    expect: expect.map(Generation),
+                }),
+                Step::Rollback => self.command(Command::Rollback {
+                    force: false,
+                    reason: None,
+                }),
+                Step::Acknowledge(slot) => self.command(Command::Acknowledge { slot }),
+                Step::Gated { age, passed } => self.gated(age, passed),
+                Step::Answered => self.deliver_answers(),
+                Step::Invented(flip) => self.invented(FlipId(flip)),
+                Step::Drained(which) => {
+                    let generation = Generation(which.index(12) as u64);
+                    self.send(Event::Drained { generation, cut: 1 });
+                }
+                Step::Health(slot, health) => {
+                    if self.switch.rules().slots.contains(&slot) {
+                        self.health.insert(slot.clone(), health.clone());
+                    }
+                    self.send(Event::Health { slot, health });
+                }
+                Step::Shared(health) => {
+                    self.shared = health.clone();
+                    self.send(Event::Shared { health });
+                }
+                Step::Wait(wait) => {
+                    self.now = self.now.after(wait);
+                    self.send(Event::Tick);
+                }
+                Step::Disk(disk) => self.disk = disk,
+                Step::Configured(rules) => self.configure(rules),
+                Step::Restart => self.restart(),
+            }
+        }
+
+        fn command(&mut self, command: Command) {
+            let busy = matches!(self.switch.phase(), Phase::Gating | Phase::Publishing);
+            let moves = !matches!(command, Command::Acknowledge { .. });
+            let before = self.switch.persisted();
+            let phase = self.switch.phase();
+            let event = Event::Command {
+                by: Actor("somebody".to_owned()),
+                command,
+            };
+            match self.try_send(event) {
+                Ok(()) => assert!(!(busy && moves), "two at a time"),
+                Err(refusal) => {
+                    let is_busy = matches!(refusal, Refusal::Busy { .. });
+                    assert!(!is_busy || (busy && moves), "refused as busy in {phase:?}");
+                    assert_eq!(
+                        self.switch.persisted(),
+                        before,
+                        "a refusal changed something"
+                    );
+                    assert_eq!(self.switch.phase(), phase);
+                }
+            }
+        }
+
+        fn gated(&mut self, age: u64, passed: bool) {
+            let verdict = if passed {
+                Ok(())
+            } else {
+                Err(vec!["no".to_owned()])
+            };
+            let flip = FlipId(self.flip.0.saturating_sub(age));
+            self.send(Event::Gated { flip, verdict });
+        }
+
+        fn deliver_answers(&mut self) {
+            for answer in std::mem::take(&mut self.answers) {
+                self.send(answer);
+            }
+        }
+
+        /// No record of this operation is under way: nothing may follow.
+        fn invented(&mut self, flip: FlipId) {
+            if self.acknowledged != Some(flip) {
+                let before = self.switch.persisted();
+                for result in [Ok(()), Err("no".to_owned())] {
+                    let waiting = self.switch.operation().is_some_and(|it| it.flip == flip);
+                    if self.switch.phase() != Phase::Publishing || !waiting {
+                        self.send(Event::Recorded { flip, result });
+                    }
+                }
+                assert_eq!(self.switch.persisted().active, before.active);
+            }
+        }
+
+        fn configure(&mut self, rules: Rules) {
+            let allowed = self.switch.can_apply(&rules);
+            let slots = rules.slots.clone();
+            assert_eq!(self.try_send(Event::Configured { rules }), allowed);
+            if allowed.is_ok() {
+                self.health.retain(|slot, _| slots.contains(slot));
+            }
+        }
+
+        /// The process dies and another one starts from what is on disk.
+        fn restart(&mut self) {
+            let rules = self.switch.rules().clone();
+            let stored = self.stored.clone();
+            self.switch = Switch::new(rules.clone(), stored.clone(), self.now);
+            self.answers.clear();
+            self.health.clear();
+            self.shared = SlotHealth::Unknown;
+            self.acknowledged = None;
+            self.traffic = stored.map_or(rules.initial.clone(), |state| state.active);
+            if !rules.slots.contains(&self.traffic) {
+                assert!(self.switch.warning().is_some());
+                self.traffic = rules.initial;
+            }
+            let state = self.switch.persisted();
+            assert!(state.generation >= self.generation);
+            if state.generation > self.generation {
+                // A move that was written and never published has come into force.
+                let by_itself = state
+                    .moved
+                    .is_some_and(|at| state.automatic_moves.contains(&at));
+                self.since_operator = if by_itself {
+                    self.since_operator + 1
+                } else {
+                    0
+                };
+            }
+            self.generation = state.generation;
+            self.automatic = state.automatic_moves;
+            self.send(Event::Tick);
+        }
+
+        fn send(&mut self, event: Event) {
+            self.try_send(event)
+                .expect("only commands and rules are refused");
+        }
+
+        fn try_send(&mut self, event: Event) -> Result<(), Refusal> {
+            let cause = event.clone();
+            let effects = self.switch.apply(self.now, event)?;
+            self.switch.check_invariants().unwrap();
+            for effect in effects {
+                self.perform(effect, &cause);
+            }
+            assert_eq!(
+                *self.switch.active(),
+                self.traffic,
+                "traffic goes elsewhere"
+            );
+            Ok(())
+        }
+
+        fn perform(&mut self, effect: Effect, cause: &Event) {
+            match effect {
+                Effect::Record(transition) => self.record(*transition),
+                Effect::Publish {
+                    flip,
+                    slot,
+                    generation,
+                } => {
+                    let result = Ok(());
+                    assert_eq!(*cause, Event::Recorded { flip, result });
+                    assert_eq!(self.acknowledged.take(), Some(flip), "published unwritten");
+                    assert!(generation > self.generation, "generations increase");
+                    self.generation = generation;
+                    self.traffic = slot;
+                }
+                Effect::Tell(Notice::Started(operation)) => self.started(&operation),
+                Effect::Tell(Notice::Published { operation, .. }) => self.count(&operation),
+                Effect::WakeAt(at) => assert!(at > self.now),
+                Effect::RunGate { .. } | Effect::Drain { .. } | Effect::Tell(_) => {}
+            }
+        }
+
+        fn record(&mut self, transition: Transition) {
+            let written = self.disk == Disk::Good;
+            if self.disk != Disk::Fails {
+                self.stored = Some(transition.state);
+            }
+            self.ever_failed |= !written;
+            let error = "no space left on device".to_owned();
+            match transition.operation {
+                Some(operation) => {
+                    let result = if written { Ok(()) } else { Err(error) };
+                    self.acknowledged = written.then_some(operation.flip);
+                    let flip = operation.flip;
+                    self.answers.push(Event::Recorded { flip, result });
+                }
+                None if !written => self.answers.push(Event::Unrecorded { reason: error }),
+                None => {}
+            }
+        }
+
+        fn started(&mut self, operation: &Operation) {
+            assert!(
+                operation.flip > self.flip || self.ever_failed,
+                "an id was given out twice"
+            );
+            self.flip = operation.flip;
+            if operation.direction != Direction::Failback {
+                return;
+            }
+            let health = |slot| self.health.get(slot).unwrap_or(&SlotHealth::Unknown);
+            assert!(
+                matches!(health(&operation.from), SlotHealth::Unhealthy { .. }),
+                "left a good slot"
+            );
+            assert_eq!(
+                *health(&operation.to),
+                SlotHealth::Healthy,
+                "to an unproven slot"
+            );
+            assert_eq!(
+                self.switch.quarantine(&operation.to),
+                None,
+                "to a quarantined slot"
+            );
+            assert!(
+                !matches!(self.shared, SlotHealth::Unhealthy { .. }),
+                "while shared is bad"
+            );
+            let failback = &self.switch.rules().failback;
+            let recent = |at: &&Moment| self.now.since(**at) < failback.window;
+            let moves = self.automatic.iter().filter(recent).count();
+            assert!(moves < 3, "over the limit");
+            match failback.mode {
+                FailbackMode::Always => {}
+                FailbackMode::AfterFlip => assert_eq!(self.since_operator, 0, "twice for one flip"),
+                FailbackMode::Off => panic!("failback is off"),
+            }
+        }
+
+        fn count(&mut self, operation: &Operation) {
+            if operation.direction == Direction::Failback {
+                let at = self.switch.moved().unwrap();
+                self.automatic.push(at);
+                self.since_operator += 1;
+            } else {
+                self.since_operator = 0;
+            }
+        }
+
+        /// Everything answers, and time passes.
+        fn quiet(&mut self) {
+            self.disk = Disk::Good;
+            for _ in 0..10 {
+                self.take(Step::Gated {
+                    age: 0,
+                    passed: false,
+                });
+                self.deliver_answers();
+                for drain in self.switch.draining().to_vec() {
+                    let generation = drain.generation;
+                    self.send(Event::Drained { generation, cut: 0 });
+                }
+                self.take(Step::Wait(300 * SECOND));
+            }
+            assert_eq!(self.switch.phase(), Phase::Steady);
+            assert_eq!(
+                self.stored,
+                Some(self.switch.persisted()),
+                "the disk lags behind"
+            );
+            let is_bad = matches!(
+                self.health.get(&self.traffic),
+                Some(SlotHealth::Unhealthy { .. })
+            );
+            assert_eq!(
+                self.switch.staying().is_some(),
+                is_bad,
+                "staying needs a reason"
+            );
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 600, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_invariants_hold_for_any_sequence_of_events(
+            rules in rules(),
+            steps in proptest::collection::vec(step(), 1..120),
+        ) {
+            let mut world = World::new(rules);
+            for step in steps {
+                world.take(step);
+            }
+            world.quiet();
+        }
+    }
+}

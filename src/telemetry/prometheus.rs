@@ -85,7 +85,7 @@ pub struct EndpointFigures {
 }
 
 impl Page {
-    /// As OpenMetrics text.
+    /// As `OpenMetrics` text.
     ///
     /// # Panics
     /// Never: a `String` takes whatever is written.
@@ -131,20 +131,20 @@ fn write<'a>(
     let is_counter = matches!(metric_type, MetricType::Counter);
     let mut lines = out.encode_descriptor(about.0, about.1, None, metric_type)?;
     for Sample { labels, value } in samples {
-        let line = match labels.is_empty() {
+        if labels.is_empty() {
             // A family without labels would be written with empty braces.
-            true => return one(lines, is_counter, value),
-            false => lines.encode_family(&labels)?,
-        };
-        one(line, is_counter, value)?;
+            return one(lines, is_counter, value);
+        }
+        one(lines.encode_family(&labels)?, is_counter, value)?;
     }
     Ok(())
 }
 
 fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
-    match is_counter {
-        true => ConstCounter::new(value).encode(line),
-        false => ConstGauge::new(value).encode(line),
+    if is_counter {
+        ConstCounter::new(value).encode(line)
+    } else {
+        ConstGauge::new(value).encode(line)
     }
 }
 

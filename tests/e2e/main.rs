@@ -1,0 +1,28 @@
+//! The promises of switchd, checked from outside: the real programs on real sockets.
+#![allow(clippy::unwrap_used)]
+
+mod support;
+
+mod accesslog;
+mod admin;
+mod bodies;
+mod cli;
+mod drain;
+mod failback;
+mod flip;
+mod gate;
+mod headers;
+mod health;
+mod hostile;
+mod http1;
+mod limits;
+mod load;
+mod metrics;
+mod queue;
+mod reload;
+mod restart;
+mod retry;
+mod services;
+mod stop;
+mod timeouts;
+mod upgrade;

@@ -1,0 +1,65 @@
+//! What every test stands on: the real daemon, scriptable upstreams, and clients that hide nothing.
+//!
+//! Used by the modules of promises beside it. Never decides what is right: that is the tests' part.
+//! Rules: port 0 everywhere, one temporary folder per daemon, every wait has a deadline,
+//! and [`eventually`] is the only place that looks again after a pause.
+
+mod api_client;
+mod backend;
+mod child;
+mod config;
+mod daemon;
+mod message;
+mod script;
+mod websocket;
+mod wire;
+
+pub(crate) use api_client::{EventStream, Reply as ApiReply, call as api_call};
+pub(crate) use backend::Backend;
+pub(crate) use child::{ChildUpstream, serve_if_child};
+pub(crate) use config::Config;
+pub(crate) use daemon::{CtlOutput, Daemon, switchd};
+pub(crate) use message::{Answer, Body, End, Head};
+pub(crate) use script::{Gate, Reply, Step};
+pub(crate) use websocket::Websocket;
+pub(crate) use wire::{Wire, get, request};
+
+use std::time::Duration;
+use std::time::Instant;
+
+/// No wait of a test lasts longer; far above anything that a busy machine explains.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// Waits for the thing, not for time.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
+    while !holds().await {
+        assert!(started.elapsed() < DEADLINE, "never happened: {what}");
+        looks.tick().await;
+    }
+}
+
+/// The two slots of a plain service.
+pub(crate) struct Pair {
+    pub(crate) blue: Backend,
+    pub(crate) green: Backend,
+}
+
+impl Pair {
+    pub(crate) async fn start() -> Self {
+        Self {
+            blue: Backend::start("blue").await,
+            green: Backend::start("green").await,
+        }
+    }
+
+    pub(crate) fn config(&self) -> Config {
+        Config::pair(&self.blue, &self.green)
+    }
+
+    /// The daemon in front of both, with the plain config.
+    pub(crate) async fn daemon(&self) -> Daemon {
+        Daemon::start(&self.config()).await
+    }
+}

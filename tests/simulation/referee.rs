@@ -1,0 +1,156 @@
+//! What the model world holds the switch to, by its own account of what was told.
+
+use crate::world::{Disk, World};
+use std::collections::BTreeMap;
+use std::time::Duration;
+use switchd::switch::{
+    Direction, FailbackMode, FlipId, Generation, Moment, Operation, Persisted, Phase, SlotHealth,
+    SlotName,
+};
+
+/// The longest gate plus the slowest disk.
+const LONGEST_OPERATION: Duration = Duration::from_secs(15);
+
+#[derive(Debug, Default)]
+pub(crate) struct Referee {
+    /// As told in this life of the daemon.
+    pub(crate) health: BTreeMap<SlotName, SlotHealth>,
+    pub(crate) shared: SlotHealth,
+    /// The newest id and generation of any life.
+    flip: FlipId,
+    generation: Generation,
+    under_way: Option<Operation>,
+    automatic: Vec<Moment>,
+    moves_since_operator: u32,
+}
+
+impl Referee {
+    pub(crate) fn started(&mut self, operation: &Operation, world: &World) {
+        assert!(self.under_way.is_none(), "two operations at a time");
+        assert!(
+            operation.flip > self.flip || world.disk_ever_failed,
+            "an id was given out twice"
+        );
+        self.flip = operation.flip;
+        self.under_way = Some(operation.clone());
+        if operation.direction == Direction::Failback {
+            self.may_move_by_itself(operation, world);
+        }
+    }
+
+    fn may_move_by_itself(&self, operation: &Operation, world: &World) {
+        let told = |slot| self.health.get(slot).cloned().unwrap_or_default();
+        assert!(matches!(
+            told(&operation.from),
+            SlotHealth::Unhealthy { .. }
+        ));
+        assert_eq!(told(&operation.to), SlotHealth::Healthy, "not proven");
+        assert!(!matches!(self.shared, SlotHealth::Unhealthy { .. }));
+        assert_eq!(world.switch.quarantine(&operation.to), None);
+        let failback = &world.switch.rules().failback;
+        let recent = |at: &&Moment| world.now.since(**at) < failback.window;
+        let moves = self.automatic.iter().filter(recent).count();
+        assert!(moves < failback.max_moves as usize, "over the limit");
+        assert_ne!(failback.mode, FailbackMode::Off);
+        if failback.mode == FailbackMode::AfterFlip {
+            assert_eq!(self.moves_since_operator, 0, "twice for one flip");
+        }
+    }
+
+    pub(crate) fn ended(&mut self, operation: &Operation, now: Moment) {
+        let started = self.under_way.take().expect("it was started");
+        assert_eq!(started, *operation);
+        assert!(now.since(started.started) <= LONGEST_OPERATION, "endless");
+    }
+
+    /// Written before published, and generations only rise.
+    pub(crate) fn may_publish(&mut self, slot: &SlotName, generation: Generation, world: &World) {
+        let stored = world.stored.as_ref().expect("something is written");
+        assert_eq!(
+            (&stored.active, stored.generation),
+            (slot, generation),
+            "published unwritten"
+        );
+        assert!(generation > self.generation, "generations rise");
+        self.generation = generation;
+        let operation = self.under_way.as_ref().expect("an operation moves traffic");
+        if operation.direction == Direction::Failback {
+            self.automatic.push(world.switch.moved().unwrap());
+            self.moves_since_operator += 1;
+        } else {
+            self.moves_since_operator = 0;
+        }
+    }
+
+    /// A daemon died and the next one has read the disk.
+    pub(crate) fn came_back(&mut self, stored: Option<&Persisted>, world: &World) {
+        let active = world.switch.active();
+        match stored {
+            Some(stored) => assert_eq!(*active, stored.active, "not where the journal says"),
+            None => assert_eq!(*active, world.switch.rules().initial),
+        }
+        let elsewhere = *active != world.traffic;
+        let was_written = self
+            .under_way
+            .as_ref()
+            .is_some_and(|operation| operation.to == *active);
+        assert!(
+            !elsewhere || was_written || world.disk_ever_failed,
+            "traffic moved in a crash"
+        );
+        let state = world.switch.persisted();
+        assert!(state.generation >= self.generation);
+        if state.generation > self.generation {
+            // A move that was written and never published has come into force.
+            let by_itself = state
+                .moved
+                .is_some_and(|at| state.automatic_moves.contains(&at));
+            self.moves_since_operator = if by_itself {
+                self.moves_since_operator + 1
+            } else {
+                0
+            };
+        }
+        self.generation = state.generation;
+        self.automatic = state.automatic_moves;
+        self.under_way = None;
+        self.health.clear();
+        self.shared = SlotHealth::Unknown;
+    }
+
+    pub(crate) fn after_each_step(&self, world: &World) {
+        world.switch.check_invariants().unwrap();
+        assert_eq!(
+            *world.switch.active(),
+            world.traffic,
+            "traffic is elsewhere"
+        );
+        let told = self.health.get(world.switch.active());
+        let is_bad = matches!(told, Some(SlotHealth::Unhealthy { .. }));
+        let leaving = self
+            .under_way
+            .as_ref()
+            .is_some_and(|operation| operation.direction == Direction::Failback);
+        let silent = world.switch.staying().is_none();
+        assert!(
+            !is_bad || leaving || !silent,
+            "stays on a bad slot without a word"
+        );
+        assert!(is_bad || silent, "a reason to stay on a good slot");
+        let busy = matches!(world.switch.phase(), Phase::Gating | Phase::Publishing);
+        assert_eq!(busy, self.under_way.is_some());
+    }
+
+    pub(crate) fn at_rest(&self, world: &World) {
+        assert!(self.under_way.is_none());
+        assert_eq!(world.switch.phase(), Phase::Steady, "not steady in the end");
+        assert_eq!(world.disk, Disk::Good);
+        assert_eq!(
+            world.stored,
+            Some(world.switch.persisted()),
+            "the disk lags behind"
+        );
+        assert!(world.switch.persisted().quarantines.is_empty());
+        assert_eq!(world.switch.staying(), None);
+    }
+}

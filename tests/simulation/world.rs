@@ -1,0 +1,525 @@
+//! A model of everything around the switch. Nothing here waits: time jumps to what happens next.
+
+use crate::referee::Referee;
+use crate::tally::Tally;
+use fastrand::Rng;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use switchd::switch::{
+    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
+    Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
+};
+
+const STORY: Duration = Duration::from_mins(30);
+const GATE_TIMEOUT: u64 = 10_000;
+const LONGEST_DRAIN: u64 = 60_000;
+
+pub(crate) struct World {
+    rng: Rng,
+    pub(crate) now: Moment,
+    /// What will happen, by time; the second number keeps the order of what happens at once.
+    coming: BTreeMap<(Moment, u64), Happening>,
+    sequence: u64,
+    pub(crate) switch: Switch,
+    /// Which daemon it is: what an earlier one was waiting for is gone.
+    life: u64,
+    wake: Option<Moment>,
+    /// Where new requests really go.
+    pub(crate) traffic: SlotName,
+    pub(crate) stored: Option<Persisted>,
+    pub(crate) disk: Disk,
+    pub(crate) disk_ever_failed: bool,
+    /// Which slots are really well.
+    well: BTreeMap<SlotName, bool>,
+    shared_is_well: bool,
+    referee: Option<Referee>,
+    crashes: u32,
+    pub(crate) tally: Tally,
+    pub(crate) told: Vec<String>,
+    aloud: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Disk {
+    Good,
+    /// Nothing reaches it.
+    Fails,
+    /// It arrives, and an error is told all the same.
+    Lies,
+}
+
+#[derive(Debug, Clone)]
+enum Happening {
+    Told {
+        life: u64,
+        event: Event,
+    },
+    Wake {
+        life: u64,
+        at: Moment,
+    },
+    GateEnds {
+        life: u64,
+        event: GateEnd,
+    },
+    /// The probes have seen enough of a slot, if it is still as they saw it.
+    ProbesAgree {
+        life: u64,
+        slot: SlotName,
+        well: bool,
+    },
+    SlotTurns(SlotName),
+    SharedTurns,
+    DiskTurns(Disk),
+    OperatorActs,
+    Crash,
+}
+
+#[derive(Debug, Clone)]
+struct GateEnd {
+    flip: switchd::switch::FlipId,
+    slot: SlotName,
+    hung: bool,
+}
+
+/// The daemon died in the middle of its effects.
+struct Died;
+
+impl World {
+    pub(crate) fn new(seed: u64) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let rules = rules(&mut rng);
+        let now = Moment(1_000_000);
+        let well = rules
+            .slots
+            .iter()
+            .map(|slot| (slot.clone(), true))
+            .collect();
+        let mut world = Self {
+            now,
+            coming: BTreeMap::new(),
+            sequence: 0,
+            traffic: rules.initial.clone(),
+            switch: Switch::new(rules, None, now),
+            life: 0,
+            wake: None,
+            stored: None,
+            disk: Disk::Good,
+            disk_ever_failed: false,
+            well,
+            shared_is_well: true,
+            referee: Some(Referee::default()),
+            crashes: rng.u32(0..4),
+            tally: Tally::default(),
+            told: Vec::new(),
+            aloud: false,
+            rng,
+        };
+        world.boot();
+        world
+    }
+
+    pub(crate) fn aloud(mut self) -> Self {
+        self.aloud = true;
+        self.told.iter().for_each(|line| println!("{line}"));
+        self
+    }
+
+    /// Lets all kinds of trouble happen.
+    pub(crate) fn play(&mut self) {
+        let slots = self.switch.rules().slots.clone();
+        let end = STORY.as_secs();
+        for slot in slots {
+            for _ in 0..self.rng.u64(0..12) {
+                self.some_time(end, Happening::SlotTurns(slot.clone()));
+            }
+        }
+        for _ in 0..self.rng.u64(0..25) {
+            self.some_time(end, Happening::OperatorActs);
+        }
+        for _ in 0..self.rng.u64(0..3) * 2 {
+            self.some_time(end, Happening::SharedTurns);
+        }
+        for _ in 0..self.rng.u64(0..3) {
+            let disk = *self
+                .rng
+                .choice([Disk::Good, Disk::Fails, Disk::Lies].as_slice())
+                .unwrap();
+            self.some_time(end, Happening::DiskTurns(disk));
+        }
+        for _ in 0..self.rng.u64(0..3) {
+            self.some_time(end, Happening::Crash);
+        }
+        self.until(self.now.after(STORY));
+    }
+
+    /// Trouble ends; then the switch must come to rest, and must still do its work.
+    pub(crate) fn come_to_rest(&mut self) {
+        self.crashes = 0;
+        self.happens(Happening::DiskTurns(Disk::Good));
+        for (slot, well) in self.well.clone() {
+            if !well {
+                self.happens(Happening::SlotTurns(slot));
+            }
+        }
+        if !self.shared_is_well {
+            self.happens(Happening::SharedTurns);
+        }
+        self.until(self.now.after(STORY));
+        for slot in self.switch.rules().slots.clone() {
+            self.command(Command::Acknowledge { slot });
+        }
+        self.until(self.now.after(STORY));
+        self.refereed(|referee, world| referee.at_rest(world));
+
+        let before = self.traffic.clone();
+        self.happens(Happening::SlotTurns(before.clone()));
+        self.until(self.now.after(Duration::from_secs(30)));
+        let moves = self.switch.rules().failback.mode == FailbackMode::Always;
+        assert_eq!(
+            self.traffic != before,
+            moves,
+            "failback does its work in the end"
+        );
+    }
+
+    fn until(&mut self, end: Moment) {
+        while let Some(next) = self.coming.first_entry() {
+            if next.key().0 > end {
+                break;
+            }
+            let ((at, _), happening) = next.remove_entry();
+            self.now = self.now.max(at);
+            self.happens(happening);
+        }
+        self.now = end;
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Told { life, event } if life == self.life => self.tell(event),
+            Happening::Wake { life, at } if life == self.life && self.wake == Some(at) => {
+                self.wake = None;
+                self.tell(Event::Tick);
+            }
+            Happening::GateEnds { life, event } if life == self.life => self.gate_ends(&event),
+            Happening::ProbesAgree { life, slot, well } if life == self.life => {
+                self.probes_agree(slot, well);
+            }
+            Happening::SlotTurns(slot) => self.slot_turns(slot),
+            Happening::SharedTurns => self.shared_turns(),
+            Happening::DiskTurns(disk) => {
+                self.note(&format!("the disk turns {disk:?}"));
+                self.disk = disk;
+            }
+            Happening::OperatorActs => self.operator_acts(),
+            Happening::Crash => self.crash(),
+            Happening::Told { .. }
+            | Happening::Wake { .. }
+            | Happening::GateEnds { .. }
+            | Happening::ProbesAgree { .. } => {}
+        }
+    }
+
+    fn slot_turns(&mut self, slot: SlotName) {
+        let well = !self.well[&slot];
+        self.note(&format!(
+            "{slot} turns {}",
+            if well { "well" } else { "bad" }
+        ));
+        self.well.insert(slot.clone(), well);
+        self.probe_soon(slot);
+    }
+
+    fn probe_soon(&mut self, slot: SlotName) {
+        let well = self.well[&slot];
+        let life = self.life;
+        let wait = self.rng.u64(100..4_000);
+        self.in_millis(wait, Happening::ProbesAgree { life, slot, well });
+    }
+
+    fn probes_agree(&mut self, slot: SlotName, well: bool) {
+        // A slot that flaps faster than that is never told about.
+        if self.well[&slot] == well {
+            let health = health(well, &self.rng.u8(0..2).to_string());
+            self.refereed(|referee, _| referee.health.insert(slot.clone(), health.clone()));
+            self.tell(Event::Health { slot, health });
+        }
+    }
+
+    fn shared_turns(&mut self) {
+        self.shared_is_well = !self.shared_is_well;
+        let health = health(self.shared_is_well, "database");
+        self.refereed(|referee, _| referee.shared = health.clone());
+        self.tell(Event::Shared { health });
+    }
+
+    fn operator_acts(&mut self) {
+        let slots = self.switch.rules().slots.clone();
+        let slot = self.rng.choice(&slots).unwrap().clone();
+        let force = self.rng.u8(0..5) == 0;
+        let reason = Some("a hunch".to_owned());
+        let command = match self.rng.u8(0..4) {
+            0 => Command::Rollback { force, reason },
+            1 => Command::Acknowledge { slot },
+            _ => Command::Flip {
+                to: slot,
+                force,
+                reason,
+                expect: None,
+            },
+        };
+        self.command(command);
+        // Another one hardly waits.
+        if self.rng.u8(0..3) == 0 {
+            let wait = self.rng.u64(0..3_000);
+            self.in_millis(wait, Happening::OperatorActs);
+        }
+    }
+
+    fn command(&mut self, command: Command) {
+        let free = matches!(self.switch.phase(), Phase::Steady | Phase::Settling);
+        let by = Actor("an operator".to_owned());
+        let event = Event::Command { by, command };
+        if let Err(refusal) = self.try_tell(event) {
+            self.note(&format!("refused: {refusal}"));
+            if matches!(refusal, Refusal::Busy { .. }) {
+                self.tally.busy += 1;
+                assert!(!free, "a command waited for a drain");
+            }
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.try_tell(event).expect("only commands are refused");
+    }
+
+    fn try_tell(&mut self, event: Event) -> Result<(), Refusal> {
+        self.note(&format!("{event:?}"));
+        let effects = self.switch.apply(self.now, event)?;
+        for effect in effects {
+            let survived = self.may_die().and_then(|()| {
+                self.perform(effect);
+                self.may_die()
+            });
+            if survived.is_err() {
+                self.crash();
+                return Ok(());
+            }
+        }
+        self.refereed(|referee, world| referee.after_each_step(world));
+        Ok(())
+    }
+
+    /// The boundary of an effect: the daemon may die here.
+    fn may_die(&mut self) -> Result<(), Died> {
+        if self.crashes > 0 && self.rng.u8(0..60) == 0 {
+            self.crashes -= 1;
+            return Err(Died);
+        }
+        Ok(())
+    }
+
+    fn crash(&mut self) {
+        match self.switch.phase() {
+            Phase::Steady => self.tally.crashes_steady += 1,
+            Phase::Gating => self.tally.crashes_gating += 1,
+            Phase::Publishing => self.tally.crashes_publishing += 1,
+            Phase::Settling => self.tally.crashes_settling += 1,
+        }
+        self.life += 1;
+        self.wake = None;
+        let rules = self.switch.rules().clone();
+        self.switch = Switch::new(rules, self.stored.clone(), self.now);
+        self.note(&format!(
+            "crashed, and came back on {}",
+            self.switch.active()
+        ));
+        let stored = self.stored.clone();
+        self.refereed(|referee, world| referee.came_back(stored.as_ref(), world));
+        if *self.switch.active() != self.traffic {
+            self.tally.came_back_elsewhere += 1;
+        }
+        self.traffic = self.switch.active().clone();
+        self.boot();
+    }
+
+    fn boot(&mut self) {
+        for slot in self.switch.rules().slots.clone() {
+            self.probe_soon(slot);
+        }
+        self.shared_is_well = !self.shared_is_well;
+        self.tell(Event::Tick);
+        self.shared_turns();
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        self.note(&format!("  {effect:?}"));
+        match effect {
+            Effect::RunGate { flip, slot } => {
+                let hung = self.rng.u8(0..8) == 0;
+                let wait = if hung {
+                    GATE_TIMEOUT
+                } else {
+                    self.rng.u64(50..5_000)
+                };
+                let life = self.life;
+                let event = GateEnd { flip, slot, hung };
+                self.in_millis(wait, Happening::GateEnds { life, event });
+            }
+            Effect::Record(transition) => self.record(*transition),
+            Effect::Publish {
+                slot, generation, ..
+            } => {
+                self.refereed(|referee, world| referee.may_publish(&slot, generation, world));
+                self.traffic = slot;
+            }
+            Effect::Drain { generation, .. } => {
+                let wait = self.rng.u64(0..LONGEST_DRAIN);
+                let cut = self.rng.u64(0..2);
+                self.told_in(wait, Event::Drained { generation, cut });
+            }
+            Effect::WakeAt(at) => {
+                self.wake = Some(at);
+                let life = self.life;
+                let late = Duration::from_millis(self.rng.u64(0..20));
+                self.at(at.after(late), Happening::Wake { life, at });
+            }
+            Effect::Tell(notice) => self.hear(notice),
+        }
+    }
+
+    fn gate_ends(&mut self, end: &GateEnd) {
+        let verdict = if end.hung {
+            Err(vec!["timeout".to_owned()])
+        } else if self.well[&end.slot] {
+            Ok(())
+        } else {
+            Err(vec!["connection refused".to_owned()])
+        };
+        self.tally.gates_failed += u64::from(verdict.is_err());
+        let flip = end.flip;
+        self.tell(Event::Gated { flip, verdict });
+    }
+
+    fn record(&mut self, transition: Transition) {
+        let written = self.disk == Disk::Good;
+        if self.disk != Disk::Fails {
+            self.stored = Some(transition.state);
+        }
+        self.disk_ever_failed |= !written;
+        self.tally.records_failed += u64::from(!written);
+        let wait = match self.rng.u8(0..10) {
+            0 => self.rng.u64(500..4_000),
+            _ => self.rng.u64(0..10),
+        };
+        let error = "no space left on device".to_owned();
+        match transition.operation {
+            Some(operation) => {
+                let result = if written { Ok(()) } else { Err(error) };
+                let flip = operation.flip;
+                self.told_in(wait, Event::Recorded { flip, result });
+            }
+            None if !written => self.told_in(wait, Event::Unrecorded { reason: error }),
+            None => {}
+        }
+    }
+
+    fn hear(&mut self, notice: Notice) {
+        match notice {
+            Notice::Started(operation) => {
+                self.refereed(|referee, world| referee.started(&operation, world));
+            }
+            Notice::Failed { operation, .. } => {
+                self.refereed(|referee, world| referee.ended(&operation, world.now));
+            }
+            Notice::Published { operation, .. } => {
+                self.refereed(|referee, world| referee.ended(&operation, world.now));
+                match operation.direction {
+                    Direction::Flip => self.tally.flips += 1,
+                    Direction::Rollback => self.tally.rollbacks += 1,
+                    Direction::Failback => self.tally.failbacks += 1,
+                }
+                self.tally.forced += u64::from(operation.forced);
+                let drains = self.switch.draining().len();
+                self.tally.drained_side_by_side += u64::from(drains > 1);
+            }
+            Notice::Settled => assert_eq!(self.switch.phase(), Phase::Steady),
+            Notice::Staying { .. } => self.tally.stayed += 1,
+            Notice::QuarantineEnded { .. } => self.tally.quarantines_ended += 1,
+            Notice::Unchanged { .. }
+            | Notice::Drained { .. }
+            | Notice::Quarantined { .. }
+            | Notice::Acknowledged { .. } => {}
+        }
+    }
+
+    /// The referee sees the world, and the world cannot reach it meanwhile.
+    fn refereed<T>(&mut self, judge: impl FnOnce(&mut Referee, &World) -> T) {
+        let mut referee = self.referee.take().expect("one judgement at a time");
+        judge(&mut referee, self);
+        self.referee = Some(referee);
+    }
+
+    fn note(&mut self, line: &str) {
+        let line = format!("{:>9} ms  {line}", self.now.0 - 1_000_000);
+        if self.aloud {
+            println!("{line}");
+        }
+        self.told.push(line);
+    }
+
+    fn told_in(&mut self, millis: u64, event: Event) {
+        let life = self.life;
+        self.in_millis(millis, Happening::Told { life, event });
+    }
+
+    fn in_millis(&mut self, millis: u64, happening: Happening) {
+        self.at(self.now.after(Duration::from_millis(millis)), happening);
+    }
+
+    fn some_time(&mut self, within_secs: u64, happening: Happening) {
+        let millis = self.rng.u64(0..within_secs * 1000);
+        self.in_millis(millis, happening);
+    }
+
+    fn at(&mut self, at: Moment, happening: Happening) {
+        self.sequence += 1;
+        self.coming.insert((at, self.sequence), happening);
+    }
+}
+
+fn rules(rng: &mut Rng) -> Rules {
+    let names = ["blue", "green", "red"];
+    let slots: Vec<_> = names[..rng.usize(2..=3)]
+        .iter()
+        .map(|name| SlotName::new(name).unwrap())
+        .collect();
+    let modes = [
+        FailbackMode::Always,
+        FailbackMode::Always,
+        FailbackMode::AfterFlip,
+        FailbackMode::Off,
+    ];
+    Rules {
+        initial: rng.choice(&slots).unwrap().clone(),
+        slots,
+        failback: FailbackRules {
+            mode: *rng.choice(modes.as_slice()).unwrap(),
+            watch: Duration::from_secs(rng.u64(1..600)),
+            quarantine: Duration::from_secs(rng.u64(0..300)),
+            acknowledge: rng.bool(),
+            start_grace: Duration::from_secs(rng.u64(0..60)),
+            max_moves: rng.u32(1..4),
+            window: Duration::from_secs(rng.u64(1..900)),
+        },
+    }
+}
+
+fn health(well: bool, reason: &str) -> SlotHealth {
+    if well {
+        return SlotHealth::Healthy;
+    }
+    let reason = format!("connection refused ({reason})");
+    SlotHealth::Unhealthy { reason }
+}
