@@ -75,7 +75,7 @@ def progress(text):
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def run(args, bench):
+def run(args, bench, save):
     rows = []
     for scenario in args.scenarios:
         # Counts do not vary.
@@ -89,7 +89,8 @@ def run(args, bench):
                 progress(f"{scenario}, round {number + 1} of {rounds}: {name}")
         progress("")
         report(rows, scenario, args.proxies)
-    return rows
+        # After each scenario: what has been measured is kept when a later one fails.
+        save(rows)
 
 
 def middle(rows, key):
@@ -168,19 +169,22 @@ def main():
     args = arguments()
     load = build(ROOT / "benches/compare/load/Cargo.toml", ROOT / "target/load") / "load"
     if "switchd" in args.proxies:
-        proxies.Switchd.built = args.switchd or build(ROOT / "Cargo.toml", ROOT / "target")
+        proxies.Switchd.built = args.switchd and args.switchd.resolve() or build(ROOT / "Cargo.toml", ROOT / "target")
     load_cpu, proxy_cpu = sorted(os.sched_getaffinity(0))[:2]
     versions = {name: proxies.ALL[name].version() for name in args.proxies}
+    machine = {"kernel": platform.release(), "cpus": os.cpu_count()}
     print(", ".join(f"{name} {version}" for name, version in versions.items()))
+
+    def save(rows):
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps({"versions": versions, "machine": machine, "rows": rows}, indent=1))
+
     with tempfile.TemporaryDirectory(prefix="switchd-bench-") as folder:
         upstreams = Upstreams(folder, load, load_cpu)
         try:
-            rows = run(args, Bench(load, upstreams, load_cpu, proxy_cpu, args.seconds))
+            run(args, Bench(load, upstreams, load_cpu, proxy_cpu, args.seconds), save)
         finally:
             upstreams.stop()
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    machine = {"kernel": platform.release(), "cpus": os.cpu_count()}
-    args.out.write_text(json.dumps({"versions": versions, "machine": machine, "rows": rows}, indent=1))
     print(f"\nEvery measurement: {args.out}")
 
 

@@ -87,10 +87,12 @@ class Process:
         return total
 
     def stop(self, patience=STOP_DEADLINE):
-        children = self.tree()[1:] if self.popen.poll() is None else []
+        if self.popen.poll() is not None:
+            self.file.close()
+            return
+        children = self.tree()[1:]
         # strace waits for what it traces, and ignores a request to end.
-        is_traced = self.traced and children
-        os.kill(children[0] if is_traced else self.pid, signal.SIGTERM)
+        os.kill(children[0] if self.traced and children else self.pid, signal.SIGTERM)
         try:
             self.popen.wait(patience)
         except subprocess.TimeoutExpired:

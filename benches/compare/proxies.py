@@ -171,7 +171,7 @@ dir = "{self.folder}/state"
 [access_log]
 target = "{self.folder}/access.log"
 [limits]
-body_size = "0"
+body_size = "none"
 [[listener]]
 address = "127.0.0.1:{self.port}"
 [service.bench]

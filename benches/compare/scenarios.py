@@ -126,8 +126,8 @@ class Bench:
     def count(self, kind, what):
         """System calls or instructions per request, from two loads of different length."""
         counter = {"system calls": system_calls, "instructions": instructions}[what]
-        short, long = (counter(self, kind, requests) for requests in (2000, 10000))
-        return (long - short) / 8000
+        short, long = (counter(self, kind, requests) for requests in (3000, 15000))
+        return (long - short) / 12000
 
     def counted(self, kind, wrapper, requests):
         """A fresh proxy under `wrapper`, given exactly so many requests."""
@@ -135,7 +135,7 @@ class Bench:
             slots = (self.address("app"), self.address("green"))
             proxy = kind(folder, slots, self.proxy_cpu, wrapper)
             try:
-                options = ("path=/1k", "connections=16", "seconds=60", f"requests={requests}")
+                options = ("path=/1k", "connections=64", "seconds=100", f"requests={requests}")
                 row = self.run_load(proxy, "closed", *options)
                 if row["failed"] or row["requests"] != requests:
                     raise RuntimeError(f"the counted load failed: {row}")
