@@ -340,6 +340,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("failback watch", a.watch, b.watch);
     lines.time("failback quarantine", a.quarantine, b.quarantine);
     lines.value("failback acknowledge", &a.acknowledge, &b.acknowledge);
+    lines.time("failback start_grace", a.start_grace, b.start_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
     lines.value(
