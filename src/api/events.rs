@@ -217,7 +217,7 @@ pub struct AuditRecord {
     pub reason: Option<String>,
     pub from: Option<String>,
     pub to: Option<String>,
-    /// `done`, `unchanged`, `refused`, `failed` or `interrupted`.
+    /// `done`, `unchanged`, `refused`, `failed`, `moved_back` (by itself, before the old slot was drained) or `interrupted`.
     pub result: String,
     /// Why it was refused, failed or interrupted; empty otherwise.
     pub details: Vec<String>,

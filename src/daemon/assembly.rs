@@ -22,8 +22,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Longer than control ever needs to come to the end of what it is at.
-const CONTROL_STOPS: Duration = Duration::from_secs(5);
+/// Longer than any part ever needs to come to the end of what it is at.
+const ENDING_TAKES: Duration = Duration::from_secs(5);
 
 /// A whole switchd, at work.
 #[derive(Debug)]
@@ -100,15 +100,20 @@ impl Daemon {
     /// Finishes what runs, within the configured time, and ends; how many requests were cut off.
     pub async fn stop(self) -> usize {
         // A reload may have changed how long it may take.
-        let asked = tokio::time::timeout(CONTROL_STOPS, self.control().settings()).await;
+        let asked = tokio::time::timeout(ENDING_TAKES, self.control().settings()).await;
         let stop = match asked {
             Ok(Ok(settings)) => settings.stop,
             _ => self.stop,
         };
         // Clients first: control goes on deciding, and the admin API answering, while they finish.
-        let cut = self.edge.stop(stop.grace, stop.timeout).await;
+        let within = stop.grace + stop.timeout + ENDING_TAKES;
+        let stopped = tokio::time::timeout(within, self.edge.stop(stop.grace, stop.timeout)).await;
+        let cut = stopped.unwrap_or_else(|_| {
+            tracing::error!("the workers do not stop; ending without them");
+            0
+        });
         // Then control, and with it the admin socket: the state is on disk already.
-        if tokio::time::timeout(CONTROL_STOPS, self.control.stop())
+        if tokio::time::timeout(ENDING_TAKES, self.control.stop())
             .await
             .is_err()
         {
@@ -122,7 +127,7 @@ impl Daemon {
             }
             log.flush_and_stop();
         });
-        if tokio::time::timeout(CONTROL_STOPS, flushed).await.is_err() {
+        if tokio::time::timeout(ENDING_TAKES, flushed).await.is_err() {
             tracing::error!("the access log hangs; its last lines are lost");
         }
         tracing::info!(cut, "switchd stopped");

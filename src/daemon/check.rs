@@ -23,10 +23,7 @@ pub fn check(config: &Path) -> ExitCode {
 }
 
 pub(super) fn tell(problems: &[Problem]) {
-    for problem in problems {
-        eprintln!("{problem}");
-    }
-    eprintln!("{}", summary(problems));
+    eprint!("{}", summary(problems));
 }
 
 fn in_words(settings: &Settings) -> String {
