@@ -340,6 +340,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("failback watch", a.watch, b.watch);
     lines.time("failback quarantine", a.quarantine, b.quarantine);
     lines.value("failback acknowledge", &a.acknowledge, &b.acknowledge);
+    lines.time("failback start_grace", a.start_grace, b.start_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
     lines.value(
@@ -550,21 +551,26 @@ http = ["127.0.0.1:6001"]
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;
         for (number, line) in lines.iter().enumerate() {
-            let Some(other) = another(line) else { continue };
+            let Some(other) = another(line).filter(|_| !line.starts_with('#')) else {
+                continue;
+            };
             let mut changed = lines.clone();
             changed[number] = &other;
             let Ok(after) = parse(&changed.join("\n"), Path::new("switchd.toml")) else {
                 continue;
             };
-            if before != after {
-                tried += 1;
-                let change = Change::between(&before, &after);
-                assert!(!change.is_empty(), "untold: {other}");
-                assert!(
-                    !change.applied.iter().any(|line| line.contains("order")),
-                    "no words for: {other}"
-                );
+            if before == after {
+                // Each kind has its own budget here; any other key must matter.
+                assert!(line.starts_with("drain_timeout"), "never read: {other}");
+                continue;
             }
+            tried += 1;
+            let change = Change::between(&before, &after);
+            assert!(!change.is_empty(), "untold: {other}");
+            assert!(
+                !change.applied.iter().any(|line| line.contains("order")),
+                "no words for: {other}"
+            );
         }
         assert!(tried > 60, "only {tried} lines made a difference");
     }

@@ -150,6 +150,7 @@ pub fn default_failback() -> FailbackRules {
         watch: Duration::from_mins(2),
         quarantine: Duration::from_mins(5),
         acknowledge: true,
+        start_grace: Duration::from_secs(30),
         max_moves: 3,
         window: Duration::from_hours(1),
     }

@@ -327,6 +327,16 @@ C = {{ env = "PATH" }}
     }
 
     #[test]
+    fn a_byte_order_mark_and_returns_change_nothing() {
+        let text = format!("\u{feff}{}", ODOO.replace('\n', "\r\n"));
+        assert_eq!(read(&text), read(ODOO));
+        let broken = text.replace("fall = 3", "fal = 3");
+        let problems = parse(&broken, Path::new("switchd.toml")).unwrap_err();
+        let line = 1 + ODOO.lines().position(|line| line == "fall = 3").unwrap();
+        assert_eq!(problems[0].place, Some(Place { line, column: 1 }));
+    }
+
+    #[test]
     fn thousands_of_problems_are_told_in_a_few() {
         let text: String = (0..5000)
             .flat_map(|number| ["k".to_owned(), number.to_string(), " = 1\n".to_owned()])

@@ -218,6 +218,7 @@ pub(super) const FAILBACK: Section = section(
         key("watch", r#""2m""#),
         key("quarantine", r#""5m""#),
         key("acknowledge", "true"),
+        key("start_grace", r#""30s""#),
         key("max_moves", "3"),
         key("window", r#""1h""#),
     ],

@@ -3,6 +3,10 @@
 //! Called by the daemon at start and at each reload, and by `switchd check`.
 //! Never opens a socket. Rules: a mistake is a [`Problem`] with file, line, column and remedy;
 //! all of them are reported at once; [`Settings`] is complete, nothing in it "must be Some".
+//!
+//! A text becomes settings in [`parse`]: `table` and `value` read the tree, `sections`, `service`
+//! and what it calls know the keys, `check` looks at everything together. A new key stands in
+//! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
 mod change;
 mod check;

@@ -56,6 +56,7 @@ pub(super) fn failback(service: &Table<'_>) -> FailbackRules {
         watch: table.duration("watch", Zero::Refused, default.watch),
         quarantine: table.duration("quarantine", Zero::Allowed, default.quarantine),
         acknowledge: table.flag("acknowledge", default.acknowledge),
+        start_grace: table.duration("start_grace", Zero::Allowed, default.start_grace),
         max_moves: table.number("max_moves", 0..=1000, default.max_moves),
         window: table.duration("window", Zero::Refused, default.window),
     }

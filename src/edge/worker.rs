@@ -2,7 +2,7 @@
 
 use super::connection::serve;
 use crate::api::RequestStatus;
-use crate::net::accept_pending;
+use crate::net::close;
 use crate::proxy::Flight;
 use crate::proxy::Proxy;
 use crate::proxy::State;
@@ -91,7 +91,8 @@ async fn accept(
     all: Arc<[Arc<EdgeMetrics>]>,
 ) {
     let port = listener.local_addr().map_or(0, |address| address.port());
-    loop {
+    // The flag as well: those who are told by `closing` must be waiting for it.
+    while !proxy.stopping.get() {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = closing.notified() => break,
@@ -105,8 +106,13 @@ async fn accept(
             }
         }
     }
-    while let Ok(Some((socket, address))) = accept_pending(&listener) {
-        welcome(&proxy, socket, address, (port, &all));
+    match close(listener) {
+        Ok(taken) => {
+            for (socket, address) in taken {
+                welcome(&proxy, socket, address, (port, &all));
+            }
+        }
+        Err(error) => tracing::error!(%error, "listener not closed in order"),
     }
 }
 

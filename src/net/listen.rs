@@ -7,9 +7,6 @@ use socket2::Type;
 use std::io;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
-use std::task::Context;
-use std::task::Poll;
-use std::task::Waker;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 
@@ -46,13 +43,26 @@ fn bind(address: SocketAddr) -> io::Result<StdListener> {
     Ok(socket.into())
 }
 
-/// Takes one connection that is waiting in the kernel already; none when there is none.
+/// Closes a listener in order: first every connection that the kernel has taken for it already, then the socket.
+///
+/// Whoever connects while this runs may be refused; nobody who was accepted by the kernel before is reset.
 ///
 /// # Errors
 /// The operating system's.
-pub fn accept_pending(listener: &TcpListener) -> io::Result<Option<(TcpStream, SocketAddr)>> {
-    match listener.poll_accept(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(accepted) => accepted.map(Some),
-        Poll::Pending => Ok(None),
+pub fn close(listener: TcpListener) -> io::Result<Vec<(TcpStream, SocketAddr)>> {
+    let listener = listener.into_std()?;
+    let mut taken = Vec::new();
+    // Bounded by what the kernel queues: those who come all the time must not keep it open.
+    for _ in 0..BACKLOG {
+        match listener.accept() {
+            Ok((socket, address)) => {
+                socket.set_nonblocking(true)?;
+                taken.push((TcpStream::from_std(socket)?, address));
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            // A client that left again while it was queued.
+            Err(_) => {}
+        }
     }
+    Ok(taken)
 }

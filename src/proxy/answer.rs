@@ -43,6 +43,7 @@ pub(super) struct Exchange<'a> {
     pub client: &'a Stream,
     pub upstream: &'a Stream,
     pub asked: Asked,
+    pub upgrade: Option<&'a [u8]>,
     pub timeouts: &'a Timeouts,
     pub flight: &'a Flight,
     pub record: &'a Record,
@@ -216,6 +217,11 @@ fn translate(
     let Some(head) = ResponseHead::read(bytes, &mut room, exchange.asked)? else {
         return Ok(None);
     };
+    if head.status == 101 && !exchange.upgrade.is_some_and(|asked| head.changes_to(asked)) {
+        return Err(Fault::BadAnswer(
+            "it changes to a protocol that was not asked for",
+        ));
+    }
     let mut asked = exchange.asked;
     let framing_for_client = head.framing_for(asked);
     asked.keep_alive &= framing_for_client != Framing::UntilClose && !exchange.proxy.stopping.get();

@@ -51,6 +51,10 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     let record = Record::begin();
     flight.id.set(proxy.fresh_id());
     flight.started.set(record.began);
+    if *flight.client.borrow() != *client.peer.text {
+        // A trusted proxy spoke for another client before.
+        flight.client.replace(client.peer.text.to_string());
+    }
     let mut out = proxy.borrow_output();
     let answered = flight.guard(answer(proxy, client, &record, &mut out)).await;
     let ending = match &answered {

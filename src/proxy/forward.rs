@@ -196,6 +196,7 @@ async fn attempt(
         client: &client.stream,
         upstream,
         asked: trip.prepared.asked,
+        upgrade: trip.prepared.upgrade.as_deref(),
         timeouts,
         flight: &flight,
         record: trip.record,

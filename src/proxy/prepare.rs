@@ -28,6 +28,8 @@ pub(super) struct Prepared {
     pub member: Option<MemberName>,
     pub framing: Framing,
     pub asked: Asked,
+    /// What the client wants to change to; none when it does not.
+    pub upgrade: Option<Box<[u8]>>,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
 }
@@ -49,7 +51,7 @@ pub(super) fn prepare(
         return Ok(None);
     };
     let trusted = !view.trusted_proxies.is_empty() && is_trusted(view, peer.address);
-    describe(&head, view, trusted, flight);
+    let client = describe(&head, view, trusted, flight);
     let service = view
         .hosts
         .find(head.host_name())
@@ -62,6 +64,7 @@ pub(super) fn prepare(
     let told = Told {
         settings,
         trusted,
+        client,
         request_id: flight.request_id.get(),
     };
     write(&head, bytes, peer, &told, out);
@@ -77,6 +80,7 @@ pub(super) fn prepare(
             expects_continue: head.expects_continue,
             keep_alive: head.keeps_alive(),
         },
+        upgrade: head.upgrade.map(Into::into),
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
     }))
 }
@@ -85,11 +89,12 @@ pub(super) fn prepare(
 struct Told<'a> {
     settings: &'a ServiceSettings,
     trusted: bool,
+    client: Option<IpAddr>,
     request_id: u128,
 }
 
-/// For `ps` and the access log.
-fn describe(head: &RequestHead<'_>, view: &View, trusted: bool, flight: &Flight) {
+/// For `ps` and the access log. The client's address as trusted proxies tell it.
+fn describe(head: &RequestHead<'_>, view: &View, trusted: bool, flight: &Flight) -> Option<IpAddr> {
     let given = if trusted {
         head.value(Field::RequestId)
     } else {
@@ -114,9 +119,15 @@ fn describe(head: &RequestHead<'_>, view: &View, trusted: bool, flight: &Flight)
         &mut said.agent,
         head.value(Field::UserAgent).unwrap_or_default(),
     );
-    if let Some(client) = trusted.then(|| named_client(head, view)).flatten() {
+    let named = if trusted {
+        named_client(head, view)
+    } else {
+        None
+    };
+    if let Some(client) = named {
         *flight.client.borrow_mut() = client.to_string();
     }
+    named
 }
 
 fn replace(text: &mut Vec<u8>, with: &[u8]) {
@@ -137,15 +148,22 @@ fn is_trusted(view: &View, address: IpAddr) -> bool {
         .any(|network| network.contains(address))
 }
 
-/// The last address in X-Forwarded-For that is no trusted proxy.
+/// The last address in X-Forwarded-For that is no trusted proxy. What is behind a text that is no address
+/// was written by nobody we trust.
 fn named_client(head: &RequestHead<'_>, view: &View) -> Option<IpAddr> {
-    let list = head.value(Field::ForwardedFor)?;
     let mut named = None;
-    for text in options(list).collect::<Vec<_>>().into_iter().rev() {
-        let address: IpAddr = std::str::from_utf8(text).ok()?.parse().ok()?;
-        named = Some(address);
-        if !is_trusted(view, address) {
-            break;
+    for list in head.values(Field::ForwardedFor).rev() {
+        for text in options(list).collect::<Vec<_>>().into_iter().rev() {
+            let Some(address) = std::str::from_utf8(text)
+                .ok()
+                .and_then(|text| text.parse().ok())
+            else {
+                return named;
+            };
+            named = Some(address);
+            if !is_trusted(view, address) {
+                return named;
+            }
         }
     }
     named
@@ -184,7 +202,7 @@ fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out
         out.extend_from_slice(part.as_bytes());
     }
     head.write_passing(bytes, out, told.trusted);
-    write_forwarded(head, peer, told.trusted, out);
+    write_forwarded(head, peer, told, out);
     line(b"X-Request-ID: ", &id_text(told.request_id), out);
     match head.framing {
         Framing::Length(length) => write_length(length, out),
@@ -196,35 +214,33 @@ fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out
 }
 
 /// Who asks for what, over what: ours to say, unless a trusted proxy said it before.
-fn write_forwarded(head: &RequestHead<'_>, peer: &Peer, trusted: bool, out: &mut Vec<u8>) {
-    let before = |kind| if trusted { head.value(kind) } else { None };
+fn write_forwarded(head: &RequestHead<'_>, peer: &Peer, told: &Told<'_>, out: &mut Vec<u8>) {
+    let before = |kind| if told.trusted { head.value(kind) } else { None };
     out.extend_from_slice(b"X-Forwarded-For: ");
-    if let Some(list) = before(Field::ForwardedFor) {
-        out.extend_from_slice(list);
-        out.extend_from_slice(b", ");
+    if told.trusted {
+        for list in head.values(Field::ForwardedFor) {
+            out.extend_from_slice(list);
+            out.extend_from_slice(b", ");
+        }
     }
-    out.extend_from_slice(peer.text.as_bytes());
-    out.extend_from_slice(b"\r\n");
-    line(
-        b"X-Forwarded-Host: ",
-        before(Field::ForwardedHost).unwrap_or(head.host.as_bytes()),
-        out,
-    );
+    line(b"", peer.text.as_bytes(), out);
+    let host = before(Field::ForwardedHost).unwrap_or(head.host.as_bytes());
+    line(b"X-Forwarded-Host: ", host, out);
     line(
         b"X-Forwarded-Proto: ",
         before(Field::ForwardedProto).unwrap_or(b"http"),
         out,
     );
-    line(
-        b"X-Forwarded-Port: ",
-        before(Field::ForwardedPort).unwrap_or(peer.port.as_bytes()),
-        out,
-    );
-    line(
-        b"X-Real-IP: ",
-        before(Field::RealIp).unwrap_or(peer.text.as_bytes()),
-        out,
-    );
+    let port = before(Field::ForwardedPort).unwrap_or(peer.port.as_bytes());
+    line(b"X-Forwarded-Port: ", port, out);
+    match told.client {
+        Some(client) => line(b"X-Real-IP: ", client.to_string().as_bytes(), out),
+        None => line(
+            b"X-Real-IP: ",
+            before(Field::RealIp).unwrap_or(peer.text.as_bytes()),
+            out,
+        ),
+    }
 }
 
 fn write_connection(head: &RequestHead<'_>, keep_alive: bool, out: &mut Vec<u8>) {

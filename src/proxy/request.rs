@@ -241,6 +241,17 @@ impl<'b> RequestHead<'b> {
         Some(self.fields[at].value)
     }
 
+    /// The values of all fields of this kind, in order.
+    #[must_use]
+    pub fn values(&self, kind: Field) -> impl DoubleEndedIterator<Item = &'b [u8]> {
+        let fields = self.fields.iter().zip(self.kinds);
+        let of_kind: Vec<_> = fields
+            .filter(|(_, known)| *known == kind)
+            .map(|(field, _)| field.value)
+            .collect();
+        of_kind.into_iter()
+    }
+
     /// Whether the connection may be used for another request afterwards.
     #[must_use]
     pub fn keeps_alive(&self) -> bool {

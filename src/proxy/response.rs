@@ -4,6 +4,7 @@ use super::fault::Fault;
 use super::fields::Connection;
 use super::fields::Field;
 use super::fields::classify;
+use super::fields::options;
 use super::framing::Framing;
 use super::framing::content_length;
 use super::lines::Lines;
@@ -145,6 +146,18 @@ impl<'b> ResponseHead<'b> {
     #[must_use]
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
+    }
+
+    /// A 101 must change to one of the protocols that were asked for (RFC 9110, section 15.2.2).
+    #[must_use]
+    pub fn changes_to(&self, asked: &[u8]) -> bool {
+        let fields = self.fields.iter().zip(self.kinds);
+        let mut chosen = fields
+            .filter(|(_, kind)| *kind == Field::Upgrade)
+            .flat_map(|(field, _)| options(field.value));
+        chosen.next().is_some_and(|protocol| {
+            options(asked).any(|known| known.eq_ignore_ascii_case(protocol))
+        })
     }
 
     /// How the body goes on to the client.

@@ -65,6 +65,11 @@ impl Seat {
         twin
     }
 
+    /// Gives the place to the next request, while the counts stay: a tunnel is no request in flight.
+    pub fn give_up_place(&self) {
+        self.place.take();
+    }
+
     fn alight(&self) {
         if let Some(endpoint) = self.endpoint() {
             endpoint.in_flight.leave(self.worker, Kind::Request);

@@ -29,6 +29,9 @@ pub(super) async fn tunnel(
 ) -> Result<(), Fault> {
     flight.becomes(Kind::Websocket);
     flight.at(State::Tunnel);
+    if let Some(seat) = flight.seat.borrow().as_ref() {
+        seat.give_up_place();
+    }
     flight.arm_total(None);
     flight.arm(Timer::Tunnel, idle);
     let progress = |counter: &Cell<u64>, count: usize| {

@@ -150,6 +150,8 @@ pub struct FailbackRules {
     pub quarantine: Duration,
     /// An operator must acknowledge as well before a quarantine ends.
     pub acknowledge: bool,
+    /// After a start, how long the active slot may take to become healthy before traffic leaves it by itself.
+    pub start_grace: Duration,
     /// At most this many automatic moves within `window`; 0 means none.
     pub max_moves: u32,
     pub window: Duration,

@@ -104,6 +104,12 @@ impl Switch {
         if let SlotHealth::Unhealthy { reason } = &self.shared {
             return Some(format!("what the slots share fails: {reason}"));
         }
+        if self.start_ends().is_some_and(|end| end > self.now) {
+            return Some(format!(
+                "it has not been healthy yet since switchd started, and has {} to become so",
+                words(failback.start_grace)
+            ));
+        }
         if self.proof_ends().is_some_and(|end| end > self.now) {
             return Some("the slot has just passed its gate; the probes look again".to_owned());
         }
@@ -171,6 +177,12 @@ impl Switch {
         (by_operator && after_flip).then(|| moved.after(self.rules.failback.watch))
     }
 
+    /// Both slots may be starting together with the daemon: then the slower one is not a bad one.
+    fn start_ends(&self) -> Option<Moment> {
+        let grace = self.rules.failback.start_grace;
+        self.starting.map(|started| started.after(grace))
+    }
+
     /// Only while the probes' last word contradicts the gate.
     pub(super) fn proof_ends(&self) -> Option<Moment> {
         let proof = self.proven.as_ref();
@@ -190,6 +202,7 @@ impl Switch {
             .iter()
             .flat_map(move |at| [at.after(failback.window), at.after(remembered)])
             .chain(self.watch_ends())
+            .chain(self.start_ends())
     }
 
     /// Longer than the limit needs where the watch is longer: the last one also tells who moved last.

@@ -39,6 +39,8 @@ pub struct Switch {
     pub(super) shared: SlotHealth,
     /// The gate that was passed last, unless the probes have spoken of that slot since.
     pub(super) proven: Option<Proof>,
+    /// When the daemon started, until the active slot was healthy once.
+    pub(super) starting: Option<Moment>,
     pub(super) staying: Option<String>,
     pub(super) warning: Option<String>,
     pub(super) wake: Option<Moment>,
@@ -248,6 +250,7 @@ impl Switch {
             }));
         }
         self.drains.push(left);
+        self.starting = None;
         self.unsettled = true;
         self.settling = Some(operation);
     }
@@ -281,6 +284,7 @@ impl Switch {
         self.proven.take_if(|proof| proof.slot == *slot);
         if *slot == self.state.active && self.is_healthy(slot) {
             self.state.unproven = false;
+            self.starting = None;
         }
     }
 

@@ -25,6 +25,7 @@ mod tests {
                 watch: 10 * MINUTE,
                 quarantine: 5 * MINUTE,
                 acknowledge: true,
+                start_grace: Duration::ZERO,
                 max_moves: 3,
                 window: 60 * MINUTE,
             },
@@ -944,5 +945,31 @@ mod tests {
             .map(|millis| status::words(Duration::from_millis(millis)))
             .to_vec();
         assert_eq!(told, ["0s", "5ms", "1s", "1m30s", "1h", "1h30m500ms"]);
+    }
+
+    #[test]
+    fn slots_that_start_together_with_the_daemon_are_waited_for_before_traffic_moves() {
+        let mut rules = rules(&["blue", "green"]);
+        rules.failback.start_grace = Duration::from_secs(30);
+        let mut bench = Bench::new(rules);
+        bench.health("green", SlotHealth::Healthy);
+        bench.fails("blue");
+        assert_eq!(bench.active(), "blue");
+        assert!(bench.switch.staying().unwrap().contains("30s to become so"));
+        bench.wait(Duration::from_secs(29));
+        assert_eq!(bench.active(), "blue");
+        bench.wait(Duration::from_secs(1));
+        bench.carry_out();
+        assert_eq!(bench.active(), "green", "a slot that never comes is left");
+    }
+
+    #[test]
+    fn a_slot_that_was_healthy_once_since_the_start_has_no_grace() {
+        let mut rules = rules(&["blue", "green"]);
+        rules.failback.start_grace = Duration::from_secs(30);
+        let mut bench = Bench::with_health(rules);
+        bench.fails("blue");
+        bench.carry_out();
+        assert_eq!(bench.active(), "green");
     }
 }

@@ -83,6 +83,7 @@ mod tests {
                         watch: 40 * SECOND,
                         quarantine: 20 * SECOND,
                         acknowledge,
+                        start_grace: 5 * SECOND,
                         max_moves: 3,
                         window: 120 * SECOND,
                     },

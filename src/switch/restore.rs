@@ -28,6 +28,7 @@ impl Switch {
             drains: Vec::new(),
             shared: SlotHealth::Unknown,
             proven: None,
+            starting: Some(now),
             staying: None,
             warning,
             wake: None,

@@ -509,6 +509,7 @@ fn rules(rng: &mut Rng) -> Rules {
             watch: Duration::from_secs(rng.u64(1..600)),
             quarantine: Duration::from_secs(rng.u64(0..300)),
             acknowledge: rng.bool(),
+            start_grace: Duration::from_secs(rng.u64(0..60)),
             max_moves: rng.u32(1..4),
             window: Duration::from_secs(rng.u64(1..900)),
         },

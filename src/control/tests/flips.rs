@@ -9,8 +9,10 @@ use crate::api::Verdict;
 use crate::control::Denied;
 use crate::control::Until;
 use crate::live::Kind;
+use crate::live::Waiting;
 use crate::switch::Command;
 use crate::switch::Refusal;
+use std::time::Duration;
 
 /// No move by itself disturbs what is looked at.
 const STILL: &str = "[service.odoo.failback]\nmode = \"off\"";
@@ -79,16 +81,16 @@ async fn a_slot_that_does_not_pass_is_refused_with_its_own_words() {
 #[tokio::test]
 async fn nothing_is_published_that_could_not_be_recorded() {
     let stage = Stage::set(STILL).await;
-    let state = stage.folder.path().join("state");
+    let folder = stage.folder.path().join("state");
     let away = stage.folder.path().join("away");
-    std::fs::rename(&state, &away).unwrap();
+    std::fs::rename(&folder, &away).unwrap();
     let told = stage.flip("green").await;
     assert_eq!(told.verdict, Verdict::Failed);
     assert!(!told.reasons.is_empty());
     assert!(!told.events.contains(&"published"));
     assert_eq!(stage.active().name.as_str(), "blue");
     assert_eq!(stage.live.view().epoch.0, 1);
-    std::fs::rename(&away, &state).unwrap();
+    std::fs::rename(&away, &folder).unwrap();
     assert_eq!(stage.flip("green").await.verdict, Verdict::Done);
 }
 
@@ -226,9 +228,13 @@ async fn who_waits_for_a_place_is_sent_to_the_new_slot() {
     let left = stage.active();
     let places = left.places.as_ref().unwrap();
     let _taken = places.try_take().unwrap();
-    let (told, waited) = tokio::join!(stage.flip("green"), places.wait());
+    let wait = tokio::time::timeout(Duration::from_secs(20), places.wait());
+    let (told, waited) = tokio::join!(stage.flip("green"), wait);
     assert_eq!(told.verdict, Verdict::Done);
-    assert_eq!(waited.unwrap_err(), crate::live::Waiting::Reaimed);
+    assert_eq!(
+        waited.expect("nobody waits for ever").unwrap_err(),
+        Waiting::Reaimed
+    );
     assert!(stage.active().places.as_ref().unwrap().try_take().is_some());
 }
 

@@ -33,9 +33,10 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// Waits for the thing, not for time.
 pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
     let started = Instant::now();
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
     while !holds().await {
         assert!(started.elapsed() < DEADLINE, "never happened: {what}");
-        tokio::time::sleep(Duration::from_millis(5)).await;
+        looks.tick().await;
     }
 }
 
