@@ -163,6 +163,7 @@ async fn bare_line_feeds_are_refused_or_sent_on_as_crlf() {
 async fn a_request_names_one_host() {
     refused(&[
         "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost:\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
         "GET / HTTP/1.1\r\nHost: a\r\nHost: a\r\n\r\n",
         "GET / HTTP/1.0\r\nHost: a\r\nHost: b\r\n\r\n",

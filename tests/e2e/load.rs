@@ -6,6 +6,7 @@ use crate::support::End;
 use crate::support::Pair;
 use crate::support::Websocket;
 use crate::support::Wire;
+use crate::support::eventually;
 use crate::support::request;
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -17,6 +18,8 @@ use std::sync::atomic::Ordering;
 use switchd::api::History;
 
 const FLIPS: u64 = 200;
+/// Requests between two flips, at least.
+const SHOWN: u64 = 20;
 
 /// What the clients share.
 struct Traffic {
@@ -24,6 +27,9 @@ struct Traffic {
     /// Flips whose command was started, and those whose command has returned.
     begun: AtomicU64,
     returned: AtomicU64,
+    /// Requests sent after a flip had returned and answered before the next one began:
+    /// only one slot may have answered them.
+    between_flips: AtomicU64,
     stop: AtomicBool,
     ids: AtomicU64,
     /// Ids whose answer arrived, by kind.
@@ -75,7 +81,21 @@ impl Traffic {
             ));
             return;
         }
+        if latest == sent.flips_returned {
+            self.between_flips.fetch_add(1, Ordering::SeqCst);
+        }
         self.answered.lock().unwrap().insert(sent.id, kind);
+    }
+
+    /// Lets traffic run on until it has shown where it goes now.
+    async fn runs_on(&self) {
+        let before = self.between_flips.load(Ordering::SeqCst);
+        eventually("requests go on between flips", async || {
+            let passed = self.between_flips.load(Ordering::SeqCst) - before;
+            let misled = self.at_the_old_slot.lock().unwrap().len();
+            passed + misled as u64 >= SHOWN
+        })
+        .await;
     }
 
     /// One request on a connection; false when it failed.
@@ -176,6 +196,7 @@ async fn flip_all_the_time(daemon: &Daemon, traffic: &Traffic) {
         let output = daemon.ctl(&arguments).await;
         assert_eq!(output.code, 0, "flip {flip}: {output:?}");
         traffic.returned.store(flip, Ordering::SeqCst);
+        traffic.runs_on().await;
     }
 }
 
@@ -188,6 +209,7 @@ async fn two_hundred_flips_under_load_fail_lose_and_repeat_nothing_and_leave_nob
         proxy: daemon.address,
         begun: AtomicU64::new(0),
         returned: AtomicU64::new(0),
+        between_flips: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         ids: AtomicU64::new(0),
         answered: Mutex::default(),
@@ -224,6 +246,8 @@ async fn two_hundred_flips_under_load_fail_lose_and_repeat_nothing_and_leave_nob
         println!("{kind}: {count} answered over {FLIPS} flips");
         assert!(count > 50, "too few of {kind} to say anything: {count}");
     }
+    let between = traffic.between_flips.load(Ordering::SeqCst);
+    println!("{between} of them between two flips");
     let some = |list: &[String]| list.iter().take(5).cloned().collect::<Vec<_>>();
     assert_eq!(failures.len(), 0, "failed: {:#?}", some(&failures));
     assert_eq!(old.len(), 0, "at the old slot: {:#?}", some(&old));
@@ -235,7 +259,6 @@ async fn two_hundred_flips_under_load_fail_lose_and_repeat_nothing_and_leave_nob
         .operations
         .iter()
         .filter(|r| r.command == "flip" && r.result == "done");
-    eprintln!("{} flips in the history", done.clone().count());
     assert!(
         done.count() as u64 >= FLIPS - 1,
         "all but perhaps the last, which may still drain"

@@ -262,3 +262,38 @@ async fn a_flip_works_during_and_after_reloads() {
     flip.until(crate::flip::is_published).await;
     answers(&daemon, "green").await;
 }
+
+#[tokio::test]
+async fn a_reload_that_takes_the_active_slot_away_never_leaves_clients_alone() {
+    let pair = Pair::start().await;
+    let red = Backend::start("red").await;
+    let three = pair.config().slot("app", "red", &[&red]);
+    let daemon = Daemon::start(&three).await;
+    daemon.flip("green").await;
+    daemon.write_config(&three.unset("service.app.slots.green.http"));
+    let reply = daemon.call("POST /v1/reload", "").await;
+    let answer = get(daemon.address, "/").await;
+    assert_eq!(answer.status(), 200, "{reply:?}");
+    assert_eq!(answer.backend(), daemon.active().await, "{reply:?}");
+    let history = daemon.history().await;
+    let told = reply.status != 200 || history.iter().any(|record| record.command != "flip");
+    assert!(
+        told,
+        "traffic moves with a word in the history, or not at all: {history:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_reload_that_takes_the_idle_slot_away_makes_flips_to_it_unknown() {
+    let pair = Pair::start().await;
+    let red = Backend::start("red").await;
+    let three = pair.config().slot("app", "red", &[&red]);
+    let daemon = Daemon::start(&three).await;
+    daemon.write_config(&three.unset("service.app.slots.green.http"));
+    assert_eq!(daemon.call("POST /v1/reload", "").await.status, 200);
+    let output = daemon.ctl(&["flip", "green"]).await;
+    assert_eq!(output.code, 1, "{output:?}");
+    assert!(output.stderr.contains("blue, red"), "{output:?}");
+    daemon.flip("red").await;
+    answers(&daemon, "red").await;
+}
