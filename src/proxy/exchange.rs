@@ -167,7 +167,7 @@ async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault)
     asked.keep_alive &=
         record.body_taken.get() && fault.side() != Side::Client && !proxy.stopping.get();
     let mut reply = Vec::new();
-    reply::for_fault(fault, flight.request_id.get(), asked, &mut reply);
+    reply::for_fault(fault, &flight.request_id.borrow(), asked, &mut reply);
     record.status.set(fault.status());
     flight.arm(Timer::ClientIdle, REPLY_TIMEOUT);
     let written = async {
@@ -205,7 +205,7 @@ fn report(proxy: &Proxy, flight: &Flight, fault: &Fault) {
             fault = fault.code(),
             error = cause.as_deref().unwrap_or(""),
             took_ms = flight.started.get().elapsed().as_millis(),
-            request_id = format_args!("{:032x}", flight.request_id.get()),
+            request_id = %flight.request_id.borrow(),
             "upstream fault"
         );
     }

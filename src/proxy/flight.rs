@@ -64,7 +64,8 @@ pub struct Flight {
     pub started: Cell<Instant>,
     pub method: RefCell<String>,
     pub target: RefCell<Vec<u8>>,
-    pub request_id: Cell<u128>,
+    /// A trusted proxy's, or one of our own: 32 hexadecimal digits.
+    pub request_id: RefCell<String>,
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
     pub seat: RefCell<Option<Seat>>,
@@ -91,7 +92,7 @@ impl Flight {
             started: Cell::new(Instant::now()),
             method: RefCell::default(),
             target: RefCell::default(),
-            request_id: Cell::new(0),
+            request_id: RefCell::default(),
             client: RefCell::new(client.to_owned()),
             seat: RefCell::new(None),
             said: RefCell::default(),
