@@ -33,9 +33,9 @@ pub fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
         whole(
             format!("cannot read the config: {error}"),
             match error.kind() {
-                io::ErrorKind::NotFound => "name the file with --config FILE",
+                io::ErrorKind::NotFound => "write the path of a file that is there",
                 io::ErrorKind::PermissionDenied => "let the user of switchd read the file",
-                _ => "name a TOML file with --config FILE",
+                _ => "write the path of a TOML file",
             },
         )
     })?;
