@@ -163,13 +163,17 @@ impl Admin {
     }
 
     async fn kill(&self, id: u64, by: &Actor) -> Result<Answer, Wrong> {
+        // What it was is gone with it.
+        let list = tokio::time::timeout(WORKERS_TAKE, self.edge.list()).await;
+        let mut requests = list.map_err(|_| workers_are_busy())?;
+        requests.retain(|request| request.id == id);
         let killed = tokio::time::timeout(WORKERS_TAKE, self.edge.kill(id)).await;
         if !killed.map_err(|_| workers_are_busy())? {
             let detail = format!("there is no request {id} under way; look with `switchctl ps`");
             return Err(problem::unknown(detail));
         }
         tracing::info!(request_id = id, actor = %by, "request killed");
-        self.control.killed(by, id).await;
+        self.control.killed(by, id, requests.first()).await;
         let schema = SCHEMA;
         Ok(answer::json(&Killed { schema, id }))
     }

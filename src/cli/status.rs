@@ -19,7 +19,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
     if !args.watch {
-        return show(session, |text| output::print(text)).await;
+        return show(session, output::print).await;
     }
     let mut interrupt = Interrupt::listen()?;
     tokio::select! {
@@ -60,14 +60,14 @@ fn choose(status: &mut Status, named: Option<&str>) -> Result<(), Failure> {
     if !status.services.is_empty() {
         return Ok(());
     }
-    let names: Vec<String> = others.into_iter().map(|service| service.name).collect();
+    let all: Vec<String> = others.into_iter().map(|service| service.name).collect();
     Err(Failure::Refused(Box::new(Problem {
         kind: "urn:switchd:unknown".to_owned(),
         title: "Not Found".to_owned(),
         status: 404,
         detail: format!(
             "there is no service \"{name}\"; the services are {}",
-            names.join(", ")
+            all.join(", ")
         ),
         way_around: None,
         reasons: Vec::new(),

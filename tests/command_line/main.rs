@@ -279,6 +279,22 @@ async fn several_services_need_a_name_and_are_listed() {
 }
 
 #[tokio::test]
+async fn the_status_of_a_service_that_is_not_there_exits_1_and_names_those_that_are() {
+    let daemon = Daemon::start(&[("GET /v1/status", document(status_of(&["odoo", "shop"])))]);
+    for format in [&[][..], &["--json"]] {
+        let ended = daemon
+            .run(&[&["status", "--service", "nope"], format].concat())
+            .await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(ended.stderr.contains("odoo, shop"), "{ended:?}");
+    }
+    let known = daemon.run(&["status", "--service", "shop"]).await;
+    assert_eq!(known.code, 0, "{known:?}");
+    assert!(known.stdout.contains("shop"), "{known:?}");
+    assert!(!known.stdout.contains("odoo"), "{known:?}");
+}
+
+#[tokio::test]
 async fn a_wrong_command_line_exits_2_without_asking_the_daemon() {
     let daemon = Daemon::start(&[]);
     for wrong in [
