@@ -124,7 +124,7 @@ async fn a_refused_head_is_not_logged_as_the_request_before_it() {
     let pair = Pair::start().await;
     let daemon = logging(&pair, "json").await;
     let mut client = Wire::connect(daemon.address).await;
-    client.ask(get("/before")).await;
+    client.ask(request("GET /before", "", "")).await;
     client.send("BAD\0HEAD\r\n\r\n").await;
     client.rest().await;
     let lines = lines(&daemon.path("access.log"), 2).await;
