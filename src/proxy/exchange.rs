@@ -49,8 +49,7 @@ const UNKNOWN: Asked = Asked {
 pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     let flight = client.flight.clone();
     let record = Record::begin();
-    flight.id.set(proxy.fresh_id());
-    flight.started.set(record.began);
+    flight.begin(proxy.fresh_id(), record.began);
     if *flight.client.borrow() != *client.peer.text {
         // A trusted proxy spoke for another client before.
         flight.client.replace(client.peer.text.to_string());

@@ -225,6 +225,25 @@ impl Flight {
         }
     }
 
+    /// A request begins: whatever it turns out to be, it has an id, and nothing of the one before.
+    pub fn begin(&self, id: u64, now: Instant) {
+        self.id.set(id);
+        self.started.set(now);
+        self.method.borrow_mut().clear();
+        self.target.borrow_mut().clear();
+        let mut said = self.said.borrow_mut();
+        said.host.clear();
+        said.referer.clear();
+        said.agent.clear();
+        let mut request_id = self.request_id.borrow_mut();
+        request_id.clear();
+        for byte in fastrand::u128(..).to_be_bytes() {
+            for digit in [byte >> 4, byte & 0xf] {
+                request_id.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+    }
+
     /// Forgets the last request: timers, seat and endpoint.
     pub fn clear(&self) {
         self.state.set(State::Idle);

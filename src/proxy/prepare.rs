@@ -104,11 +104,8 @@ fn describe(head: &RequestHead<'_>, view: &View, trusted: bool, flight: &Flight)
     } else {
         None
     };
-    let mut request_id = flight.request_id.borrow_mut();
-    request_id.clear();
-    match given.and_then(usable_id) {
-        Some(given) => request_id.push_str(given),
-        None => push_fresh_id(&mut request_id),
+    if let Some(given) = given.and_then(usable_id) {
+        given.clone_into(&mut flight.request_id.borrow_mut());
     }
     replace(&mut flight.target.borrow_mut(), head.target.as_bytes());
     let mut method = flight.method.borrow_mut();
@@ -145,15 +142,6 @@ fn usable_id(value: &[u8]) -> Option<&str> {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:=+/".contains(b);
     let usable = (1..=128).contains(&value.len()) && value.iter().all(plain);
     usable.then(|| std::str::from_utf8(value).ok()).flatten()
-}
-
-fn push_fresh_id(text: &mut String) {
-    let id = fastrand::u128(..).to_be_bytes();
-    for byte in id {
-        for digit in [byte >> 4, byte & 0xf] {
-            text.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
-        }
-    }
 }
 
 fn is_trusted(view: &View, address: IpAddr) -> bool {
