@@ -155,6 +155,7 @@ async fn traffic_that_moved_back_exits_5() {
         "{ended:?}"
     );
     assert!(ended.stderr.contains("HTTP 500: oops"), "{ended:?}");
+    assert!(ended.stderr.contains("switchctl ack green"), "{ended:?}");
 }
 
 #[tokio::test]
