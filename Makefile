@@ -25,6 +25,7 @@ help:
 # The debug build is ready in half a minute, the optimised one takes several.
 demo:
 	@.ci/tools packages cc:gcc
+	@.ci/tools cargo
 	@cargo run --locked --quiet --bin switchd -- demo
 
 test: tools fmt lint doc deny tests doctests
