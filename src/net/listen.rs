@@ -20,21 +20,36 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// The operating system's: the address is in use, is not ours, or needs more rights.
 pub fn listen(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
-    let first = bind(address)?;
+    let first = bind(address, Sharing::Workers)?;
     let bound = first.local_addr()?;
     std::iter::once(Ok(first))
-        .chain((1..workers).map(|_| bind(bound)))
+        .chain((1..workers).map(|_| bind(bound, Sharing::Workers)))
         .collect()
 }
 
-fn bind(address: SocketAddr) -> io::Result<StdListener> {
+/// Listens on `address` with one socket, and with nobody else: not even another daemon of the same user.
+///
+/// # Errors
+/// The operating system's: the address is in use, is not ours, or needs more rights.
+pub fn listen_alone(address: SocketAddr) -> io::Result<StdListener> {
+    bind(address, Sharing::Nobody)
+}
+
+/// Who else may listen on the same address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    Workers,
+    Nobody,
+}
+
+fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<StdListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(sharing == Sharing::Workers)?;
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it on Linux, which saves a system call per connection.
     socket.set_tcp_nodelay(true)?;
