@@ -154,3 +154,90 @@ where
         Err(_) => tracing::debug!("metrics connection took too long"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::io::duplex;
+
+    const ASK: &[u8] = b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n";
+
+    async fn page(_: Request<Incoming>) -> Answer {
+        answer::text(CONTENT_TYPE, "x".repeat(100_000))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_dawdles_is_gone_in_time() {
+        let begun = tokio::time::Instant::now();
+        // One says nothing, one stops within its head, one never reads its answer.
+        for said in [&b""[..], &ASK[..20], ASK] {
+            let (mut client, server) = duplex(1024);
+            client.write_all(said).await.unwrap();
+            visit(server, page).await;
+        }
+        assert!(begun.elapsed() >= PATIENCE, "nobody had time at all");
+        assert!(begun.elapsed() <= PATIENCE * 3 + Duration::from_secs(1));
+    }
+
+    #[tokio::test]
+    async fn a_head_that_does_not_end_is_refused() {
+        let (client, server) = duplex(1024);
+        let (mut reads, mut writes) = tokio::io::split(client);
+        tokio::spawn(async move {
+            let _ = writes.write_all(b"GET /metrics HTTP/1.1\r\nX: ").await;
+            let _ = writes.write_all(&vec![b'x'; 4 * HEAD]).await;
+        });
+        let mut told = String::new();
+        let read = async { reads.read_to_string(&mut told).await };
+        let (_, _) = tokio::join!(visit(server, page), read);
+        assert!(told.starts_with("HTTP/1.1 431 "), "{told}");
+    }
+
+    #[tokio::test]
+    async fn a_connection_serves_one_request() {
+        let (mut client, server) = duplex(1 << 20);
+        client.write_all(&[ASK, ASK].concat()).await.unwrap();
+        visit(server, page).await;
+        let mut told = String::new();
+        client.read_to_string(&mut told).await.unwrap();
+        assert_eq!(told.matches("HTTP/1.1 200").count(), 1);
+        assert!(told.contains("connection: close"), "{told:.300}");
+    }
+
+    #[test]
+    fn only_a_look_at_the_page_is_admitted() {
+        assert_eq!(admitted(&Method::GET, "/metrics"), Ok(()));
+        for path in [
+            "/",
+            "/metrics/",
+            "//metrics",
+            "/v1/status",
+            "/v1/services/a/flip",
+        ] {
+            for method in [Method::GET, Method::POST] {
+                let wrong = admitted(&method, path).unwrap_err();
+                assert_eq!((wrong.problem.status, wrong.allow), (404, None), "{path}");
+            }
+        }
+        for method in [Method::POST, Method::HEAD, Method::DELETE, Method::OPTIONS] {
+            let wrong = admitted(&method, "/metrics").unwrap_err();
+            let told = (wrong.problem.status, wrong.allow);
+            assert_eq!(told, (405, Some(Method::GET)), "{method}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_told_with_its_key() {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        let first = Metrics::bind(any).unwrap();
+        assert_ne!(first.address().port(), 0);
+        let refused = Metrics::bind(first.address()).unwrap_err().to_string();
+        let expected = format!(
+            "cannot listen on {} for `metrics` of [admin]",
+            first.address()
+        );
+        assert!(refused.starts_with(&expected), "{refused}");
+    }
+}
