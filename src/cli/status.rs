@@ -296,6 +296,7 @@ mod tests {
             pid: 4711,
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
+            metrics: None,
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),
                 loaded: "2026-08-01T09:00:00Z".to_owned(),

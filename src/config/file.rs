@@ -134,7 +134,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         .collect();
     let settings = Settings {
         runtime: sections::runtime(&top),
-        admin,
+        admin: admin.settings,
         state: sections::state(&top),
         log: sections::log(&top),
         access_log: sections::access_log(&top),

@@ -87,7 +87,7 @@ impl Handle {
         .await?
     }
 
-    /// Everything but the listeners, which control does not know.
+    /// Everything but what is listened on, which control does not know.
     ///
     /// # Errors
     /// When control is stopping.

@@ -21,36 +21,44 @@ const BACKLOG: i32 = 4096;
 /// # Errors
 /// The operating system's: the address is in use, is not ours, or needs more rights.
 pub fn listen(address: SocketAddr, workers: usize) -> io::Result<Vec<StdListener>> {
-    let first = bind(address, Place::First)?;
+    let first = bind(address, Sharing::FirstWorker)?;
     let bound = first.local_addr()?;
     std::iter::once(Ok(first))
-        .chain((1..workers).map(|_| bind(bound, Place::Further)))
+        .chain((1..workers).map(|_| bind(bound, Sharing::FurtherWorker)))
         .collect()
 }
 
-/// Which of the sockets that share an address.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    First,
-    Further,
+/// Listens on `address` with one socket, and with nobody else.
+///
+/// # Errors
+/// The operating system's: the address is in use, is not ours, or needs more rights.
+pub fn listen_alone(address: SocketAddr) -> io::Result<StdListener> {
+    bind(address, Sharing::Nobody)
 }
 
-fn bind(address: SocketAddr, place: Place) -> io::Result<StdListener> {
+/// Who else may listen on the same address.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// The workers that come after it.
+    FirstWorker,
+    FurtherWorker,
+    Nobody,
+}
+
+fn bind(address: SocketAddr, sharing: Sharing) -> io::Result<StdListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
-    if place == Place::Further {
-        socket.set_reuse_port(true)?;
-    }
+    socket.set_reuse_port(sharing == Sharing::FurtherWorker)?;
     socket.set_nonblocking(true)?;
     // Accepted sockets inherit it on Linux, which saves a system call per connection.
     socket.set_tcp_nodelay(true)?;
     socket.bind(&address.into())?;
     // The first one shares only once it is bound: a listener that is there already keeps it from binding.
-    socket.set_reuse_port(true)?;
+    socket.set_reuse_port(sharing != Sharing::Nobody)?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
