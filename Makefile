@@ -35,6 +35,7 @@ tools:
 	$(STEP) "rust" .ci/tools rust
 	$(STEP) "nextest" .ci/tools nextest
 	$(STEP) "cargo-deny" .ci/tools deny
+	$(STEP) "cargo-machete" .ci/tools machete
 
 fmt:
 	$(STEP) "format" cargo fmt --all --check
@@ -51,6 +52,7 @@ doc:
 deny:
 	$(STEP) "licences, bans, sources" cargo deny --locked check bans licenses sources
 	$(STEP) "advisories" .ci/advisories
+	$(STEP) "unused dependencies" cargo machete
 
 tests:
 	$(STEP) "tests" cargo nextest run --locked
