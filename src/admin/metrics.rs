@@ -191,7 +191,7 @@ mod tests {
         });
         let mut told = String::new();
         let read = async { reads.read_to_string(&mut told).await };
-        let (_, _) = tokio::join!(visit(server, page), read);
+        let ((), _) = tokio::join!(visit(server, page), read);
         assert!(told.starts_with("HTTP/1.1 431 "), "{told}");
     }
 

@@ -96,7 +96,7 @@ pub(crate) async fn promtool(page: &str) -> String {
         .spawn()
         .expect(MISSING);
     let mut stdin = tool.stdin.take().unwrap();
-    stdin.write_all(page.as_bytes()).await.unwrap();
+    stdin.write_all(plain(page).as_bytes()).await.unwrap();
     drop(stdin);
     let output = tokio::time::timeout(super::DEADLINE, tool.wait_with_output());
     let output = output.await.expect("promtool ends").unwrap();
@@ -104,6 +104,26 @@ pub(crate) async fn promtool(page: &str) -> String {
     let told = String::from_utf8_lossy(&told).into_owned();
     assert_eq!(output.status.success(), told.is_empty(), "{told}");
     told
+}
+
+/// The page in the older text format, which is all that promtool reads: there a counter is declared by
+/// the name that its samples have.
+fn plain(page: &str) -> String {
+    let mut lines: Vec<String> = page.lines().map(str::to_owned).collect();
+    let mut counters = 0;
+    for at in 1..lines.len() {
+        let words: Vec<&str> = lines[at].split(' ').collect();
+        if let ["#", "TYPE", name, "counter"] = words[..] {
+            let total = format!(" {name}_total ");
+            let name = format!(" {name} ");
+            for declared in &mut lines[at - 1..=at] {
+                *declared = declared.replacen(&name, &total, 1);
+            }
+            counters += 1;
+        }
+    }
+    assert!(counters > 5, "found {counters} counters: {page}");
+    lines.join("\n") + "\n"
 }
 
 fn spawn(dir: &Path) -> Child {
