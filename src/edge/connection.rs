@@ -6,12 +6,11 @@ use crate::proxy::Fault;
 use crate::proxy::Flight;
 use crate::proxy::Peer;
 use crate::proxy::Proxy;
+use crate::proxy::State;
 use crate::proxy::Timer;
 use crate::proxy::exchange;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Context;
-use std::task::Waker;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -45,7 +44,7 @@ pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAd
         is_first = false;
         match exchange(&proxy, &mut client).await {
             Ending::KeepAlive => {}
-            Ending::Close if client.input.is_empty() && !has_more(&client) => break,
+            Ending::Close if client.input.is_empty() && client.stream.is_quiet() => break,
             Ending::Close | Ending::Linger => {
                 linger(&mut client, LINGER_IDLE).await;
                 break;
@@ -88,7 +87,7 @@ async fn wait(proxy: &Proxy, client: &mut Client, is_first: bool) -> Wait {
             Ok(0) | Err(Fault::ClientGone) => return Wait::Gone,
             Ok(_) => {}
             // What came at the last moment is served all the same.
-            Err(_) if has_more(client) => {}
+            Err(_) if !client.stream.is_quiet() => {}
             Err(_) => return Wait::Over,
         }
         flight.arm(Timer::Head, header_timeout);
@@ -98,17 +97,12 @@ async fn wait(proxy: &Proxy, client: &mut Client, is_first: bool) -> Wait {
     Wait::Arrived
 }
 
-fn has_more(client: &Client) -> bool {
-    client
-        .stream
-        .poll_readable(&mut Context::from_waker(Waker::noop()))
-        .is_ready()
-}
-
 /// Says goodbye and reads on, so that a client that is still sending is not reset before it has read its answer.
 async fn linger(client: &mut Client, idle: Duration) {
     let flight = client.flight.clone();
     client.stream.finish();
+    // No longer idle: a stop must not cut this short.
+    flight.state.set(State::Closing);
     flight.arm_total(Some(LINGER_TOTAL));
     let discard = async {
         loop {

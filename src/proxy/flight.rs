@@ -27,14 +27,26 @@ pub type Clock = Rc<Cell<u64>>;
 /// What a connection does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Between requests: not shown by `ps`.
+    /// Between requests.
     Idle,
+    /// A head has begun to arrive.
+    Reading,
     Queued,
     Connecting,
     Sending,
     Waiting,
     Answering,
     Tunnel,
+    /// The last answer is out; what the client still sends is read and forgotten.
+    Closing,
+}
+
+impl State {
+    /// A request is under way: `ps` shows it, and it can be killed.
+    #[must_use]
+    pub fn is_request(self) -> bool {
+        !matches!(self, Self::Idle | Self::Reading | Self::Closing)
+    }
 }
 
 /// Why a flight has to end at once.
@@ -52,6 +64,14 @@ pub struct Said {
     pub host: Vec<u8>,
     pub referer: Vec<u8>,
     pub agent: Vec<u8>,
+}
+
+impl Said {
+    fn clear(&mut self) {
+        self.host.clear();
+        self.referer.clear();
+        self.agent.clear();
+    }
 }
 
 /// One connection's present. Shared between its task and the worker.
@@ -155,7 +175,11 @@ impl Flight {
     }
 
     fn end(&self, order: Order) {
-        if self.order.get().is_none() {
+        // A dial that is over ends only the dial: whoever ends the whole comes before it.
+        if matches!(
+            self.order.get(),
+            None | Some(Order::Expired(Timer::Connect))
+        ) {
             self.order.set(Some(order));
         }
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -224,9 +248,13 @@ impl Flight {
         }
     }
 
-    /// Forgets the last request: timers, seat and endpoint.
+    /// Forgets the last request: timers, seat and endpoint, and what it said. The next one may be
+    /// refused before it has said anything.
     pub fn clear(&self) {
         self.state.set(State::Idle);
+        self.method.borrow_mut().clear();
+        self.target.borrow_mut().clear();
+        self.said.borrow_mut().clear();
         self.deadline.set(NEVER);
         self.total.set(NEVER);
         self.order.set(None);
@@ -242,5 +270,28 @@ fn fault_of(order: Order) -> Fault {
         Order::Killed => Fault::Killed,
         Order::CutOff => Fault::CutOff,
         Order::Stop => Fault::Stopping,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kill_is_not_lost_to_a_dial_that_is_over_at_the_same_tick() {
+        let flight = Flight::new(Clock::default(), "");
+        let mut dialing = pin!(flight.guard(async {
+            let never = std::future::pending::<()>();
+            assert_eq!(
+                flight.dial(Duration::ZERO, never).await,
+                Err(Timer::Connect)
+            );
+            Ok(())
+        }));
+        let waits = poll_fn(|cx| Poll::Ready(dialing.as_mut().poll(cx).is_pending()));
+        assert!(waits.await);
+        flight.look(1000);
+        flight.kill();
+        assert!(matches!(dialing.await, Err(Fault::Killed)));
     }
 }
