@@ -51,6 +51,7 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     let record = Record::begin();
     flight.id.set(proxy.fresh_id());
     flight.started.set(record.began);
+    flight.request_id.set(fastrand::u128(..));
     if *flight.client.borrow() != *client.peer.text {
         // A trusted proxy spoke for another client before.
         flight.client.replace(client.peer.text.to_string());
@@ -80,8 +81,9 @@ async fn answer(
         prepared.framing,
         super::framing::Framing::None | super::framing::Framing::Length(0)
     ));
+    record.unused_head.set(prepared.length);
     admit(proxy, client, &mut prepared, out).await?;
-    client.input.consume(prepared.length);
+    client.input.consume(record.unused_head.take());
     let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
     // What is here of the body goes along with the head.
     body.take(&mut client.input, out, &flight)?;
@@ -118,6 +120,7 @@ async fn read_head(
             flight.disarm();
             return Ok(prepared);
         }
+        flight.at(State::Reading);
         match client.fill().await {
             Ok(0) | Err(_) => return Err(Fault::ClientGone),
             Ok(_) => {}
@@ -155,6 +158,8 @@ fn readmit(proxy: &Proxy, flight: &Flight, prepared: &Prepared) -> bool {
 async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault) -> Ending {
     let flight = client.flight.clone();
     report(proxy, &flight, fault);
+    // A request that got no seat is over: its head must not be read as the next one.
+    client.input.consume(record.unused_head.take());
     if record.status.get() != 0 {
         // Whoever counts bytes or chunks sees that some are missing; a close alone tells nothing to the others.
         let counted = record.asked.get().is_some_and(|asked| asked.is_http11);
@@ -170,6 +175,8 @@ async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault)
     reply::for_fault(fault, flight.request_id.get(), asked, &mut reply);
     record.status.set(fault.status());
     flight.arm(Timer::ClientIdle, REPLY_TIMEOUT);
+    // It may be what is over.
+    flight.arm_total(None);
     let written = async {
         write_all(&client.stream, &reply, || {})
             .await

@@ -100,11 +100,9 @@ fn describe(head: &RequestHead<'_>, view: &View, trusted: bool, flight: &Flight)
     } else {
         None
     };
-    flight.request_id.set(
-        given
-            .and_then(parse_id)
-            .unwrap_or_else(|| fastrand::u128(..)),
-    );
+    if let Some(id) = given.and_then(parse_id) {
+        flight.request_id.set(id);
+    }
     replace(&mut flight.target.borrow_mut(), head.target.as_bytes());
     let mut method = flight.method.borrow_mut();
     method.clear();
