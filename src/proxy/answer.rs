@@ -289,12 +289,9 @@ async fn pass_body(
                 }
                 return Err(Fault::BadAnswer("its chunked body is malformed").into());
             };
-            let length = if let Piece::Data(data) = piece {
-                data.len()
-            } else {
-                0
-            };
-            sent += length as u64;
+            if let Piece::Data(data) = piece {
+                sent += data.len() as u64;
+            }
             let (ended, more) = (piece == Piece::End, piece == Piece::More);
             match piece {
                 Piece::Data(data) if meta.framing_for_client == Framing::Chunked => {

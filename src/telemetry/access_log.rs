@@ -175,7 +175,7 @@ fn write_all(
                 let written = sink.write_all(&batch).and_then(|()| sink.flush());
                 written.inspect_err(|_| {
                     // Some of it may be there; nobody can say how much.
-                    let lines = batch.iter().filter(|byte| **byte == b'\n').count();
+                    let lines = memchr::memchr_iter(b'\n', &batch).count();
                     dropped.fetch_add(lines as u64, Ordering::Relaxed);
                 })
             }
