@@ -25,12 +25,13 @@ help:
 # The debug build is ready in half a minute, the optimised one takes several.
 demo:
 	@.ci/tools packages cc:gcc
+	@.ci/tools cargo
 	@cargo run --locked --quiet --bin switchd -- demo
 
 test: tools fmt lint doc deny tests doctests
 
 tools:
-	$(STEP) "packages" .ci/tools packages cc:gcc openssl:openssl ps:procps git:git
+	$(STEP) "packages" .ci/tools packages cc:gcc openssl:openssl ps:procps git:git prometheus:prometheus
 	$(STEP) "rust" .ci/tools rust
 	$(STEP) "nextest" .ci/tools nextest
 	$(STEP) "cargo-deny" .ci/tools deny

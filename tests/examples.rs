@@ -91,7 +91,7 @@ fn a_config_that_is_not_there_is_told_with_its_name() {
         "{words}"
     );
     assert!(
-        words.contains("help: name the file with --config FILE"),
+        words.contains("help: write the path of a file that is there"),
         "{words}"
     );
 }

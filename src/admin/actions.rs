@@ -23,8 +23,6 @@ use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::Generation;
 use crate::switch::SlotName;
-use crate::telemetry::CONTENT_TYPE;
-use crate::telemetry::ClientFigures;
 use bytes::Bytes;
 use http::StatusCode;
 use serde::de::DeserializeOwned;
@@ -83,6 +81,7 @@ impl Admin {
         let mut status = self.control.status().await.map_err(problem::denied)?;
         let listeners = self.edge.listeners().iter();
         status.listeners = listeners.map(ToString::to_string).collect();
+        status.metrics = self.metrics_at.map(|address| address.to_string());
         Ok(answer::json(&status))
     }
 
@@ -163,28 +162,19 @@ impl Admin {
     }
 
     async fn kill(&self, id: u64, by: &Actor) -> Result<Answer, Wrong> {
+        // What it was is gone with it.
+        let list = tokio::time::timeout(WORKERS_TAKE, self.edge.list()).await;
+        let mut requests = list.map_err(|_| workers_are_busy())?;
+        requests.retain(|request| request.id == id);
         let killed = tokio::time::timeout(WORKERS_TAKE, self.edge.kill(id)).await;
         if !killed.map_err(|_| workers_are_busy())? {
             let detail = format!("there is no request {id} under way; look with `switchctl ps`");
             return Err(problem::unknown(detail));
         }
         tracing::info!(request_id = id, actor = %by, "request killed");
-        self.control.killed(by, id).await;
+        self.control.killed(by, id, requests.first()).await;
         let schema = SCHEMA;
         Ok(answer::json(&Killed { schema, id }))
-    }
-
-    async fn metrics(&self) -> Result<Answer, Wrong> {
-        let mut page = self.control.page().await.map_err(problem::denied)?;
-        let counts = self.edge.counts();
-        page.clients = Some(ClientFigures {
-            connections: counts.connections,
-            accepted: counts.accepted,
-            turned_away: counts.turned_away,
-            unrouted: counts.refused,
-            access_log_dropped: self.access_log.dropped(),
-        });
-        Ok(answer::text(CONTENT_TYPE, page.render()))
     }
 
     /// A service in a query must exist: an empty list would hide a typing mistake.

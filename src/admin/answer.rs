@@ -1,9 +1,11 @@
 //! Answers: whole documents, and streams of lines.
 
+use super::problem::NoRoute;
 use crate::api::Problem;
 use bytes::Bytes;
 use http::HeaderValue;
 use http::Response;
+use http::header::ALLOW;
 use http::header::CONTENT_TYPE;
 use hyper::body::Frame;
 use hyper::body::SizeHint;
@@ -76,6 +78,18 @@ pub(super) fn problem(problem: &Problem) -> Answer {
     let mut answer = whole("application/problem+json", line(problem));
     *answer.status_mut() = http::StatusCode::from_u16(problem.status)
         .unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    answer
+}
+
+pub(super) fn no_route(wrong: &NoRoute) -> Answer {
+    let mut answer = problem(&wrong.problem);
+    let allow = wrong
+        .allow
+        .as_ref()
+        .and_then(|it| HeaderValue::from_str(it.as_str()).ok());
+    if let Some(allow) = allow {
+        answer.headers_mut().insert(ALLOW, allow);
+    }
     answer
 }
 

@@ -3,6 +3,7 @@
 use crate::api::Problem;
 use crate::control::Denied;
 use crate::switch::Refusal;
+use http::Method;
 use http::StatusCode;
 use std::ops::Deref;
 
@@ -15,6 +16,31 @@ impl Deref for Wrong {
 
     fn deref(&self) -> &Problem {
         &self.0
+    }
+}
+
+/// Why a request leads nowhere.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct NoRoute {
+    pub(super) problem: Wrong,
+    /// The method that would have been right.
+    pub(super) allow: Option<Method>,
+}
+
+impl NoRoute {
+    pub(super) fn path(problem: Wrong) -> Self {
+        Self {
+            problem,
+            allow: None,
+        }
+    }
+
+    pub(super) fn method(path: &str, method: &Method, allowed: Method) -> Self {
+        let detail = format!("{path} takes {allowed}, not {method}");
+        Self {
+            problem: plain(StatusCode::METHOD_NOT_ALLOWED, &detail),
+            allow: Some(allowed),
+        }
     }
 }
 

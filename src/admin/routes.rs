@@ -1,5 +1,6 @@
 //! From method and path to what is asked for.
 
+use super::problem::NoRoute;
 use super::problem::Wrong;
 use super::problem::plain;
 use super::problem::unknown;
@@ -22,29 +23,14 @@ pub(super) enum Route<'a> {
     Metrics,
 }
 
-/// Why there is no route.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct NoRoute {
-    pub(super) problem: Wrong,
-    /// The method that would have been right.
-    pub(super) allow: Option<Method>,
-}
-
 /// # Errors
 /// 404 for a path that does not exist, 405 for one that wants another method.
 pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, NoRoute> {
-    let (allowed, route) = lookup(path).map_err(|problem| NoRoute {
-        problem,
-        allow: None,
-    })?;
+    let (allowed, route) = lookup(path).map_err(NoRoute::path)?;
     if *method == allowed {
         return Ok(route);
     }
-    let detail = format!("{path} takes {allowed}, not {method}");
-    Err(NoRoute {
-        problem: plain(StatusCode::METHOD_NOT_ALLOWED, &detail),
-        allow: Some(allowed),
-    })
+    Err(NoRoute::method(path, method, allowed))
 }
 
 fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {

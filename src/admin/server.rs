@@ -3,6 +3,8 @@
 use super::actions::Asked;
 use super::answer;
 use super::answer::Answer;
+use super::clients;
+use super::clients::Door;
 use super::peer;
 use super::problem;
 use super::problem::Wrong;
@@ -13,10 +15,8 @@ use crate::edge::Edge;
 use crate::switch::Actor;
 use crate::telemetry::AccessLog;
 use bytes::Bytes;
-use http::HeaderValue;
 use http::Request;
 use http::StatusCode;
-use http::header::ALLOW;
 use http_body_util::BodyExt;
 use http_body_util::Limited;
 use hyper::body::Incoming;
@@ -24,27 +24,28 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use hyper_util::rt::TokioTimer;
 use std::convert::Infallible;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
-use tokio::sync::Semaphore;
 
-/// Clients at the same time; more wait to be taken.
-const CONNECTIONS: usize = 64;
+const DOOR: Door = Door {
+    name: "admin socket",
+    places: 64,
+};
 /// The largest request body; a command is a few hundred bytes.
 const BODY: usize = 64 * 1024;
 /// How long a client may take for a head, and for a body.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long to wait when the process is out of file descriptors.
-const BREATH: Duration = Duration::from_millis(100);
 
 /// The admin API and what it asks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Admin {
     pub(super) control: Handle,
     pub(super) edge: Arc<Edge>,
     pub(super) access_log: Arc<AccessLog>,
+    pub(super) metrics_at: Option<SocketAddr>,
 }
 
 impl Admin {
@@ -54,6 +55,16 @@ impl Admin {
             control,
             edge,
             access_log,
+            metrics_at: None,
+        }
+    }
+
+    /// The status says that the page is shown there too.
+    #[must_use]
+    pub fn metrics_at(self, address: Option<SocketAddr>) -> Self {
+        Self {
+            metrics_at: address,
+            ..self
         }
     }
 
@@ -67,26 +78,15 @@ impl Admin {
                 return;
             }
         };
-        let admin = Arc::new(self);
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        loop {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else {
-                return;
-            };
-            match listener.accept().await {
-                Ok((client, _)) => {
-                    let admin = Arc::clone(&admin);
-                    tokio::spawn(async move {
-                        admin.connection(client).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(error = %error, "cannot accept on the admin socket");
-                    tokio::time::sleep(BREATH).await;
-                }
-            }
-        }
+        clients::take(
+            DOOR,
+            |cx| listener.poll_accept(cx),
+            |(client, _)| {
+                let admin = self.clone();
+                async move { admin.connection(client).await }
+            },
+        )
+        .await;
     }
 
     async fn connection(&self, client: UnixStream) {
@@ -112,16 +112,7 @@ impl Admin {
         let (head, body) = request.into_parts();
         let route = match routes::find(&head.method, head.uri.path()) {
             Ok(route) => route,
-            Err(wrong) => {
-                let mut answer = answer::problem(&wrong.problem);
-                let allow = wrong
-                    .allow
-                    .and_then(|it| HeaderValue::from_str(it.as_str()).ok());
-                if let Some(allow) = allow {
-                    answer.headers_mut().insert(ALLOW, allow);
-                }
-                return answer;
-            }
+            Err(wrong) => return answer::no_route(&wrong),
         };
         let acted = async {
             let body = whole(body).await?;

@@ -211,20 +211,26 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `kill` or `reload`.
+    /// `flip`, `rollback`, `failback`, `ack`, `kill`, `reload` or `recover` (a start without the state).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
+    /// The gate was skipped on purpose.
+    #[serde(default)]
+    pub forced: bool,
     pub from: Option<String>,
     pub to: Option<String>,
     /// `done`, `unchanged`, `refused`, `failed`, `moved_back` (by itself, before the old slot was drained) or `interrupted`.
     pub result: String,
-    /// Why it was refused, failed or interrupted; empty otherwise.
+    /// Why it was refused, failed or interrupted; what a reload changed, which request was killed.
     pub details: Vec<String>,
     /// Until traffic moved; none when it did not.
     pub published_ms: Option<u64>,
     /// Until the old slot was empty.
     pub drained_ms: Option<u64>,
+    /// Until it was over, whatever its result; none for what is over at once.
+    #[serde(default)]
+    pub took_ms: Option<u64>,
     /// How many requests were cut off.
     pub cut: u64,
 }

@@ -16,7 +16,7 @@
 //! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
 //! | `GET /v1/events[?service=S]` | | an endless stream of [`StreamEvent`]s |
 //! | `POST /v1/reload` | | [`Reloaded`] |
-//! | `GET /metrics` | | Prometheus text |
+//! | `GET /metrics` | | Prometheus text; the one path that `[admin] metrics` serves over TCP too |
 //!
 //! Errors are RFC 9457 problems: [`Problem`], `application/problem+json`.
 

@@ -10,6 +10,8 @@ pub struct Status {
     pub pid: u32,
     pub started: String,
     pub listeners: Vec<String>,
+    /// Where the Prometheus page is shown over TCP; none when it is not.
+    pub metrics: Option<String>,
     pub config: ConfigStatus,
     pub services: Vec<ServiceStatus>,
 }

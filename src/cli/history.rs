@@ -7,6 +7,7 @@ use super::style::{Look, Paint};
 use super::table::{Cell, Table};
 use super::words;
 use crate::api::{AuditRecord, History};
+use std::fmt::Write;
 
 pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<(), Failure> {
     let mut path = format!("/v1/history?limit={}", args.limit);
@@ -37,22 +38,28 @@ fn render(history: &History, look: &Look) -> String {
 }
 
 fn row(record: &AuditRecord, look: &Look) -> Vec<Cell> {
-    let what = match (&record.from, &record.to) {
+    let mut what = match (&record.from, &record.to) {
         (Some(from), Some(to)) => format!("{} {from} > {to}", record.command),
         (None, Some(only)) | (Some(only), None) => format!("{} {only}", record.command),
         (None, None) => record.command.clone(),
     };
+    if record.forced {
+        what.push_str(", forced");
+    }
     let paint = match record.result.as_str() {
         "done" | "unchanged" => Paint::Good,
         _ => Paint::Bad,
     };
-    let result = match record.cut {
-        0 => record.result.clone(),
-        cut => format!("{}, {cut} cut off", record.result),
-    };
+    let mut result = record.result.replace('_', " ");
+    if record.cut > 0 {
+        let _ = write!(result, ", {} cut off", record.cut);
+    }
     let time = |ms: Option<u64>| Cell::number(ms.map_or_else(|| "-".to_owned(), words::took));
-    let mut why: Vec<&str> = record.details.iter().map(String::as_str).collect();
-    why.extend(record.reason.as_deref());
+    let told = record.details.iter().map(String::as_str);
+    let why: Vec<String> = told
+        .chain(record.reason.as_deref())
+        .map(words::in_one_line)
+        .collect();
     vec![
         Cell::new(words::date(&record.at, look)),
         Cell::new(&record.service),
@@ -79,12 +86,14 @@ mod tests {
             command: command.to_owned(),
             flip: Some(7),
             reason: None,
+            forced: false,
             from: Some("blue".to_owned()),
             to: Some("green".to_owned()),
             result: result.to_owned(),
             details: Vec::new(),
             published_ms: Some(410),
             drained_ms: Some(3_250),
+            took_ms: None,
             cut: 0,
         }
     }
@@ -100,7 +109,8 @@ mod tests {
         let cut = AuditRecord {
             cut: 2,
             reason: Some("release 18.0.4".to_owned()),
-            ..record("flip", "done")
+            forced: true,
+            ..record("flip", "moved_back")
         };
         let history = History {
             schema: 1,
@@ -109,9 +119,9 @@ mod tests {
         assert_eq!(
             render(&history, &look()),
             "\
-WHEN                 SERVICE  WHAT               RESULT             LIVE  DRAINED  BY                WHY
-2026-08-01 12:00:00  odoo     flip blue > green  refused               -        -  uid 1000 (alice)  green http 127.0.0.1:8169: HTTP 500: a\u{fffd}b
-2026-08-01 12:00:00  odoo     flip blue > green  done, 2 cut off  410 ms    3.2 s  uid 1000 (alice)  release 18.0.4
+WHEN                 SERVICE  WHAT                       RESULT                   LIVE  DRAINED  BY                WHY
+2026-08-01 12:00:00  odoo     flip blue > green          refused                     -        -  uid 1000 (alice)  green http 127.0.0.1:8169: HTTP 500: a b
+2026-08-01 12:00:00  odoo     flip blue > green, forced  moved back, 2 cut off  410 ms    3.2 s  uid 1000 (alice)  release 18.0.4
 "
         );
     }

@@ -66,6 +66,7 @@ impl Seen {
 struct Done {
     event: StreamEvent,
     from: Option<String>,
+    to: Option<String>,
 }
 
 async fn watch(
@@ -74,7 +75,7 @@ async fn watch(
     progress: &mut Progress,
     seen: &mut Seen,
 ) -> Result<Done, Failure> {
-    let mut from = None;
+    let (mut from, mut to) = (None, None);
     while let Some(line) = lines.next().await? {
         if session.output.format == Format::Json {
             output::print(&line)?;
@@ -85,10 +86,15 @@ async fn watch(
         };
         seen.note(&event);
         if let EventKind::Done { .. } = event.kind {
-            return Ok(Done { event, from });
+            return Ok(Done { event, from, to });
         }
-        if let EventKind::Started { from: left, .. } = &event.kind {
-            from = Some(left.clone());
+        if let EventKind::Started {
+            from: left,
+            to: entered,
+            ..
+        } = &event.kind
+        {
+            (from, to) = (Some(left.clone()), Some(entered.clone()));
         }
         if session.output.format == Format::Words {
             tell(progress, &event);
@@ -172,7 +178,10 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
         Verdict::MovedBack => failed(
             Exit::MovedBack,
             format!("{service}: traffic moved back by itself, {active} is active"),
-            "\n  the slot it left is in quarantine: switchctl status, then switchctl ack SLOT",
+            &format!(
+                "\n  the slot it left is in quarantine: look with `switchctl status`, then `switchctl ack {}`",
+                done.to.as_deref().unwrap_or("SLOT")
+            ),
         ),
     }
 }

@@ -9,7 +9,9 @@ use super::session::Session;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
-use crate::api::{ConfigStatus, DrainStatus, OperationStatus, ServiceStatus, SlotStatus, Status};
+use crate::api::{
+    ConfigStatus, DrainStatus, OperationStatus, Problem, ServiceStatus, SlotStatus, Status,
+};
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -17,8 +19,7 @@ const REFRESH: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(session: &Session, args: &StatusArgs) -> Result<(), Failure> {
     if !args.watch {
-        let document = session.client.get("/v1/status").await?;
-        return session.show(&document, |status, look| chosen(session, status, look));
+        return show(session, output::print).await;
     }
     let mut interrupt = Interrupt::listen()?;
     tokio::select! {
@@ -31,33 +32,46 @@ async fn watch(session: &Session) -> Result<(), Failure> {
     let mut refresh = tokio::time::interval(REFRESH);
     loop {
         refresh.tick().await;
-        let document = session.client.get("/v1/status").await?;
-        match session.output.format {
-            Format::Json => output::print(&document.text)?,
-            Format::Words => {
-                let status: Status = document.read()?;
-                session
-                    .output
-                    .repaint(&chosen(session, &status, &session.output.look()))?;
-            }
-        }
+        show(session, |text| session.output.repaint(text)).await?;
+    }
+}
+
+/// Shows the status once; `paint` puts words where they belong.
+async fn show(
+    session: &Session,
+    paint: impl Fn(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let document = session.client.get("/v1/status").await?;
+    let mut status: Status = document.read()?;
+    choose(&mut status, session.named_service())?;
+    match session.output.format {
+        Format::Json => output::print(&document.text),
+        Format::Words => paint(&render(&status, &session.output.look())),
     }
 }
 
 /// Only the service that was named, where one was.
-fn chosen(session: &Session, status: &Status, look: &Look) -> String {
-    match session.named_service() {
-        None => render(status, look),
-        Some(name) => {
-            let mut status = status.clone();
-            status.services.retain(|service| service.name == name);
-            if status.services.is_empty() {
-                format!("there is no service {name}")
-            } else {
-                render(&status, look)
-            }
-        }
+fn choose(status: &mut Status, named: Option<&str>) -> Result<(), Failure> {
+    let Some(name) = named else { return Ok(()) };
+    let (chosen, others): (Vec<_>, Vec<_>) = std::mem::take(&mut status.services)
+        .into_iter()
+        .partition(|service| service.name == name);
+    status.services = chosen;
+    if !status.services.is_empty() {
+        return Ok(());
     }
+    let all: Vec<String> = others.into_iter().map(|service| service.name).collect();
+    Err(Failure::Refused(Box::new(Problem {
+        kind: "urn:switchd:unknown".to_owned(),
+        title: "Not Found".to_owned(),
+        status: 404,
+        detail: format!(
+            "there is no service \"{name}\"; the services are {}",
+            all.join(", ")
+        ),
+        way_around: None,
+        reasons: Vec::new(),
+    })))
 }
 
 fn render(status: &Status, look: &Look) -> String {
@@ -282,6 +296,7 @@ mod tests {
             pid: 4711,
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
+            metrics: None,
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),
                 loaded: "2026-08-01T09:00:00Z".to_owned(),

@@ -96,6 +96,12 @@ pub(super) fn paragraph(text: &str) -> String {
     lines.join("\n  ")
 }
 
+/// Foreign text of several lines, where there is room for one.
+pub(super) fn in_one_line(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| printable(line.trim())).collect();
+    lines.join(" ")
+}
+
 /// `17 B`, `1.5 KiB`, `4.0 GiB`.
 pub(super) fn bytes(count: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

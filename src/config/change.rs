@@ -96,6 +96,11 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &old.admin.socket.display().to_string(),
         &new.admin.socket.display().to_string(),
     );
+    let metrics = |settings: &Settings| match settings.admin.metrics {
+        Some(address) => address.to_string(),
+        None => "off".to_owned(),
+    };
+    lines.value("admin metrics", &metrics(old), &metrics(new));
     lines.value(
         "state dir",
         &old.state.dir.display().to_string(),
@@ -487,6 +492,11 @@ total = "90s"
             ),
             edit(
                 "[runtime]",
+                "[admin]\nmetrics = \"127.0.0.1:9145\"\n[runtime]",
+                "admin metrics off -> 127.0.0.1:9145",
+            ),
+            edit(
+                "[runtime]",
                 "[state]\ndir = \"/tmp\"\n[runtime]",
                 "state dir /var/lib/switchd -> /tmp",
             ),
@@ -546,7 +556,9 @@ http = ["127.0.0.1:6001"]
     #[test]
     fn no_difference_goes_untold() {
         let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
-        let text = documented.replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"");
+        let text = documented
+            .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
+            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"");
         let before = read(&text);
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;
@@ -594,6 +606,7 @@ http = ["127.0.0.1:6001"]
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
+            ("metrics", _) => r#""off""#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),

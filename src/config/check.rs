@@ -1,26 +1,27 @@
 //! What can only be seen over all services and listeners together.
 
 use super::problem::{At, Report};
-use super::sections::WrittenListener;
+use super::sections::{WrittenAdmin, WrittenListener};
 use super::service::WrittenService;
-use super::settings::{Admin, HostPattern};
+use super::settings::HostPattern;
 use crate::net::EndpointAddr;
 use std::collections::HashMap;
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 use std::net::Ipv6Addr;
 use std::net::SocketAddr;
+use std::path::Path;
 
 /// Reports what does not fit together.
 pub(super) fn together(
     report: &Report<'_>,
     listeners: &[WrittenListener],
     services: &[WrittenService],
-    admin: &Admin,
+    admin: &WrittenAdmin,
 ) {
     hosts(report, services);
     addresses(report, services);
-    crossing_listeners(report, listeners);
+    crossing_listeners(report, listeners, admin);
     loops(report, listeners, services, admin);
 }
 
@@ -93,9 +94,12 @@ fn addresses(report: &Report<'_>, services: &[WrittenService]) {
     }
 }
 
-fn crossing_listeners(report: &Report<'_>, listeners: &[WrittenListener]) {
+fn crossing_listeners(report: &Report<'_>, listeners: &[WrittenListener], admin: &WrittenAdmin) {
     let mut firsts: HashMap<SocketAddr, &At> = HashMap::new();
-    let fixed = || listeners.iter().filter(|one| one.address.port() != 0);
+    let fixed = || {
+        let all = listeners.iter().chain(&admin.metrics);
+        all.filter(|one| one.address.port() != 0)
+    };
     let crossing = |listener: &WrittenListener, other: &At| {
         report.add(
             &listener.at,
@@ -135,39 +139,82 @@ fn loops(
     report: &Report<'_>,
     listeners: &[WrittenListener],
     services: &[WrittenService],
-    admin: &Admin,
+    admin: &WrittenAdmin,
 ) {
-    let ours: HashSet<SocketAddr> = listeners.iter().map(|listener| listener.address).collect();
+    let addresses = |of: &[WrittenListener]| of.iter().map(|one| one.address).collect();
+    let ours = Ours {
+        listeners: addresses(listeners),
+        metrics: addresses(admin.metrics.as_slice()),
+        socket: &admin.settings.socket,
+    };
     for service in services {
         for written in &service.addresses {
-            match canonical(&written.address) {
-                EndpointAddr::Tcp(address) if leads_to(&ours, address) => report.add(
+            if let Some(what) = ours.at(&written.address) {
+                let help = match what {
+                    Own::Listener => {
+                        "name the server behind switchd; requests would come back for ever"
+                    }
+                    Own::Metrics => {
+                        "name the server behind switchd, or give `metrics` another address"
+                    }
+                    Own::Socket => {
+                        "name the server behind switchd: clients must not reach the admin socket"
+                    }
+                };
+                report.add(
                     &written.at,
-                    format!(
-                        "address {} is a listener of switchd itself",
-                        written.address
-                    ),
-                    "name the server behind switchd; requests would come back for ever",
-                ),
-                EndpointAddr::Unix(path) if path == admin.socket => report.add(
-                    &written.at,
-                    "this is the admin socket of switchd",
-                    "name the server behind switchd: clients must not reach the admin socket",
-                ),
-                _ => {}
+                    what.told(&format!("address {}", written.address)),
+                    help,
+                );
             }
         }
         if let (Some(at), Some(shared)) = (
             &service.shared,
             service.service.as_ref().and_then(|s| s.shared.as_ref()),
-        ) && let EndpointAddr::Tcp(address) = canonical(&shared.tcp)
-            && leads_to(&ours, address)
+        ) && let Some(what) = ours.at(&shared.tcp)
         {
             report.add(
                 at,
-                format!("{} is a listener of switchd itself", shared.tcp),
+                what.told(&shared.tcp.to_string()),
                 "name what the slots share, a database for example",
             );
+        }
+    }
+}
+
+/// What switchd itself listens on.
+struct Ours<'a> {
+    listeners: HashSet<SocketAddr>,
+    /// None or one.
+    metrics: HashSet<SocketAddr>,
+    socket: &'a Path,
+}
+
+#[derive(Clone, Copy)]
+enum Own {
+    Listener,
+    Metrics,
+    Socket,
+}
+
+impl Ours<'_> {
+    /// What of ours a connection to `address` would reach.
+    fn at(&self, address: &EndpointAddr) -> Option<Own> {
+        match canonical(address) {
+            EndpointAddr::Tcp(address) if leads_to(&self.listeners, address) => Some(Own::Listener),
+            EndpointAddr::Tcp(address) if leads_to(&self.metrics, address) => Some(Own::Metrics),
+            EndpointAddr::Unix(path) if path == self.socket => Some(Own::Socket),
+            _ => None,
+        }
+    }
+}
+
+impl Own {
+    fn told(self, address: &str) -> String {
+        match self {
+            Self::Listener => format!("{address} is a listener of switchd itself"),
+            Self::Metrics => format!("{address} is where switchd shows its metrics"),
+            Self::Socket => "this is the admin socket of switchd".to_owned(),
         }
     }
 }

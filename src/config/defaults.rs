@@ -27,6 +27,7 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             socket: "/run/switchd/admin.sock".into(),
+            metrics: None,
         }
     }
 }

@@ -33,9 +33,9 @@ pub fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
         whole(
             format!("cannot read the config: {error}"),
             match error.kind() {
-                io::ErrorKind::NotFound => "name the file with --config FILE",
+                io::ErrorKind::NotFound => "write the path of a file that is there",
                 io::ErrorKind::PermissionDenied => "let the user of switchd read the file",
-                _ => "name a TOML file with --config FILE",
+                _ => "write the path of a TOML file",
             },
         )
     })?;
@@ -134,7 +134,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         .collect();
     let settings = Settings {
         runtime: sections::runtime(&top),
-        admin,
+        admin: admin.settings,
         state: sections::state(&top),
         log: sections::log(&top),
         access_log: sections::access_log(&top),

@@ -92,8 +92,13 @@ pub(super) const TOP: Section = section(
 
 pub(super) const RUNTIME: Section = section("runtime", &[key("workers", "2")]);
 
-pub(super) const ADMIN: Section =
-    section("admin", &[key("socket", r#""/run/switchd/admin.sock""#)]);
+pub(super) const ADMIN: Section = section(
+    "admin",
+    &[
+        key("socket", r#""/run/switchd/admin.sock""#),
+        key("metrics", r#""127.0.0.1:9145""#),
+    ],
+);
 
 pub(super) const STATE: Section = section("state", &[key("dir", r#""/var/lib/switchd""#)]);
 

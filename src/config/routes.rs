@@ -38,13 +38,12 @@ pub(super) fn read(service: &Table<'_>, members: &[MemberName]) -> Routes {
     for entry in service.tables("route", &ROUTE) {
         let to = target(&entry, members);
         routes.targets.extend(to.clone());
-        if !entry.has("prefix") {
-            entry.missing("prefix");
-        }
         let upgrades_only = entry.flag("upgrades_only", false);
-        if let (Some(value), Some(to)) = (entry.get("prefix"), to)
-            && let Some(prefix) = prefix(&value)
-        {
+        let Some(value) = entry.get("prefix") else {
+            entry.missing("prefix");
+            continue;
+        };
+        if let (Some(prefix), Some(to)) = (prefix(&value), to) {
             routes.written.push(WrittenRoute {
                 route: Route {
                     prefix,

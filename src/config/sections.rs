@@ -24,6 +24,12 @@ pub(super) struct WrittenListener {
     pub(super) at: At,
 }
 
+/// The table `admin`, and where its TCP address was written.
+pub(super) struct WrittenAdmin {
+    pub(super) settings: Admin,
+    pub(super) metrics: Option<WrittenListener>,
+}
+
 pub(super) fn runtime(top: &Table<'_>) -> Runtime {
     let table = top.table("runtime", &RUNTIME);
     let default = Runtime::default();
@@ -38,7 +44,7 @@ pub(super) fn runtime(top: &Table<'_>) -> Runtime {
     }
 }
 
-pub(super) fn admin(top: &Table<'_>) -> Admin {
+pub(super) fn admin(top: &Table<'_>) -> WrittenAdmin {
     let table = top.table("admin", &ADMIN);
     let socket = table.absolute_path("socket", Admin::default().socket);
     if let Some(value) = table.get("socket")
@@ -47,7 +53,34 @@ pub(super) fn admin(top: &Table<'_>) -> Admin {
         let fault = words::too_long_for_a_socket(socket.as_os_str().as_bytes().len());
         value.wrong(format!("`socket` {}", fault.what), fault.help);
     }
-    Admin { socket }
+    let metrics = table.get("metrics").and_then(|value| metrics(&value));
+    WrittenAdmin {
+        settings: Admin {
+            socket,
+            metrics: metrics.as_ref().map(|metrics| metrics.address),
+        },
+        metrics,
+    }
+}
+
+fn metrics(value: &Value<'_>) -> Option<WrittenListener> {
+    let text = value.text().filter(|text| *text != "off")?;
+    match words::listen_address(text) {
+        Ok(address) => Some(WrittenListener {
+            address,
+            at: value.at.clone(),
+        }),
+        Err(fault) => {
+            value.wrong(
+                format!("\"{}\" {}", clip(text), fault.what),
+                format!(
+                    "{}, or \"off\" for no page but the admin socket's",
+                    fault.help
+                ),
+            );
+            None
+        }
+    }
 }
 
 pub(super) fn state(top: &Table<'_>) -> State {

@@ -38,6 +38,8 @@ pub struct Runtime {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Admin {
     pub socket: PathBuf,
+    /// Where the Prometheus page is shown over TCP; none means on the socket only.
+    pub metrics: Option<SocketAddr>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -14,6 +14,7 @@ use super::underway::audit;
 use crate::api::History;
 use crate::api::ProbeReport;
 use crate::api::Reloaded;
+use crate::api::RequestStatus;
 use crate::api::SCHEMA;
 use crate::api::Status;
 use crate::config::Settings;
@@ -86,7 +87,7 @@ impl Handle {
         .await?
     }
 
-    /// Everything but the listeners, which control does not know.
+    /// Everything but what is listened on, which control does not know.
     ///
     /// # Errors
     /// When control is stopping.
@@ -125,10 +126,22 @@ impl Handle {
         })
     }
 
-    /// Puts a killed request into the history.
-    pub async fn killed(&self, by: &Actor, id: u64) {
+    /// Puts a killed request into the history; none when it was too young to be listed.
+    pub async fn killed(&self, by: &Actor, id: u64, request: Option<&RequestStatus>) {
         let mut record = audit(self.clock.now(), by, "kill");
-        record.details.push(format!("request {id}"));
+        let mut words = format!("request {id}");
+        if let Some(request) = request {
+            record.service.clone_from(&request.service);
+            record.from.clone_from(&request.slot);
+            let RequestStatus {
+                method,
+                path,
+                client,
+                ..
+            } = request;
+            words = format!("{words} ({method} {path} of {client})");
+        }
+        record.details.push(words);
         // A control that is stopping keeps no history any more.
         drop(self.conductor.send(Message::Audit(Box::new(record))).await);
     }

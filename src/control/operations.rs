@@ -253,6 +253,7 @@ impl Conductor {
         result.clone_into(&mut record.result);
         record.details.clone_from(&ending.reasons);
         record.drained_ms = ending.drained_ms;
+        record.took_ms = Some(underway.elapsed_ms());
         record.cut = ending.cut;
         tracing::info!(service = %service.name, flip_id = underway.operation.flip.0,
             actor = %underway.operation.by, result, reasons = ?ending.reasons,

@@ -24,6 +24,7 @@ impl Conductor {
         record.service.clone_from(&order.service);
         record.to = target(&order.command);
         record.reason = reason(&order.command);
+        record.forced = is_forced(&order.command);
         let asker = Asker {
             until: order.until,
             done,
@@ -84,5 +85,12 @@ fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
         Command::Acknowledge { .. } => None,
+    }
+}
+
+fn is_forced(command: &Command) -> bool {
+    match command {
+        Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
+        Command::Acknowledge { .. } => false,
     }
 }

@@ -10,11 +10,14 @@ use super::message::Message;
 use super::reload;
 use super::reload::ConfigState;
 use super::steered::Steered;
+use super::underway::audit;
 use super::views::Stock;
 use crate::config::Settings;
 use crate::journal::Journal;
 use crate::live::Live;
+use crate::switch::Actor;
 use crate::switch::Epoch;
+use crate::switch::Moment;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -42,12 +45,25 @@ pub struct Control {
     thread: JoinHandle<()>,
 }
 
+/// A start without the state may have moved traffic: the history tells.
+fn keep_recovery(journal: &mut Journal, now: Moment) {
+    let Some(words) = journal.recovered().map(str::to_owned) else {
+        return;
+    };
+    let mut record = audit(now, &Actor::itself(), "recover");
+    record.details.push(words);
+    if let Err(error) = journal.finish(&record) {
+        tracing::error!(error = error.in_words(), "cannot write the history");
+    }
+}
+
 impl Prepared {
     /// Finds out where the traffic of every service goes, and makes the View that says so.
     #[must_use]
-    pub fn new(settings: Settings, config: PathBuf, journal: Journal) -> Self {
+    pub fn new(settings: Settings, config: PathBuf, mut journal: Journal) -> Self {
         let clock = Clock::start();
         let now = clock.now();
+        keep_recovery(&mut journal, now);
         let workers = settings.runtime.workers;
         let mut stock = Stock::new(workers);
         stock.endpoints.configure(&settings);

@@ -97,7 +97,7 @@ pub(super) fn queued(pictures: &[Arc<Slot>]) -> u64 {
 }
 
 impl Conductor {
-    /// Without the listeners, which control does not know.
+    /// Without what is listened on, which control does not know.
     pub(super) fn status(&self) -> Status {
         Status {
             schema: SCHEMA,
@@ -105,6 +105,7 @@ impl Conductor {
             pid: std::process::id(),
             started: stamp(self.started),
             listeners: Vec::new(),
+            metrics: None,
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),
                 loaded: stamp(self.config.loaded),

@@ -87,12 +87,14 @@ pub(super) fn audit(at: Moment, by: &Actor, command: &str) -> AuditRecord {
         command: command.to_owned(),
         flip: None,
         reason: None,
+        forced: false,
         from: None,
         to: None,
         result: "done".to_owned(),
         details: Vec::new(),
         published_ms: None,
         drained_ms: None,
+        took_ms: None,
         cut: 0,
     }
 }
@@ -120,6 +122,7 @@ impl Underway {
             service: service.to_owned(),
             flip: Some(operation.flip.0),
             reason: operation.reason.clone(),
+            forced: operation.forced,
             from: Some(operation.from.to_string()),
             to: Some(operation.to.to_string()),
             published_ms: self.published.as_ref().map(|it| it.after_ms),

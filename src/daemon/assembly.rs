@@ -1,6 +1,7 @@
 //! Start order and stop order.
 
 use crate::admin::Admin;
+use crate::admin::Metrics;
 use crate::admin::Socket;
 use crate::config::AccessLogFormat;
 use crate::config::AccessLogTarget;
@@ -47,6 +48,8 @@ impl Daemon {
             tracing::warn!(warning, "journal");
         }
         let socket = Socket::bind(&settings.admin.socket)?;
+        let metrics = settings.admin.metrics.map(Metrics::bind).transpose()?;
+        let metrics_at = metrics.as_ref().map(Metrics::address);
         let access_log = access_log(settings)?;
         let admin_socket = settings.admin.socket.clone();
         let stop = settings.stop.clone();
@@ -58,11 +61,16 @@ impl Daemon {
             prepared.handle(),
             Arc::clone(&edge),
             Arc::clone(&access_log),
-        );
+        )
+        .metrics_at(metrics_at);
         let control = prepared.start().context("cannot start control")?;
+        if let Some(metrics) = metrics {
+            control.spawn(admin.clone().serve_metrics(metrics));
+        }
         control.spawn(admin.serve(socket));
         let listeners: Vec<String> = edge.listeners().iter().map(ToString::to_string).collect();
-        tracing::info!(?listeners, admin = %admin_socket.display(), config = %config.display(), "switchd started");
+        let metrics = metrics_at.map(tracing::field::display);
+        tracing::info!(?listeners, metrics, admin = %admin_socket.display(), config = %config.display(), "switchd started");
         Ok(Self {
             control,
             edge,

@@ -38,6 +38,22 @@ pub struct Edge {
     ended: Mutex<mpsc::Receiver<()>>,
 }
 
+/// What to do about an address that cannot be listened on.
+fn help(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::AddrInUse => {
+            "\n  help: another process listens there (`ss -ltnp` shows which): stop it, or choose another address"
+        }
+        io::ErrorKind::PermissionDenied => {
+            "\n  help: ports below 1024 need CAP_NET_BIND_SERVICE: grant it, or choose a higher port"
+        }
+        io::ErrorKind::AddrNotAvailable => {
+            "\n  help: no interface of this machine has that address (`ip address` shows which it has)"
+        }
+        _ => "",
+    }
+}
+
 impl Edge {
     /// Binds every listener, then starts every worker.
     ///
@@ -51,7 +67,11 @@ impl Edge {
             let shared = listen(listener.address, count).map_err(|cause| {
                 io::Error::new(
                     cause.kind(),
-                    format!("cannot listen on {}: {cause}", listener.address),
+                    format!(
+                        "cannot listen on {}: {cause}{}",
+                        listener.address,
+                        help(cause.kind())
+                    ),
                 )
             })?;
             listeners.push(shared[0].local_addr()?);

@@ -218,7 +218,7 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
         age_ms: u64::try_from(flight.started.get().elapsed().as_millis()).unwrap_or(u64::MAX),
         bytes_in: flight.bytes_in.get(),
         bytes_out: flight.bytes_out.get(),
-        request_id: format!("{:032x}", flight.request_id.get()),
+        request_id: flight.request_id.borrow().clone(),
     })
 }
 

@@ -30,6 +30,7 @@ pub struct Journal {
     audit: AuditLog,
     pending: Pending,
     warnings: Vec<String>,
+    recovered: Option<String>,
     #[allow(dead_code, reason = "held for its lock")]
     lock: File,
 }
@@ -48,12 +49,14 @@ impl Journal {
             .map_err(JournalError::io("make the state directory", dir))?;
         let lock = lock(dir)?;
         let mut warnings = Vec::new();
-        let state = open_state(dir, recover, &mut warnings)?;
+        let Opened { state, recovered } = open_state(dir, recover)?;
+        warnings.extend(recovered.clone());
         let mut journal = Self {
             state,
             audit: AuditLog::new(dir),
             pending: Pending::new(dir),
             warnings,
+            recovered,
             lock,
         };
         if journal.audit.repair()? {
@@ -118,6 +121,12 @@ impl Journal {
         &self.warnings
     }
 
+    /// That the state file was set aside, in words: for the history, where its old slots end.
+    #[must_use]
+    pub fn recovered(&self) -> Option<&str> {
+        self.recovered.as_deref()
+    }
+
     fn warn(&mut self, words: String) {
         self.warnings.push(words);
     }
@@ -171,11 +180,12 @@ impl Journal {
     }
 }
 
-fn open_state(
-    dir: &Path,
-    recover: Recover,
-    warnings: &mut Vec<String>,
-) -> Result<StateFile, JournalError> {
+struct Opened {
+    state: StateFile,
+    recovered: Option<String>,
+}
+
+fn open_state(dir: &Path, recover: Recover) -> Result<Opened, JournalError> {
     match (StateFile::open(dir), recover) {
         (
             Err(error @ (JournalError::Broken { .. } | JournalError::TooNew { .. })),
@@ -184,13 +194,18 @@ fn open_state(
             let aside = files::set_aside(&StateFile::path(dir))?;
             let text = error.to_string();
             let problem = text.lines().next().unwrap_or_default();
-            warnings.push(format!(
-                "{problem}; it was set aside as {}, and every service starts on the `initial` slot of the config",
-                aside.display()
-            ));
-            Ok(StateFile::empty(dir))
+            Ok(Opened {
+                state: StateFile::empty(dir),
+                recovered: Some(format!(
+                    "{problem}; it was set aside as {}, and every service starts on the `initial` slot of the config",
+                    aside.display()
+                )),
+            })
         }
-        (opened, _) => opened,
+        (opened, _) => Ok(Opened {
+            state: opened?,
+            recovered: None,
+        }),
     }
 }
 

@@ -11,5 +11,5 @@ mod stream;
 
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
-pub use listen::{close, listen};
+pub use listen::{close, listen, listen_alone};
 pub use stream::Stream;

@@ -25,11 +25,10 @@ pub(super) async fn admit(
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
     let flight = client.flight.clone();
-    let mut waits = false;
     loop {
         let view = proxy.view();
         // A View that came in between may hold the services in another order.
-        if waits {
+        if view.epoch != prepared.epoch {
             *prepared = prepare(client.input.bytes(), &view, &client.peer, &flight, out)?
                 .ok_or(Fault::ClientGone)?;
         }
@@ -42,7 +41,6 @@ pub(super) async fn admit(
                     flight.at(State::Queued);
                     flight.arm(Timer::Queue, service.settings.queue.timeout);
                 }
-                waits = true;
                 match wait(service, client).await? {
                     Some(place) => Some(place),
                     None => continue,
@@ -57,7 +55,6 @@ pub(super) async fn admit(
                 .replace(Some(Seat::new(ticket, place, proxy.worker())));
             return Ok(());
         }
-        waits = true;
     }
 }
 

@@ -3,6 +3,8 @@
 //! Strict means: CRLF and nothing else ends a line, a size is one to sixteen hex digits without sign or
 //! space, and an extension holds no control bytes. Whatever two parsers could read in two ways is refused.
 
+/// How many digits a chunk's size may have.
+const MOST_DIGITS: u8 = 16;
 /// How long a chunk's extensions may be, all of a body's together.
 const MOST_EXTENSION: usize = 4 * 1024;
 /// How long the trailer section may be.
@@ -37,6 +39,7 @@ pub enum Piece<'b> {
 #[derive(Debug, Default)]
 pub struct Decoder {
     state: State,
+    digits: u8,
     extension: usize,
     trailers: Vec<u8>,
 }
@@ -92,13 +95,17 @@ impl Decoder {
 
     fn step(&mut self, byte: u8) -> Result<State, BadChunk> {
         match (self.state, byte) {
-            (State::Start, _) => digit(byte).map(State::Size).ok_or(BadChunk::Size),
+            (State::Start, _) => {
+                self.digits = 0;
+                digit(byte).map(State::Size).ok_or(BadChunk::Size)
+            }
             (State::Size(size) | State::Extension(size), b'\r') => Ok(State::SizeLf(size)),
             (State::Size(size), b';') => Ok(State::Extension(size)),
             (State::Size(size), _) => {
                 let digit = digit(byte).ok_or(BadChunk::Size)?;
+                self.digits += 1;
                 // Sixteen digits fill the word; a seventeenth would push one out.
-                if size >> 60 != 0 {
+                if self.digits >= MOST_DIGITS {
                     return Err(BadChunk::Size);
                 }
                 Ok(State::Size(size << 4 | digit))
@@ -216,6 +223,7 @@ mod tests {
             (b"5\nhello", BadChunk::Size),
             (b"5\rhello", BadChunk::Size),
             (b"10000000000000005\r\nhello", BadChunk::Size),
+            (b"00000000000000005\r\nhello", BadChunk::Size),
             (b"5;\n\r\nhello", BadChunk::Extension),
             (b"5\r\nhelloX\r\n", BadChunk::End),
             (b"5\r\nhello\n0\r\n\r\n", BadChunk::End),

@@ -49,9 +49,7 @@ const UNKNOWN: Asked = Asked {
 pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     let flight = client.flight.clone();
     let record = Record::begin();
-    flight.id.set(proxy.fresh_id());
-    flight.started.set(record.began);
-    flight.request_id.set(fastrand::u128(..));
+    flight.begin(proxy.fresh_id(), record.began);
     if *flight.client.borrow() != *client.peer.text {
         // A trusted proxy spoke for another client before.
         flight.client.replace(client.peer.text.to_string());
@@ -172,7 +170,7 @@ async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault)
     asked.keep_alive &=
         record.body_taken.get() && fault.side() != Side::Client && !proxy.stopping.get();
     let mut reply = Vec::new();
-    reply::for_fault(fault, flight.request_id.get(), asked, &mut reply);
+    reply::for_fault(fault, &flight.request_id.borrow(), asked, &mut reply);
     record.status.set(fault.status());
     flight.arm(Timer::ClientIdle, REPLY_TIMEOUT);
     // It may be what is over.
@@ -212,7 +210,7 @@ fn report(proxy: &Proxy, flight: &Flight, fault: &Fault) {
             fault = fault.code(),
             error = cause.as_deref().unwrap_or(""),
             took_ms = flight.started.get().elapsed().as_millis(),
-            request_id = format_args!("{:032x}", flight.request_id.get()),
+            request_id = %flight.request_id.borrow(),
             "upstream fault"
         );
     }

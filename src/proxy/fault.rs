@@ -45,7 +45,7 @@ pub enum Fault {
     UnknownHost,
     #[error("the client closed the connection")]
     ClientGone,
-    #[error("{} timeout", .0.code())]
+    #[error("{}", .0.in_words())]
     Timeout(Timer),
     #[error("the queue is full")]
     QueueFull,
@@ -80,6 +80,21 @@ impl Timer {
             Self::ClientIdle => "timeout-client-idle",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
+        }
+    }
+
+    /// What did not happen in time.
+    fn in_words(self) -> &'static str {
+        match self {
+            Self::KeepAlive => "the connection was idle for too long",
+            Self::Head => "the headers of the request did not arrive in time",
+            Self::Queue => "no place became free in time",
+            Self::Connect => "connecting to the upstream took too long",
+            Self::FirstByte => "the upstream did not begin its answer in time",
+            Self::UpstreamIdle => "the upstream stood still for too long",
+            Self::ClientIdle => "the client stood still for too long",
+            Self::Total => "the request took too long as a whole",
+            Self::Tunnel => "the upgraded connection was silent for too long",
         }
     }
 }

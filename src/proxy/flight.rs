@@ -66,14 +66,6 @@ pub struct Said {
     pub agent: Vec<u8>,
 }
 
-impl Said {
-    fn clear(&mut self) {
-        self.host.clear();
-        self.referer.clear();
-        self.agent.clear();
-    }
-}
-
 /// One connection's present. Shared between its task and the worker.
 #[derive(Debug)]
 pub struct Flight {
@@ -84,7 +76,8 @@ pub struct Flight {
     pub started: Cell<Instant>,
     pub method: RefCell<String>,
     pub target: RefCell<Vec<u8>>,
-    pub request_id: Cell<u128>,
+    /// A trusted proxy's, or one of our own: 32 hexadecimal digits.
+    pub request_id: RefCell<String>,
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
     pub seat: RefCell<Option<Seat>>,
@@ -111,7 +104,7 @@ impl Flight {
             started: Cell::new(Instant::now()),
             method: RefCell::default(),
             target: RefCell::default(),
-            request_id: Cell::new(0),
+            request_id: RefCell::default(),
             client: RefCell::new(client.to_owned()),
             seat: RefCell::new(None),
             said: RefCell::default(),
@@ -248,13 +241,28 @@ impl Flight {
         }
     }
 
-    /// Forgets the last request: timers, seat and endpoint, and what it said. The next one may be
-    /// refused before it has said anything.
-    pub fn clear(&self) {
-        self.state.set(State::Idle);
+    /// A request begins: whatever it turns out to be, it has an id, and nothing of the one before.
+    pub fn begin(&self, id: u64, now: Instant) {
+        self.id.set(id);
+        self.started.set(now);
         self.method.borrow_mut().clear();
         self.target.borrow_mut().clear();
-        self.said.borrow_mut().clear();
+        let mut said = self.said.borrow_mut();
+        said.host.clear();
+        said.referer.clear();
+        said.agent.clear();
+        let mut request_id = self.request_id.borrow_mut();
+        request_id.clear();
+        for byte in fastrand::u128(..).to_be_bytes() {
+            for digit in [byte >> 4, byte & 0xf] {
+                request_id.push(char::from(b"0123456789abcdef"[usize::from(digit)]));
+            }
+        }
+    }
+
+    /// Forgets the last request: timers, seat and endpoint.
+    pub fn clear(&self) {
+        self.state.set(State::Idle);
         self.deadline.set(NEVER);
         self.total.set(NEVER);
         self.order.set(None);

@@ -335,6 +335,7 @@ mod tests {
     fn upload(length: u64) -> Prepared {
         Prepared {
             length: 0,
+            epoch: Epoch(1),
             service: 0,
             member: None,
             framing: Framing::Length(length),

@@ -16,7 +16,9 @@ pub(super) fn keep(proxy: &Rc<Proxy>, flight: &Flight, upstream: Stream, wait: D
     let orphan = Flight::new(proxy.clock.clone(), &flight.client.borrow());
     orphan.id.set(flight.id.get());
     orphan.started.set(flight.started.get());
-    orphan.request_id.set(flight.request_id.get());
+    orphan
+        .request_id
+        .replace(flight.request_id.borrow().clone());
     orphan.method.replace(flight.method.borrow().clone());
     orphan.target.replace(flight.target.borrow().clone());
     // The access record still needs the slot's name, so the count moves only when the record is closed:

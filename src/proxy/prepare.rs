@@ -14,6 +14,7 @@ use super::response::Asked;
 use super::response::write_length;
 use crate::config::Service as ServiceSettings;
 use crate::live::View;
+use crate::switch::Epoch;
 use crate::switch::MemberName;
 use std::net::IpAddr;
 
@@ -22,7 +23,9 @@ use std::net::IpAddr;
 pub(super) struct Prepared {
     /// Bytes of the client's head.
     pub length: usize,
-    /// Index into the View's services.
+    /// Of the View that it was prepared by.
+    pub epoch: Epoch,
+    /// Index into that View's services.
     pub service: usize,
     /// None for the first member.
     pub member: Option<MemberName>,
@@ -65,11 +68,12 @@ pub(super) fn prepare(
         settings,
         trusted,
         client,
-        request_id: flight.request_id.get(),
+        request_id: &flight.request_id.borrow(),
     };
     write(&head, bytes, peer, &told, out);
     Ok(Some(Prepared {
         length: head.length,
+        epoch: view.epoch,
         service,
         member: route(settings, &head).cloned(),
         framing: head.framing,
@@ -90,7 +94,7 @@ struct Told<'a> {
     settings: &'a ServiceSettings,
     trusted: bool,
     client: Option<IpAddr>,
-    request_id: u128,
+    request_id: &'a str,
 }
 
 /// For `ps` and the access log. The client's address as trusted proxies tell it.
@@ -100,8 +104,8 @@ fn describe(head: &RequestHead<'_>, view: &View, trusted: bool, flight: &Flight)
     } else {
         None
     };
-    if let Some(id) = given.and_then(parse_id) {
-        flight.request_id.set(id);
+    if let Some(given) = given.and_then(usable_id) {
+        given.clone_into(&mut flight.request_id.borrow_mut());
     }
     replace(&mut flight.target.borrow_mut(), head.target.as_bytes());
     let mut method = flight.method.borrow_mut();
@@ -133,11 +137,11 @@ fn replace(text: &mut Vec<u8>, with: &[u8]) {
     text.extend_from_slice(with);
 }
 
-fn parse_id(value: &[u8]) -> Option<u128> {
-    let text = std::str::from_utf8(value)
-        .ok()
-        .filter(|text| text.len() == 32)?;
-    u128::from_str_radix(text, 16).ok()
+/// What fits into a log line as it is.
+fn usable_id(value: &[u8]) -> Option<&str> {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:=+/".contains(b);
+    let usable = (1..=128).contains(&value.len()) && value.iter().all(plain);
+    usable.then(|| std::str::from_utf8(value).ok()).flatten()
 }
 
 fn is_trusted(view: &View, address: IpAddr) -> bool {
@@ -201,7 +205,7 @@ fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out
     }
     head.write_passing(bytes, out, told.trusted);
     write_forwarded(head, peer, told, out);
-    line(b"X-Request-ID: ", &id_text(told.request_id), out);
+    line(b"X-Request-ID: ", told.request_id.as_bytes(), out);
     match head.framing {
         Framing::Length(length) => write_length(length, out),
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
@@ -259,14 +263,4 @@ fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(name);
     out.extend_from_slice(value);
     out.extend_from_slice(b"\r\n");
-}
-
-/// 32 hexadecimal digits.
-pub(super) fn id_text(id: u128) -> [u8; 32] {
-    let mut text = [0; 32];
-    for (place, digit) in text.iter_mut().rev().enumerate() {
-        // Masked to one digit.
-        *digit = b"0123456789abcdef"[(id >> (4 * place) & 0xf) as usize];
-    }
-    text
 }

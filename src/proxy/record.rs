@@ -82,7 +82,7 @@ impl Record {
                 .as_ref()
                 .and_then(|seat| seat.endpoint())
                 .map_or("", |endpoint| &endpoint.label),
-            request_id: flight.request_id.get(),
+            request_id: &flight.request_id.borrow(),
             fault: fault.map(Fault::code),
         });
     }

@@ -1,7 +1,6 @@
 //! Answers of our own: what a client sees when a request cannot be answered by an upstream.
 
 use super::fault::Fault;
-use super::prepare::id_text;
 use super::response::Asked;
 use super::response::write_connection;
 use super::response::write_length;
@@ -9,11 +8,9 @@ use super::response::write_length;
 /// Appends the whole answer for `fault`.
 ///
 /// `Retry-After` stands where waiting helps; `X-Switchd-Fault` names the cause, and which timeout it was.
-pub(super) fn for_fault(fault: &Fault, request_id: u128, asked: Asked, out: &mut Vec<u8>) {
+pub(super) fn for_fault(fault: &Fault, id: &str, asked: Asked, out: &mut Vec<u8>) {
     let status = fault.status();
     let reason = reason(status);
-    let id = id_text(request_id);
-    let id = std::str::from_utf8(&id).unwrap_or_default();
     let body = format!("{status} {reason}: {fault}\nrequest {id}\n");
     out.extend_from_slice(format!("HTTP/1.1 {status} {reason}\r\n").as_bytes());
     out.extend_from_slice(

@@ -12,6 +12,7 @@ use super::framing::Framing;
 use super::framing::content_length;
 use super::lines::Lines;
 use std::mem::MaybeUninit;
+use std::net::Ipv6Addr;
 
 /// More header lines than this are refused whatever the operator's limit is.
 pub const MOST_FIELDS: usize = 256;
@@ -67,14 +68,14 @@ impl<'b> RequestHead<'b> {
         let length = match status {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if bytes.len() >= limits.bytes => {
-                return Err(Fault::HeadTooLarge("it is longer than limits.header_bytes"));
+                return Err(Fault::HeadTooLarge("it is longer than limits.header_size"));
             }
             Ok(httparse::Status::Partial) => return Ok(None),
             Err(httparse::Error::TooManyHeaders) => return Err(too_many()),
             Err(error) => return Err(Fault::BadRequest(words(error))),
         };
         if length > limits.bytes {
-            return Err(Fault::HeadTooLarge("it is longer than limits.header_bytes"));
+            return Err(Fault::HeadTooLarge("it is longer than limits.header_size"));
         }
         if parsed.headers.len() > limits.fields {
             return Err(too_many());
@@ -318,31 +319,28 @@ impl<'b> Named<'b> {
 }
 
 fn check_host(host: &str) -> Result<(), Fault> {
-    const BAD: Fault = Fault::BadRequest("Host is not a host name");
-    let (name, port) = match host.strip_prefix('[') {
-        Some(rest) => rest
-            .split_once(']')
-            .map(|(name, port)| {
-                (
-                    name,
-                    port.strip_prefix(':').or(port.is_empty().then_some("")),
-                )
-            })
-            .ok_or(BAD)?,
-        None => host
-            .split_once(':')
-            .map_or((host, Some("")), |(name, port)| (name, Some(port))),
+    // The colons of an IPv6 address stand inside its brackets.
+    let in_brackets = host.find(']').map(|at| at + 1);
+    let name_end = in_brackets.or_else(|| host.find(':')).unwrap_or(host.len());
+    let (name, port) = host.split_at(name_end);
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._~%".contains(&b);
+    let name_is_good = match name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+    {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.bytes().all(is_name),
     };
-    let is_v6 = host.starts_with('[');
-    let allowed = |b: u8| {
-        b.is_ascii_alphanumeric()
-            || matches!(b, b'-' | b'.' | b'_' | b'~' | b'%')
-            || (is_v6 && b == b':')
+    let port_is_good = match port.strip_prefix(':') {
+        // `host:` is the host with its default port (RFC 3986, section 3.2.3).
+        Some("") => true,
+        Some(digits) => digits.bytes().all(|b| b.is_ascii_digit()) && digits.parse::<u16>().is_ok(),
+        None => port.is_empty(),
     };
-    let good = !name.is_empty()
-        && name.bytes().all(allowed)
-        && port.is_some_and(|port| port.len() <= 5 && port.bytes().all(|b| b.is_ascii_digit()));
-    if good { Ok(()) } else { Err(BAD) }
+    if name_is_good && port_is_good {
+        return Ok(());
+    }
+    Err(Fault::BadRequest("Host is not a host name"))
 }
 
 fn too_many() -> Fault {
@@ -357,5 +355,31 @@ fn words(error: httparse::Error) -> &'static str {
         httparse::Error::Token => "the request line is not METHOD TARGET VERSION",
         httparse::Error::Version => "the version is not HTTP/1.0 or HTTP/1.1",
         _ => "the head is not HTTP/1",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_with_at_most_one_port() {
+        for good in [
+            "a",
+            "erp.example.com:8443",
+            "127.0.0.1",
+            "[::1]",
+            "[::1]:80",
+            "a:",
+            "under_score.example",
+        ] {
+            assert!(check_host(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "", ":80", "a:b", "a:65536", "a:+80", "a:80:80", "[::1", "::1", "[x]", "[::1]x", "a b",
+            "a/b", "a@b", "a]", "\u{e4}",
+        ] {
+            assert!(check_host(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -13,8 +13,6 @@ use crate::net::Stream;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 /// Runs until both directions have ended. `early` is what the upstream sent behind its 101.
@@ -44,33 +42,8 @@ pub(super) async fn tunnel(
     let down = copy(upstream, &client.stream, &mut early, |count| {
         progress(&flight.bytes_out, count);
     });
-    let (mut up, mut down) = (pin!(up), pin!(down));
-    let (mut up_ends, mut down_ends) = (false, false);
-    poll_fn(|cx| {
-        for (direction, ends) in [
-            (
-                up.as_mut() as std::pin::Pin<&mut dyn Future<Output = io::Result<()>>>,
-                &mut up_ends,
-            ),
-            (down.as_mut(), &mut down_ends),
-        ] {
-            if *ends {
-                continue;
-            }
-            match direction.poll(cx) {
-                // A broken direction ends both: half a tunnel is of no use.
-                Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Ready(Ok(())) => *ends = true,
-                Poll::Pending => {}
-            }
-        }
-        if up_ends && down_ends {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    })
-    .await;
+    // A broken direction ends both: half a tunnel is of no use.
+    let _ = tokio::try_join!(up, down);
     Ok(())
 }
 

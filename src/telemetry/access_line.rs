@@ -37,7 +37,7 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
         None => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(b",\"request_id\":\"");
-    hex(record.request_id, out);
+    escaped(record.request_id.as_bytes(), out);
     out.extend_from_slice(b"\",\"fault\":");
     match record.fault {
         Some(fault) => {
@@ -78,7 +78,7 @@ pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut V
     out.push(b' ');
     millis(record.took, out);
     out.push(b' ');
-    hex(record.request_id, out);
+    escaped(record.request_id.as_bytes(), out);
     out.push(b' ');
     or_dash(record.fault.unwrap_or_default().as_bytes(), out);
     out.push(b'\n');
@@ -93,13 +93,6 @@ fn millis(took: Duration, out: &mut Vec<u8>) {
     number(micros / 1000, out);
     out.push(b'.');
     digits3(micros % 1000, out);
-}
-
-/// 32 hexadecimal digits.
-fn hex(id: u128, out: &mut Vec<u8>) {
-    for place in (0..32).rev() {
-        out.push(b"0123456789abcdef"[usize::try_from(id >> (4 * place) & 0xf).unwrap_or_default()]);
-    }
 }
 
 /// As the inside of a JSON string; what is not UTF-8 is shown as U+FFFD.
@@ -142,7 +135,7 @@ pub(super) mod tests {
             service: "odoo",
             slot: "blue",
             endpoint: "127.0.0.1:8069",
-            request_id: 0xab,
+            request_id: "ab-cd",
             fault: Some("timeout-first-byte"),
         }
     }
@@ -157,7 +150,7 @@ pub(super) mod tests {
         assert_eq!(value["took_ms"], 2000.042);
         assert_eq!(value["upstream_ms"], serde_json::Value::Null);
         assert_eq!(value["fault"], "timeout-first-byte");
-        assert_eq!(value["request_id"], format!("{:032x}", 0xab));
+        assert_eq!(value["request_id"], "ab-cd");
     }
 
     #[test]

@@ -61,7 +61,7 @@ pub struct AccessRecord<'a> {
     pub service: &'a str,
     pub slot: &'a str,
     pub endpoint: &'a str,
-    pub request_id: u128,
+    pub request_id: &'a str,
     pub fault: Option<&'static str>,
 }
 

@@ -155,6 +155,7 @@ async fn traffic_that_moved_back_exits_5() {
         "{ended:?}"
     );
     assert!(ended.stderr.contains("HTTP 500: oops"), "{ended:?}");
+    assert!(ended.stderr.contains("switchctl ack green"), "{ended:?}");
 }
 
 #[tokio::test]
@@ -276,6 +277,22 @@ async fn several_services_need_a_name_and_are_listed() {
             .code,
         0
     );
+}
+
+#[tokio::test]
+async fn the_status_of_a_service_that_is_not_there_exits_1_and_names_those_that_are() {
+    let daemon = Daemon::start(&[("GET /v1/status", document(status_of(&["odoo", "shop"])))]);
+    for format in [&[][..], &["--json"]] {
+        let ended = daemon
+            .run(&[&["status", "--service", "nope"], format].concat())
+            .await;
+        assert_eq!(ended.code, 1, "{ended:?}");
+        assert!(ended.stderr.contains("odoo, shop"), "{ended:?}");
+    }
+    let known = daemon.run(&["status", "--service", "shop"]).await;
+    assert_eq!(known.code, 0, "{known:?}");
+    assert!(known.stdout.contains("shop"), "{known:?}");
+    assert!(!known.stdout.contains("odoo"), "{known:?}");
 }
 
 #[tokio::test]

@@ -120,6 +120,24 @@ async fn a_refused_head_is_logged_too() {
 }
 
 #[tokio::test]
+async fn a_refused_head_is_not_logged_as_the_request_before_it() {
+    let pair = Pair::start().await;
+    let daemon = logging(&pair, "json").await;
+    let mut client = Wire::connect(daemon.address).await;
+    client.ask(request("GET /before", "", "")).await;
+    client.send("BAD\0HEAD\r\n\r\n").await;
+    client.rest().await;
+    let lines = lines(&daemon.path("access.log"), 2).await;
+    let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let (before, refused) = (read(&lines[0]), read(&lines[1]));
+    assert_eq!(before["path"], "/before");
+    assert_eq!(refused["status"], 400);
+    assert_eq!(refused["path"], "");
+    assert_eq!(refused["host"], "");
+    assert_ne!(refused["request_id"], before["request_id"]);
+}
+
+#[tokio::test]
 async fn a_log_line_cannot_be_forged() {
     let pair = Pair::start().await;
     for format in ["json", "combined"] {

@@ -221,6 +221,14 @@ async fn kill_ends_one_request_and_no_other() {
     assert_eq!(other.answer("GET").await.text(), "held");
     let told = daemon.history().await.pop().unwrap();
     assert_eq!(told.command, "kill");
+    assert_eq!(
+        (&*told.service, told.from.as_deref()),
+        ("app", Some("blue"))
+    );
+    assert_eq!(
+        told.details,
+        [format!("request {id} (GET /stream of 127.0.0.1)")]
+    );
 }
 
 #[tokio::test]

@@ -129,6 +129,14 @@ async fn force_moves_to_a_bad_slot_and_keeps_its_reason() {
     assert_eq!(get(daemon.address, "/").await.backend(), "green");
     let last = daemon.history().await.pop().unwrap();
     assert_eq!(last.reason.as_deref(), Some("the check is wrong"));
+    assert!(last.forced, "{last:?}");
+    assert!(last.took_ms >= last.published_ms, "{last:?}");
+    assert!(last.took_ms.is_some(), "{last:?}");
+    let history = daemon.ctl(&["history"]).await;
+    assert!(
+        history.stdout.contains("blue > green, forced"),
+        "{history:?}"
+    );
 }
 
 #[tokio::test]

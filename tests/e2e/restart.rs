@@ -226,6 +226,9 @@ async fn a_broken_state_file_is_refused_with_a_clear_message_and_recover_says_so
         "{}",
         recovered.stderr()
     );
+    let last = recovered.history().await.pop().unwrap();
+    assert_eq!(last.command, "recover", "{last:?}");
+    assert!(last.details[0].contains("set aside"), "{last:?}");
 }
 
 #[tokio::test]
@@ -337,4 +340,27 @@ async fn a_second_daemon_on_the_same_socket_or_state_is_refused() {
     assert_ne!(second.code, 0, "{second:?}");
     assert!(!second.stderr.is_empty());
     assert_eq!(daemon.active().await, "blue", "the first one still answers");
+}
+
+#[tokio::test]
+async fn a_second_daemon_on_the_same_port_is_refused_and_takes_no_request() {
+    let pair = Pair::start().await;
+    let daemon = pair.daemon().await;
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("switchd.toml");
+    let text = pair.config().text(dir.path());
+    let port = format!("127.0.0.1:{}", daemon.address.port());
+    std::fs::write(&file, text.replace("127.0.0.1:0", &port)).unwrap();
+    let second = switchd(&["run", "--config", file.to_str().unwrap()]).await;
+    assert_eq!(second.code, 1, "{second:?}");
+    assert!(second.stderr.contains(&port), "{second:?}");
+    assert!(
+        second
+            .stderr
+            .contains("help: another process listens there"),
+        "{second:?}"
+    );
+    for _ in 0..20 {
+        assert_eq!(get(daemon.address, "/").await.backend(), "blue");
+    }
 }

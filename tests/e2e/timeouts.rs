@@ -59,6 +59,10 @@ async fn an_upstream_that_does_not_answer_is_a_504() {
             answer.head.get("x-switchd-fault"),
             Some("timeout-first-byte")
         );
+        assert!(
+            answer.text().contains("did not begin its answer in time"),
+            "{answer:?}"
+        );
     }
     assert_eq!(
         pair.blue.requests_for("/never").len(),
