@@ -6,12 +6,11 @@ use crate::proxy::Fault;
 use crate::proxy::Flight;
 use crate::proxy::Peer;
 use crate::proxy::Proxy;
+use crate::proxy::State;
 use crate::proxy::Timer;
 use crate::proxy::exchange;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::task::Context;
-use std::task::Waker;
 use std::time::Duration;
 use tokio::net::TcpStream;
 
@@ -25,7 +24,8 @@ const GOODBYE: Duration = Duration::from_millis(500);
 pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAddr, port: u16) {
     let peer = Peer::new(address, port);
     let flight = Flight::new(proxy.clock.clone(), &peer.text);
-    let enlisted = proxy.enlist(flight.clone());
+    let _counted = Counted(proxy.clone());
+    let _enlisted = proxy.enlist(flight.clone());
     let mut client = Client {
         stream: socket.into(),
         input: crate::net::Buffer::default(),
@@ -45,7 +45,7 @@ pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAd
         is_first = false;
         match exchange(&proxy, &mut client).await {
             Ending::KeepAlive => {}
-            Ending::Close if client.input.is_empty() && !has_more(&client) => break,
+            Ending::Close if client.input.is_empty() && client.stream.is_quiet() => break,
             Ending::Close | Ending::Linger => {
                 linger(&mut client, LINGER_IDLE).await;
                 break;
@@ -56,8 +56,15 @@ pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAd
             }
         }
     }
-    drop(enlisted);
-    proxy.metrics.closed();
+}
+
+/// An open connection; dropping it counts it as closed, however it ended.
+struct Counted(Rc<Proxy>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.metrics.closed();
+    }
 }
 
 enum Wait {
@@ -88,7 +95,7 @@ async fn wait(proxy: &Proxy, client: &mut Client, is_first: bool) -> Wait {
             Ok(0) | Err(Fault::ClientGone) => return Wait::Gone,
             Ok(_) => {}
             // What came at the last moment is served all the same.
-            Err(_) if has_more(client) => {}
+            Err(_) if !client.stream.is_quiet() => {}
             Err(_) => return Wait::Over,
         }
         flight.arm(Timer::Head, header_timeout);
@@ -98,17 +105,12 @@ async fn wait(proxy: &Proxy, client: &mut Client, is_first: bool) -> Wait {
     Wait::Arrived
 }
 
-fn has_more(client: &Client) -> bool {
-    client
-        .stream
-        .poll_readable(&mut Context::from_waker(Waker::noop()))
-        .is_ready()
-}
-
 /// Says goodbye and reads on, so that a client that is still sending is not reset before it has read its answer.
 async fn linger(client: &mut Client, idle: Duration) {
     let flight = client.flight.clone();
     client.stream.finish();
+    // No longer idle: a stop must not cut this short.
+    flight.state.set(State::Closing);
     flight.arm_total(Some(LINGER_TOTAL));
     let discard = async {
         loop {
@@ -123,4 +125,49 @@ async fn linger(client: &mut Client, idle: Duration) {
     };
     // Either way the connection ends now.
     let _ = flight.guard(discard).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::live::HostTable;
+    use crate::live::Live;
+    use crate::live::LiveReader;
+    use crate::live::View;
+    use crate::switch::Epoch;
+    use crate::telemetry::AccessLog;
+    use crate::telemetry::LineFormat;
+    use crate::telemetry::LogTarget;
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_connection_whose_task_is_dropped_or_panics_counts_as_closed() {
+        let view = View {
+            epoch: Epoch(1),
+            services: Vec::new(),
+            hosts: HostTable::default(),
+            limits: Limits::default(),
+            trusted_proxies: Vec::new(),
+        };
+        let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
+        let log = AccessLog::start(LogTarget::Off, LineFormat::Json).unwrap();
+        let proxy = Rc::new(Proxy::new(reader, log.writer(), Arc::default()));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = TcpStream::connect(address).await.unwrap();
+        proxy.metrics.opened();
+        {
+            let mut serving = pin!(serve(proxy.clone(), socket, address, 80));
+            let waits = std::future::poll_fn(|cx| {
+                std::task::Poll::Ready(serving.as_mut().poll(cx).is_pending())
+            });
+            assert!(waits.await);
+            let open = (proxy.metrics.connections(), proxy.connections());
+            assert_eq!(open, (1, 1));
+        }
+        let open = (proxy.metrics.connections(), proxy.connections());
+        assert_eq!(open, (0, 0));
+    }
 }

@@ -183,13 +183,13 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
     let flights = proxy.flights();
     let found = flights
         .iter()
-        .find(|flight| flight.id.get() == id && flight.state.get() != State::Idle);
+        .find(|flight| flight.id.get() == id && flight.state.get().is_request());
     found.inspect(|flight| flight.kill()).is_some()
 }
 
 fn describe(flight: &Flight) -> Option<RequestStatus> {
     let state = match flight.state.get() {
-        State::Idle => return None,
+        State::Idle | State::Reading | State::Closing => return None,
         State::Queued => "queued",
         State::Connecting => "connecting",
         State::Sending => "sending",

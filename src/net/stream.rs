@@ -5,8 +5,10 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::pin::pin;
 use std::task::Context;
 use std::task::Poll;
+use std::task::Waker;
 use std::task::ready;
 use std::time::Duration;
 use tokio::io::AsyncRead;
@@ -90,6 +92,18 @@ impl Stream {
     pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let socket = self.0.borrow();
         each!(&*socket, s => s.poll_read_ready(cx))
+    }
+
+    /// Nothing to read now: neither bytes nor the end. Costs no system call.
+    ///
+    /// Nobody is woken when that changes; whoever waits next asks again.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        // A task that has done much in one go is told to wait, which says nothing about this socket.
+        let look = tokio::task::coop::unconstrained(poll_fn(|cx| self.poll_readable(cx)));
+        pin!(look)
+            .poll(&mut Context::from_waker(Waker::noop()))
+            .is_pending()
     }
 
     /// See [`Stream::poll_readable`]. Cancel safe.

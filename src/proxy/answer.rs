@@ -29,7 +29,6 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
-use std::task::ready;
 use std::time::Duration;
 
 /// Interim answers (1xx) before the real one; more is an upstream gone mad.
@@ -80,6 +79,13 @@ impl Exchange<'_> {
         }
     }
 
+    /// An interim answer was passed on: the silence that follows is the upstream's again.
+    fn still_waits(&self) {
+        if self.flight.state.get() == State::Waiting {
+            self.flight.arm(Timer::FirstByte, self.timeouts.first_byte);
+        }
+    }
+
     /// Reads once; holds no memory while there is nothing to read. 0 is the end.
     async fn read(
         &self,
@@ -88,16 +94,20 @@ impl Exchange<'_> {
         watch: &mut Option<&mut Buffer>,
     ) -> Result<usize, Read> {
         poll_fn(|cx| {
-            if self.upstream.poll_readable(cx).is_pending() {
-                if let Some(early) = watch {
-                    return poll_gone(self.client, early, cx).map(|()| Err(Read::ClientGone));
+            if self.upstream.poll_readable(cx).is_ready() {
+                let read = self.upstream.poll_read(cx, input.room(size.get()));
+                if let Poll::Ready(read) = read {
+                    let count = read.map_err(Read::Failed)?;
+                    input.filled(count);
+                    return Poll::Ready(Ok(count));
                 }
-                return Poll::Pending;
+                // The readiness was of bytes that are read already.
+                input.release();
             }
-            let count = ready!(self.upstream.poll_read(cx, input.room(size.get())))
-                .map_err(Read::Failed)?;
-            input.filled(count);
-            Poll::Ready(Ok(count))
+            match watch {
+                Some(early) => poll_gone(self.client, early, cx).map(|()| Err(Read::ClientGone)),
+                None => Poll::Pending,
+            }
         })
         .await
     }
@@ -181,6 +191,7 @@ async fn head(
             // HTTP/1.0 knows none, and a 100 is for those who wait for it.
             if exchange.asked.is_http11 && (meta.status != 100 || exchange.asked.expects_continue) {
                 exchange.write(out).await?;
+                exchange.still_waits();
             }
             out.clear();
         }
@@ -224,7 +235,10 @@ fn translate(
     }
     let mut asked = exchange.asked;
     let framing_for_client = head.framing_for(asked);
-    asked.keep_alive &= framing_for_client != Framing::UntilClose && !exchange.proxy.stopping.get();
+    // What is left of an upload is read and forgotten: a request behind it would be too.
+    asked.keep_alive &= framing_for_client != Framing::UntilClose
+        && exchange.record.body_taken.get()
+        && !exchange.proxy.stopping.get();
     head.write(bytes, asked, out);
     if matches!(head.status, 502 | 504)
         && let Some(endpoint) = exchange
@@ -258,6 +272,7 @@ async fn pass_body(
     let mut body = BodyReader::new(meta.framing);
     let mut trailers = Vec::new();
     let mut sent = 0;
+    let mut begun = false;
     let size = Cell::new(
         if matches!(meta.framing, Framing::Length(length) if length < SMALL as u64) {
             SMALL
@@ -268,14 +283,15 @@ async fn pass_body(
     loop {
         let ended = loop {
             let Ok((taken, piece)) = body.next(input.bytes(), &mut trailers) else {
+                if !begun {
+                    // The client has nothing of it yet: it can be told.
+                    exchange.record.status.set(0);
+                }
                 return Err(Fault::BadAnswer("its chunked body is malformed").into());
             };
-            let length = if let Piece::Data(data) = piece {
-                data.len()
-            } else {
-                0
-            };
-            sent += length as u64;
+            if let Piece::Data(data) = piece {
+                sent += data.len() as u64;
+            }
             let (ended, more) = (piece == Piece::End, piece == Piece::More);
             match piece {
                 Piece::Data(data) if meta.framing_for_client == Framing::Chunked => {
@@ -285,6 +301,7 @@ async fn pass_body(
                     out.extend_from_slice(data);
                 }
                 Piece::Data(data) => {
+                    begun = true;
                     exchange.write(out).await?;
                     out.clear();
                     exchange.write(data).await?;
@@ -304,6 +321,7 @@ async fn pass_body(
             end_chunked(&trailers, out);
         }
         if !out.is_empty() {
+            begun = true;
             exchange.write(out).await?;
             out.clear();
         }

@@ -2,7 +2,6 @@
 
 use super::flight::Clock;
 use super::flight::Flight;
-use super::flight::State;
 use crate::live::LiveReader;
 use crate::live::ViewRef;
 use crate::telemetry::AccessWriter;
@@ -114,7 +113,7 @@ impl Proxy {
         self.flights
             .borrow()
             .iter()
-            .filter(|flight| flight.state.get() != State::Idle)
+            .filter(|flight| flight.state.get().is_request())
             .count()
     }
 

@@ -79,8 +79,9 @@ async fn answer(
         prepared.framing,
         super::framing::Framing::None | super::framing::Framing::Length(0)
     ));
+    record.unused_head.set(prepared.length);
     admit(proxy, client, &mut prepared, out).await?;
-    client.input.consume(prepared.length);
+    client.input.consume(record.unused_head.take());
     let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
     // What is here of the body goes along with the head.
     body.take(&mut client.input, out, &flight)?;
@@ -117,6 +118,7 @@ async fn read_head(
             flight.disarm();
             return Ok(prepared);
         }
+        flight.at(State::Reading);
         match client.fill().await {
             Ok(0) | Err(_) => return Err(Fault::ClientGone),
             Ok(_) => {}
@@ -154,6 +156,8 @@ fn readmit(proxy: &Proxy, flight: &Flight, prepared: &Prepared) -> bool {
 async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault) -> Ending {
     let flight = client.flight.clone();
     report(proxy, &flight, fault);
+    // A request that got no seat is over: its head must not be read as the next one.
+    client.input.consume(record.unused_head.take());
     if record.status.get() != 0 {
         // Whoever counts bytes or chunks sees that some are missing; a close alone tells nothing to the others.
         let counted = record.asked.get().is_some_and(|asked| asked.is_http11);
@@ -169,6 +173,8 @@ async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault)
     reply::for_fault(fault, &flight.request_id.borrow(), asked, &mut reply);
     record.status.set(fault.status());
     flight.arm(Timer::ClientIdle, REPLY_TIMEOUT);
+    // It may be what is over.
+    flight.arm_total(None);
     let written = async {
         write_all(&client.stream, &reply, || {})
             .await

@@ -27,14 +27,26 @@ pub type Clock = Rc<Cell<u64>>;
 /// What a connection does now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
-    /// Between requests: not shown by `ps`.
+    /// Between requests.
     Idle,
+    /// A head has begun to arrive.
+    Reading,
     Queued,
     Connecting,
     Sending,
     Waiting,
     Answering,
     Tunnel,
+    /// The last answer is out; what the client still sends is read and forgotten.
+    Closing,
+}
+
+impl State {
+    /// A request is under way: `ps` shows it, and it can be killed.
+    #[must_use]
+    pub fn is_request(self) -> bool {
+        !matches!(self, Self::Idle | Self::Reading | Self::Closing)
+    }
 }
 
 /// Why a flight has to end at once.
@@ -156,7 +168,11 @@ impl Flight {
     }
 
     fn end(&self, order: Order) {
-        if self.order.get().is_none() {
+        // A dial that is over ends only the dial: whoever ends the whole comes before it.
+        if matches!(
+            self.order.get(),
+            None | Some(Order::Expired(Timer::Connect))
+        ) {
             self.order.set(Some(order));
         }
         if let Some(waker) = self.waker.borrow().as_ref() {
@@ -262,5 +278,28 @@ fn fault_of(order: Order) -> Fault {
         Order::Killed => Fault::Killed,
         Order::CutOff => Fault::CutOff,
         Order::Stop => Fault::Stopping,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_kill_is_not_lost_to_a_dial_that_is_over_at_the_same_tick() {
+        let flight = Flight::new(Clock::default(), "");
+        let mut dialing = pin!(flight.guard(async {
+            let never = std::future::pending::<()>();
+            assert_eq!(
+                flight.dial(Duration::ZERO, never).await,
+                Err(Timer::Connect)
+            );
+            Ok(())
+        }));
+        let waits = poll_fn(|cx| Poll::Ready(dialing.as_mut().poll(cx).is_pending()));
+        assert!(waits.await);
+        flight.look(1000);
+        flight.kill();
+        assert!(matches!(dialing.await, Err(Fault::Killed)));
     }
 }

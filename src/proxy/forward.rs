@@ -204,7 +204,7 @@ async fn attempt(
     if refused.is_some() || body.is_complete() {
         exchange.is_sent();
         let answered = answer(&exchange, Some(&mut client.input)).await;
-        return answered.map_err(|failure| because(failure, refused));
+        return rated(answered, refused);
     }
     let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, pace));
     let mut answer = pin!(answer(&exchange, None));
@@ -215,14 +215,19 @@ async fn attempt(
             uploading = false;
             exchange.is_sent();
             match ended {
-                Ok(()) => {}
+                Ok(()) => trip.record.body_taken.set(true),
                 Err(Stopped::Fault(fault)) => return Poll::Ready(Err(Failure::Fault(fault))),
                 Err(Stopped::Refused(cause)) => refused = Some(cause),
             }
         }
         answer.as_mut().poll(cx)
     });
-    both.await.map_err(|failure| because(failure, refused))
+    let mut answered = both.await;
+    if uploading && let Ok(answered) = &mut answered {
+        // The upstream would take the next request for the rest of this body.
+        answered.reusable = false;
+    }
+    rated(answered, refused)
 }
 
 /// Writes the head and what goes along with it. An upstream that stops reading may have answered already:
@@ -240,11 +245,19 @@ async fn send(
     }
 }
 
-/// An upstream that took no more and gave no answer failed where it took no more.
-fn because(failure: Failure, refused: Option<io::Error>) -> Failure {
-    match (failure, refused) {
-        (Failure::NoAnswer(None), refused) => Failure::NoAnswer(refused),
-        (failure, _) => failure,
+/// An upstream that took no more and gave no answer failed where it took no more; one that answered
+/// all the same is between no two requests.
+fn rated(
+    answered: Result<Answered, Failure>,
+    refused: Option<io::Error>,
+) -> Result<Answered, Failure> {
+    match (answered, refused) {
+        (Err(Failure::NoAnswer(None)), refused) => Err(Failure::NoAnswer(refused)),
+        (Ok(mut answered), Some(_)) => {
+            answered.reusable = false;
+            Ok(answered)
+        }
+        (answered, _) => answered,
     }
 }
 
@@ -282,4 +295,117 @@ async fn settle(
         (true, false) => Ending::Close,
         (false, _) => Ending::Linger,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Limits;
+    use crate::live::HostTable;
+    use crate::live::Live;
+    use crate::live::LiveReader;
+    use crate::live::View;
+    use crate::net::Buffer;
+    use crate::proxy::Peer;
+    use crate::proxy::framing::Framing;
+    use crate::proxy::response::Asked;
+    use crate::switch::Epoch;
+    use crate::telemetry::AccessLog;
+    use crate::telemetry::LineFormat;
+    use crate::telemetry::LogTarget;
+    use std::task::Context;
+    use std::task::Waker;
+    use tokio::io::AsyncReadExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    fn proxy() -> Rc<Proxy> {
+        let view = View {
+            epoch: Epoch(1),
+            services: Vec::new(),
+            hosts: HostTable::default(),
+            limits: Limits::default(),
+            trusted_proxies: Vec::new(),
+        };
+        let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
+        let log = AccessLog::start(LogTarget::Off, LineFormat::Json).unwrap();
+        Rc::new(Proxy::new(reader, log.writer(), Arc::default()))
+    }
+
+    fn upload(length: u64) -> Prepared {
+        Prepared {
+            length: 0,
+            epoch: Epoch(1),
+            service: 0,
+            member: None,
+            framing: Framing::Length(length),
+            asked: Asked {
+                is_head: false,
+                is_http11: true,
+                upgrade: false,
+                expects_continue: false,
+                keep_alive: true,
+            },
+            upgrade: None,
+            is_idempotent: false,
+        }
+    }
+
+    fn client(proxy: &Proxy) -> (Client, UnixStream) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let client = Client {
+            stream: ours.into(),
+            input: Buffer::default(),
+            peer: Peer::new(([127, 0, 0, 1], 1).into(), 80),
+            flight: Flight::new(proxy.clock.clone(), ""),
+        };
+        (client, theirs)
+    }
+
+    /// Writes until the other side would have to read.
+    fn fill_up(stream: &Stream) {
+        let mut cx = Context::from_waker(Waker::noop());
+        while stream.poll_write(&mut cx, &[b'x'; 4096]).is_ready() {}
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_did_not_take_the_whole_upload_is_never_used_again() {
+        let proxy = proxy();
+        let (mut client, mut browser) = client(&proxy);
+        let (ours, mut backend) = UnixStream::pair().unwrap();
+        let upstream = Stream::from(ours);
+        let prepared = upload(4);
+        let trip = Trip {
+            proxy: &proxy,
+            prepared: &prepared,
+            record: &Record::begin(),
+            out: b"POST / HTTP/1.1\r\n\r\n",
+        };
+        let timeouts = Timeouts::default();
+        let mut body = Body::new(prepared.framing, 0);
+        let flight = client.flight.clone();
+        let mut attempt = pin!(attempt(&trip, &mut client, &upstream, &timeouts, &mut body));
+        let mut goes_on = async || {
+            let waits = poll_fn(|cx| Poll::Ready(attempt.as_mut().poll(cx).is_pending()));
+            assert!(waits.await);
+            tokio::task::yield_now().await;
+        };
+        while flight.state.get() != State::Sending {
+            goes_on().await;
+        }
+        fill_up(&upstream);
+        browser.write_all(b"body").await.unwrap();
+        while flight.bytes_in.get() < 4 {
+            goes_on().await;
+        }
+        let answer = b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n";
+        backend.write_all(answer).await.unwrap();
+        let Ok(answered) = attempt.await else {
+            panic!("it was answered")
+        };
+        assert!(!answered.reusable, "the rest of the body is still to come");
+        let mut got = [0; 12];
+        browser.read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"HTTP/1.1 413");
+    }
 }

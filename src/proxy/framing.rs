@@ -106,7 +106,7 @@ pub(super) fn end_chunked(trailers: &[u8], out: &mut Vec<u8>) {
 
 /// Fields that frame, route, authenticate or control a message must not come after it (RFC 9110, section 6.5.1).
 fn may_trail(name: &str) -> bool {
-    const NEVER: [&str; 22] = [
+    const NEVER: [&str; 25] = [
         "transfer-encoding",
         "content-length",
         "host",
@@ -129,6 +129,9 @@ fn may_trail(name: &str) -> bool {
         "range",
         "location",
         "vary",
+        "forwarded",
+        "x-real-ip",
+        "x-request-id",
     ];
     let forwarded = name
         .get(..12)

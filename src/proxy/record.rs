@@ -15,6 +15,8 @@ use std::time::Instant;
 pub(super) struct Record {
     pub began: Instant,
     pub asked: Cell<Option<Asked>>,
+    /// Bytes of the request's head that are still in front of the client's next one.
+    pub unused_head: Cell<usize>,
     /// 0 while nothing was sent to the client.
     pub status: Cell<u16>,
     /// The first byte of the upstream's answer, since the beginning.
@@ -28,6 +30,7 @@ impl Record {
         Self {
             began: Instant::now(),
             asked: Cell::new(None),
+            unused_head: Cell::new(0),
             status: Cell::new(0),
             upstream: Cell::new(None),
             body_taken: Cell::new(false),

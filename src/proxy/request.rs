@@ -228,7 +228,10 @@ impl<'b> RequestHead<'b> {
     pub fn host_name(&self) -> &'b [u8] {
         let host = self.host.as_bytes();
         match host.first() {
-            Some(b'[') => host,
+            Some(b'[') => host
+                .split_inclusive(|byte| *byte == b']')
+                .next()
+                .unwrap_or(host),
             _ => host.split(|byte| *byte == b':').next().unwrap_or(host),
         }
     }

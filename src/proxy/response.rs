@@ -182,7 +182,7 @@ impl<'b> ResponseHead<'b> {
             Framing::Length(length) => write_length(length, out),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             Framing::None if !self.is_interim() && self.status != 101 => {
-                self.write_empty_framing(out);
+                self.write_empty_framing(asked, out);
             }
             Framing::None | Framing::UntilClose => {}
         }
@@ -219,7 +219,7 @@ impl<'b> ResponseHead<'b> {
     }
 
     /// The framing fields of an answer to HEAD and of a 304 describe the body that a GET would have had.
-    fn write_empty_framing(&self, out: &mut Vec<u8>) {
+    fn write_empty_framing(&self, asked: Asked, out: &mut Vec<u8>) {
         if self.status == 204 {
             return;
         }
@@ -232,7 +232,7 @@ impl<'b> ResponseHead<'b> {
                     out.extend_from_slice(b"\r\n");
                     return;
                 }
-                Field::TransferEncoding => {
+                Field::TransferEncoding if asked.is_http11 => {
                     out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
                     return;
                 }

@@ -106,7 +106,8 @@ fn escaped(text: &[u8], out: &mut Vec<u8>) {
         match char {
             '"' => out.extend_from_slice(b"\\\""),
             '\\' => out.extend_from_slice(b"\\\\"),
-            '\0'..='\x1f' | '\x7f' => {
+            // A terminal may take those beyond ASCII for commands too.
+            char if char.is_control() => {
                 out.extend_from_slice(format!("\\u{:04x}", u32::from(char)).as_bytes());
             }
             _ => out.extend_from_slice(char.encode_utf8(&mut [0; 4]).as_bytes()),
@@ -115,10 +116,10 @@ fn escaped(text: &[u8], out: &mut Vec<u8>) {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn record() -> AccessRecord<'static> {
+    pub(in super::super) fn record() -> AccessRecord<'static> {
         AccessRecord {
             client: "192.0.2.7",
             method: "GET",
@@ -150,6 +151,21 @@ mod tests {
         assert_eq!(value["upstream_ms"], serde_json::Value::Null);
         assert_eq!(value["fault"], "timeout-first-byte");
         assert_eq!(value["request_id"], "ab-cd");
+    }
+
+    #[test]
+    fn a_line_holds_no_command_for_a_terminal() {
+        let mut line = Vec::new();
+        let target = "/\u{9b}31m\u{1b}[2J\u{e9}".as_bytes();
+        let record = AccessRecord { target, ..record() };
+        json(&record, &mut Stamp::default(), &mut line);
+        combined(&record, &mut Stamp::default(), &mut line);
+        let line = String::from_utf8(line).unwrap();
+        assert!(
+            line.chars().all(|c| c == '\n' || !c.is_control()),
+            "{line:?}"
+        );
+        assert!(line.contains(r"/\u009b31m\u001b[2Jé"), "{line}");
     }
 
     #[test]

@@ -98,9 +98,10 @@ impl AccessLog {
         let sink = open(&target)?;
         let (sender, receiver) = sync_channel(WAITING);
         let thread = std::thread::Builder::new().name("access-log".to_owned());
-        let thread = thread
-            .stack_size(128 * 1024)
-            .spawn(move || write_all(&receiver, sink, &target))?;
+        let thread = thread.stack_size(128 * 1024).spawn({
+            let dropped = dropped.clone();
+            move || write_all(&receiver, sink, &target, &dropped)
+        })?;
         Ok(Arc::new(Self {
             sender: Some(sender),
             thread: Mutex::new(Some(thread)),
@@ -130,7 +131,7 @@ impl AccessLog {
         }
     }
 
-    /// Lines that were dropped since the start.
+    /// Lines that were dropped since the start, or that the disk did not take.
     #[must_use]
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -162,10 +163,22 @@ fn append_to(path: &PathBuf) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).open(path)
 }
 
-fn write_all(receiver: &Receiver<Message>, mut sink: Box<dyn Write + Send>, target: &LogTarget) {
+fn write_all(
+    receiver: &Receiver<Message>,
+    mut sink: Box<dyn Write + Send>,
+    target: &LogTarget,
+    dropped: &AtomicU64,
+) {
     while let Ok(message) = receiver.recv() {
         let result = match message {
-            Message::Batch(batch) => sink.write_all(&batch).and_then(|()| sink.flush()),
+            Message::Batch(batch) => {
+                let written = sink.write_all(&batch).and_then(|()| sink.flush());
+                written.inspect_err(|_| {
+                    // Some of it may be there; nobody can say how much.
+                    let lines = memchr::memchr_iter(b'\n', &batch).count();
+                    dropped.fetch_add(lines as u64, Ordering::Relaxed);
+                })
+            }
             Message::Reopen => open(target).map(|new| sink = new),
             Message::Stop => return,
         };
@@ -230,5 +243,23 @@ impl AccessWriter {
 impl Drop for AccessWriter {
     fn drop(&mut self) {
         self.flush();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_the_disk_did_not_take_are_counted() {
+        let full = LogTarget::File("/dev/full".into());
+        let log = AccessLog::start(full, LineFormat::Json).unwrap();
+        let mut writer = log.writer();
+        for _ in 0..3 {
+            writer.write(&super::super::access_line::tests::record());
+        }
+        writer.flush();
+        log.flush_and_stop();
+        assert_eq!(log.dropped(), 3);
     }
 }

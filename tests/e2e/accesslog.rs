@@ -234,3 +234,28 @@ async fn each_line_names_the_client_of_its_own_request() {
         assert!(named.starts_with(client), "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_refused_head_is_not_logged_under_the_name_of_the_request_before() {
+    let pair = Pair::start().await;
+    let daemon = logging(&pair, "json").await;
+    let mut client = Wire::connect(daemon.address).await;
+    let agent = "User-Agent: tester\r\nReferer: http://here/\r\n";
+    let good = client.ask(request("POST /good", agent, "x")).await;
+    assert_eq!(good.status(), 200);
+    let bad = client.ask("GET /bad HTTP/1.1\r\n\r\n").await;
+    assert_eq!(bad.status(), 400);
+    let lines = lines(&daemon.path("access.log"), 2).await;
+    let parse = |line: &String| serde_json::from_str::<serde_json::Value>(line).unwrap();
+    let (good, refused) = (parse(&lines[0]), parse(&lines[1]));
+    assert_eq!(refused["status"], 400);
+    for told in ["method", "path", "host"] {
+        assert_eq!(refused[told], "", "{refused}");
+    }
+    assert_ne!(refused["request_id"], good["request_id"]);
+    assert_eq!(
+        bad.head.get("x-request-id"),
+        refused["request_id"].as_str(),
+        "the client is told the id that is in the log"
+    );
+}

@@ -246,3 +246,34 @@ async fn bytes_after_an_answer_are_never_taken_for_the_next_one() {
         assert_eq!(client.ask(request("GET /", "", "")).await.text(), "blue");
     }
 }
+
+#[tokio::test]
+async fn a_body_that_is_malformed_from_its_first_byte_is_a_502() {
+    let pair = Pair::start().await;
+    pair.blue.on(
+        "/bad",
+        Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n"),
+    );
+    let daemon = pair.daemon().await;
+    let answer = get(daemon.address, "/bad").await;
+    assert_eq!(
+        (answer.status(), answer.head.get("x-switchd-fault")),
+        (502, Some("bad-answer"))
+    );
+}
+
+#[tokio::test]
+async fn an_answer_to_a_1_0_client_names_no_transfer_coding_not_even_to_head() {
+    let pair = Pair::start().await;
+    pair.blue.on(
+        "/",
+        Reply::raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    );
+    let daemon = pair.daemon().await;
+    let mut client = Wire::connect(daemon.address).await;
+    let answer = client
+        .ask("HEAD / HTTP/1.0\r\nHost: app.test\r\n\r\n")
+        .await;
+    assert_eq!(answer.status(), 200);
+    assert!(!answer.head.has("transfer-encoding"), "{answer:?}");
+}

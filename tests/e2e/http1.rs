@@ -116,7 +116,8 @@ async fn a_chunked_request_body_arrives_with_its_trailers_but_without_framing_in
         .send(
             "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTE: trailers\r\n\
              Trailer: X-Sum\r\n\r\n3;ext=\"1\"\r\nabc\r\n4\r\ndefg\r\n0\r\n\
-             X-Sum: 7\r\nContent-Length: 99\r\nTransfer-Encoding: gzip\r\nHost: evil\r\n\r\n",
+             X-Sum: 7\r\nContent-Length: 99\r\nTransfer-Encoding: gzip\r\nHost: evil\r\n\
+             X-Real-IP: 192.0.2.1\r\n\r\n",
         )
         .await;
     assert_eq!(client.answer("POST").await.text(), "abcdefg");
@@ -391,4 +392,20 @@ async fn an_upstream_that_closes_after_each_answer_is_served() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn an_early_answer_says_that_the_connection_ends() {
+    let pair = Pair::start().await;
+    let early = "HTTP/1.1 401 Who\r\nContent-Length: 3\r\n\r\nwho";
+    pair.blue
+        .on("/upload", Reply::steps([Step::send(early), Step::Hang]));
+    let daemon = pair.daemon().await;
+    let mut client = Wire::connect(daemon.address).await;
+    client
+        .send("POST /upload HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9\r\nExpect: 100-continue\r\n\r\n")
+        .await;
+    let answer = client.answer("POST").await;
+    assert_eq!((answer.status(), answer.text().as_str()), (401, "who"));
+    assert!(answer.head.names_token("connection", "close"), "{answer:?}");
 }

@@ -169,3 +169,47 @@ async fn ps_shows_who_waits() {
     assert_eq!((waiting.state.as_str(), &waiting.slot), ("queued", &None));
     gate.open();
 }
+
+#[tokio::test]
+async fn a_request_that_got_no_place_is_over_and_the_connection_serves_the_next_one() {
+    let pair = Pair::start().await;
+    let config = one_at_a_time(&pair).set("service.app.queue.timeout = \"200ms\"");
+    let daemon = Daemon::start(&config).await;
+    let gate = Gate::closed();
+    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut second = Wire::connect(daemon.address).await;
+    let late = second.ask(request("POST /late", "", "")).await;
+    assert_eq!(late.head.get("x-switchd-fault"), Some("timeout-queue"));
+    assert!(!late.head.names_token("connection", "close"), "{late:?}");
+    gate.open();
+    assert_eq!(first.answer("GET").await.text(), "held");
+    assert_eq!(first.ask(request("GET /", "", "")).await.text(), "blue");
+    let next = second.ask(request("POST /echo", "", "next")).await;
+    assert_eq!((next.status(), next.text().as_str()), (200, "next"));
+    assert_eq!(
+        pair.blue.requests_for("/late").len(),
+        0,
+        "told 503, then sent"
+    );
+}
+
+#[tokio::test]
+async fn a_request_killed_in_the_line_is_never_sent() {
+    let pair = Pair::start().await;
+    let daemon = Daemon::start(&one_at_a_time(&pair)).await;
+    let gate = Gate::closed();
+    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut second = Wire::connect(daemon.address).await;
+    second.send(request("POST /doomed", "", "")).await;
+    queued(&daemon, 1).await;
+    let list: switchd::api::RequestList = daemon.call("GET /v1/ps", "").await.json();
+    let doomed = list.requests.iter().find(|r| r.path == "/doomed").unwrap();
+    daemon.ctl(&["kill", &doomed.id.to_string()]).await;
+    let answer = second.answer("POST").await;
+    assert_eq!(answer.head.get("x-switchd-fault"), Some("killed"));
+    gate.open();
+    assert_eq!(first.answer("GET").await.text(), "held");
+    let next = second.ask(request("POST /echo", "", "next")).await;
+    assert_eq!((next.status(), next.text().as_str()), (200, "next"));
+    assert_eq!(pair.blue.requests_for("/doomed").len(), 0);
+}

@@ -38,7 +38,7 @@ impl Three {
     fn config(&self) -> Config {
         Config::empty()
             .service("exact", &self.exact, &self.green[0])
-            .set("service.exact.hosts = [\"erp.example.com\"]")
+            .set("service.exact.hosts = [\"erp.example.com\", \"[2001:db8::1]\"]")
             .service("suffix", &self.suffix, &self.green[1])
             .set("service.suffix.hosts = [\"*.example.com\"]")
             .service("any", &self.any, &self.green[2])
@@ -55,6 +55,8 @@ async fn the_host_chooses_the_service() {
         ("ERP.Example.COM", "exact"),
         ("erp.example.com:8080", "exact"),
         ("erp.example.com.", "exact"),
+        ("[2001:db8::1]", "exact"),
+        ("[2001:db8::1]:8080", "exact"),
         ("shop.example.com", "suffix"),
         ("a.b.example.com", "suffix"),
         ("example.com", "any"),

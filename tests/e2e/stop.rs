@@ -1,5 +1,6 @@
 //! SIGTERM ends everything in order.
 
+use crate::support::Config;
 use crate::support::Daemon;
 use crate::support::End;
 use crate::support::Gate;
@@ -193,5 +194,78 @@ async fn sigint_stops_it_too() {
     let pair = Pair::start().await;
     let mut daemon = pair.daemon().await;
     daemon.signal(Signal::INT);
+    assert_eq!(daemon.ended().await.code(), Some(0));
+}
+
+/// What one client sees of the stop tells when the others are treated.
+fn one_worker(pair: &Pair) -> Config {
+    pair.config()
+        .set("stop.grace = \"50ms\"")
+        .set("runtime.workers = 1")
+}
+
+/// A request that keeps the daemon from ending until the gate opens.
+async fn busy(pair: &Pair, daemon: &Daemon) -> (Wire, Gate) {
+    let gate = Gate::closed();
+    pair.blue.on("/slow", Reply::held(&gate));
+    let mut client = Wire::connect(daemon.address).await;
+    client.send(request("GET /slow", "", "")).await;
+    pair.blue.saw("/slow", 1).await;
+    (client, gate)
+}
+
+#[tokio::test]
+async fn a_client_that_is_still_sending_reads_its_answer_during_the_stop_too() {
+    let pair = Pair::start().await;
+    pair.blue.on(
+        "/early",
+        Reply::steps([
+            Step::send("HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nbig"),
+            Step::Hang,
+        ]),
+    );
+    let mut daemon = Daemon::start(&one_worker(&pair)).await;
+    let (mut other, gate) = busy(&pair, &daemon).await;
+    let mut idle = Wire::connect(daemon.address).await;
+    assert_eq!(idle.ask(request("GET /", "", "")).await.status(), 200);
+    let mut client = Wire::connect(daemon.address).await;
+    let head = "POST /early HTTP/1.1\r\nHost: app.test\r\nContent-Length: 100000\r\n\r\n";
+    client.send(head).await;
+    pair.blue.saw("/early", 1).await;
+    daemon.signal(Signal::TERM);
+    // Those that are idle are sent away once the grace is over.
+    assert_eq!(idle.rest().await, b"");
+    for _ in 0..3 {
+        let sent = client.try_send([b'x'; 1000]).await;
+        assert!(sent.is_ok(), "reset while it was sending: {sent:?}");
+        // A reset would be here before this is.
+        tokio::net::TcpStream::connect(pair.blue.address())
+            .await
+            .unwrap();
+    }
+    assert_eq!(client.answer("POST").await.text(), "big");
+    gate.open();
+    drop(client);
+    assert_eq!(other.answer("GET").await.text(), "held");
+    assert_eq!(daemon.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_head_that_is_on_its_way_is_read_to_its_end() {
+    let pair = Pair::start().await;
+    let mut daemon = Daemon::start(&one_worker(&pair)).await;
+    let mut idle = Wire::connect(daemon.address).await;
+    let mut client = Wire::connect(daemon.address).await;
+    let whole = request("GET /half", "", "");
+    let (begin, end) = whole.split_at(whole.len() / 2);
+    client.send(begin).await;
+    // The worker takes what arrived first, first.
+    assert_eq!(idle.ask(request("GET /", "", "")).await.status(), 200);
+    daemon.signal(Signal::TERM);
+    // The grace is over when those that are idle are sent away.
+    assert_eq!(idle.rest().await, b"");
+    client.send(end).await;
+    let answer = client.answer("GET").await;
+    assert_eq!((answer.status(), answer.text().as_str()), (200, "blue"));
     assert_eq!(daemon.ended().await.code(), Some(0));
 }

@@ -167,3 +167,22 @@ async fn the_log_names_the_timeout() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn an_interim_answer_does_not_make_the_upstreams_silence_the_clients() {
+    let pair = Pair::start().await;
+    pair.blue.on(
+        "/hints",
+        Reply::steps([
+            Step::TakeBody,
+            Step::send("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"),
+            Step::Hang,
+        ]),
+    );
+    let config = with(&pair, "first_byte = \"300ms\"").set("service.app.timeouts.idle = \"200ms\"");
+    let daemon = Daemon::start(&config).await;
+    let answer = get(daemon.address, "/hints").await;
+    assert_eq!(answer.interim.len(), 1);
+    let fault = answer.head.get("x-switchd-fault").unwrap_or_default();
+    assert_eq!((answer.status(), fault), (504, "timeout-first-byte"));
+}
