@@ -109,8 +109,13 @@ impl Watcher {
                 }
                 self.dirty = false;
             }
-            let _ = timeout(self.look_again, self.events.notified()).await;
+            let told = timeout(self.look_again, self.events.notified()).await;
             self.dirty = true;
+            if told.is_ok() {
+                // A folder where something happens all the time, a log in it for example, must not
+                // keep us looking all the time.
+                sleep(QUIET).await;
+            }
         }
     }
 
