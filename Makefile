@@ -28,7 +28,7 @@ demo:
 	@.ci/tools cargo
 	@cargo run --locked --quiet --bin switchd -- demo
 
-test: tools fmt lint doc deny tests doctests
+test: tools fmt lint doc deny doctests tests
 
 tools:
 	$(STEP) "packages" .ci/tools packages cc:gcc openssl:openssl ps:procps git:git prometheus:prometheus

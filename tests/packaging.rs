@@ -345,8 +345,9 @@ fn make_test_runs_every_check_once() {
         "cargo clippy",
         "cargo doc",
         "cargo deny",
-        "cargo nextest run",
+        "cargo machete",
         "cargo test --locked --doc",
+        "cargo nextest run",
     ];
     let places: Vec<usize> = steps
         .map(|step| plan.find(step).unwrap_or_else(|| panic!("{step}")))

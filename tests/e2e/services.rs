@@ -108,6 +108,12 @@ async fn two_services_may_flip_at_the_same_time() {
 async fn trouble_of_one_service_is_not_the_others() {
     let three = Three::start().await;
     let daemon = Daemon::start(&three.config()).await;
+    // A slot that was never well has time to become so: failback.start_grace.
+    crate::support::eventually("it is well at first", async || {
+        let slots = daemon.service("exact").await.slots;
+        slots.iter().all(|slot| slot.health == "healthy")
+    })
+    .await;
     three.exact.health(Reply::status(500, "down"));
     crate::support::eventually("it moves by itself", async || {
         daemon.service("exact").await.active == "green"
