@@ -2,6 +2,7 @@
 
 use super::admit::admit;
 use super::belongings::Proxy;
+use super::body::Body;
 use super::client::Client;
 use super::client::write_all;
 use super::fault::Fault;
@@ -9,14 +10,15 @@ use super::fault::Side;
 use super::fault::Timer;
 use super::flight::Flight;
 use super::flight::State;
-use super::forward::Body;
 use super::forward::Trip;
 use super::forward::forward;
+use super::framing::Framing;
 use super::prepare::Prepared;
 use super::prepare::prepare;
 use super::record::Record;
 use super::reply;
 use super::response::Asked;
+use super::seat::Seat;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -77,7 +79,7 @@ async fn answer(
     record.asked.set(Some(prepared.asked));
     record.body_taken.set(matches!(
         prepared.framing,
-        super::framing::Framing::None | super::framing::Framing::Length(0)
+        Framing::None | Framing::Length(0)
     ));
     record.unused_head.set(prepared.length);
     admit(proxy, client, &mut prepared, out).await?;
@@ -148,7 +150,7 @@ fn readmit(proxy: &Proxy, flight: &Flight, prepared: &Prepared) -> bool {
     let Some(ticket) = proxy.reader.admit(&view, prepared.service) else {
         return false;
     };
-    *seat = Some(super::seat::Seat::new(ticket, place, proxy.worker()));
+    *seat = Some(Seat::new(ticket, place, proxy.worker()));
     true
 }
 
@@ -213,12 +215,5 @@ fn report(proxy: &Proxy, flight: &Flight, fault: &Fault) {
             request_id = %flight.request_id.borrow(),
             "upstream fault"
         );
-    }
-}
-
-impl Flight {
-    /// For `exchange` and what it calls.
-    pub(super) fn at(&self, state: State) {
-        self.state.set(state);
     }
 }

@@ -118,6 +118,10 @@ impl Flight {
         })
     }
 
+    pub(super) fn at(&self, state: State) {
+        self.state.set(state);
+    }
+
     /// From now on `timer` runs, for `wait`; it replaces the one that ran. Costs two stores.
     pub fn arm(&self, timer: Timer, wait: Duration) {
         self.timer.set(timer);

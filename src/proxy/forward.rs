@@ -4,6 +4,7 @@ use super::answer::Answered;
 use super::answer::Exchange;
 use super::answer::answer;
 use super::belongings::Proxy;
+use super::body::Body;
 use super::body::Pace;
 use super::body::Stopped;
 use super::client::Client;
@@ -29,8 +30,6 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
-
-pub(super) use super::body::Body;
 
 /// A request that must not be sent twice only rides on a connection that was in use this recently:
 /// an upstream that closes idle connections closes older ones.
