@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["switch", "net"],
     &["config", "api", "telemetry"],
-    &["journal"],
+    &["journal", "tls", "spool", "filter"],
     &["live"],
     &["upstream"],
     &["proxy"],
