@@ -18,6 +18,8 @@ mod http1;
 mod limits;
 mod load;
 mod metrics;
+mod odoo;
+mod odoo_websocket;
 mod queue;
 mod reload;
 mod restart;
