@@ -1,5 +1,7 @@
 //! What a reload changes, in words for the operator.
 
+use super::keepalive;
+use super::service_limits;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
@@ -41,23 +43,23 @@ impl Change {
 
 /// Lines gathered under a prefix such as `service odoo: `.
 #[derive(Default)]
-struct Differences {
+pub(super) struct Differences {
     prefix: String,
     lines: Vec<String>,
 }
 
 impl Differences {
-    fn told(&mut self, line: impl fmt::Display) {
+    pub(super) fn told(&mut self, line: impl fmt::Display) {
         self.lines.push(format!("{}{line}", self.prefix));
     }
 
-    fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
+    pub(super) fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
         if old != new {
             self.told(format_args!("{name} {old} -> {new}"));
         }
     }
 
-    fn time(&mut self, name: &str, old: Duration, new: Duration) {
+    pub(super) fn time(&mut self, name: &str, old: Duration, new: Duration) {
         if old != new {
             let (old, new) = (format_duration(old), format_duration(new));
             self.told(format_args!("{name} {old} -> {new}"));
@@ -284,6 +286,12 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
     lines.time("timeout", old.timeout, new.timeout);
     lines.value("rise", &old.rise, &new.rise);
     lines.value("fall", &old.fall, &new.fall);
+    let busy = |health: &Health| {
+        health
+            .busy_timeout
+            .map_or("off".to_owned(), format_duration)
+    };
+    lines.value("busy_timeout", &busy(old), &busy(new));
     let statuses = |health: &Health| {
         let all: Vec<_> = health
             .expect_status
@@ -311,10 +319,8 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
 }
 
 fn rules(lines: &mut Differences, old: &Service, new: &Service) {
-    let (a, b) = (&old.keepalive, &new.keepalive);
-    lines.value("keepalive enabled", &a.enabled, &b.enabled);
-    lines.time("keepalive idle", a.idle, b.idle);
-    lines.value("keepalive max_idle", &a.max_idle, &b.max_idle);
+    service_limits::changes(lines, &old.limits, &new.limits);
+    keepalive::changes(lines, &old.keepalive, &new.keepalive);
     let (a, b) = (&old.timeouts, &new.timeouts);
     lines.time("timeouts connect", a.connect, b.connect);
     lines.time("timeouts first_byte", a.first_byte, b.first_byte);
@@ -555,10 +561,16 @@ http = ["127.0.0.1:6001"]
 
     #[test]
     fn no_difference_goes_untold() {
-        let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
+        let documented = super::super::keys::uncommented(include_str!("../../config/switchd.toml"))
+            .replace("\"off\"", "\"/dev/x\"");
         let text = documented
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
-            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"");
+            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace("busy_timeout = \"/dev/x\"", "busy_timeout = \"50s\"")
+            // Read for a preset only, and this is none.
+            .replace("[service.odoo.odoo]\n", "")
+            .replace("workers = \"unknown\"\n", "")
+            .replace("in_flight_factor = 2\n", "");
         let before = read(&text);
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;

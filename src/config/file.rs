@@ -2,6 +2,7 @@
 
 use super::check;
 use super::keys::TOP;
+use super::presets;
 use super::problem::{Problem, Report, place};
 use super::sections;
 use super::service::{self, WrittenService};
@@ -21,6 +22,10 @@ const LONGEST: u64 = 4 << 20;
 /// # Errors
 /// Every problem found, in the order of the file; never empty.
 pub fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
+    parse(&read_text(path)?, path)
+}
+
+pub(super) fn read_text(path: &Path) -> Result<String, Vec<Problem>> {
     let whole = |what: String, help: &str| {
         vec![Problem {
             file: path.to_owned(),
@@ -40,7 +45,7 @@ pub fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
         )
     })?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, path),
+        Ok(text) => Ok(text),
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes());
@@ -86,9 +91,12 @@ pub fn parse(text: &str, file: &Path) -> Result<Settings, Vec<Problem>> {
             syntax_help(error.message()),
         );
     }
-    let settings = readable
-        .then(|| settings(&report, tree.get_ref()))
-        .flatten();
+    let mut tree = tree.into_inner();
+    let presets = presets::named(&tree, &report);
+    for preset in &presets {
+        preset.lay_under(&mut tree);
+    }
+    let settings = readable.then(|| settings(&report, &tree)).flatten();
     let problems = report.into_problems(file);
     match (settings, problems.is_empty()) {
         (Some(settings), true) => Ok(settings),
@@ -112,7 +120,11 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
     let admin = sections::admin(&top);
     let listeners = sections::listeners(&top);
     let written = top.named("service");
-    let services: Vec<WrittenService> = written.iter().filter_map(service::read).collect();
+    let limits = sections::limits(&top);
+    let services: Vec<WrittenService> = written
+        .iter()
+        .filter_map(|named| service::read(named, &limits))
+        .collect();
     if !top.has("listener") {
         report.add(
             &(0..0),
@@ -138,7 +150,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         state: sections::state(&top),
         log: sections::log(&top),
         access_log: sections::access_log(&top),
-        limits: sections::limits(&top),
+        limits,
         stop: sections::stop(&top),
         trusted_proxies: sections::trusted_proxies(&top),
         listeners: sections::plain(&listeners),
@@ -274,7 +286,7 @@ drain_websockets = "1m"
     fn odoo_is_spoken_to_as_it_needs() {
         let settings = read(ODOO);
         let service = &settings.services[0];
-        assert!(!service.keepalive.enabled);
+        assert!(!service.keepalive.of(None).enabled);
         assert_eq!(service.timeouts.first_byte, Duration::from_mins(12));
         assert_eq!(service.slots[0].members[0].health.path, "/web/health");
         assert_eq!(service.slots[0].members[1].health.path, "/websocket/health");
@@ -465,7 +477,7 @@ C = {{ env = "PATH" }}
 
         #[test]
         fn no_slip_breaks_the_reader(slips in vec(slip(), 1..6), documented in any::<bool>()) {
-            let base = if documented { uncommented() } else { ODOO.to_owned() };
+            let base = if documented { uncommented(include_str!("../../config/switchd.toml")) } else { ODOO.to_owned() };
             holds(&slips.iter().fold(base, |text, slip| slipped(&text, slip)));
         }
 
@@ -477,7 +489,7 @@ C = {{ env = "PATH" }}
 
     #[test]
     fn an_unknown_key_is_told_wherever_it_stands() {
-        let text = uncommented();
+        let text = uncommented(include_str!("../../config/switchd.toml"));
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;
         for (number, line) in lines.iter().enumerate() {

@@ -11,15 +11,19 @@
 mod change;
 mod check;
 mod defaults;
+mod explain;
 mod file;
 mod health;
+mod keepalive;
 mod keys;
+mod presets;
 mod problem;
 mod routes;
 mod rules;
 mod secret;
 mod sections;
 mod service;
+mod service_limits;
 mod settings;
 mod slots;
 mod table;
@@ -30,12 +34,15 @@ mod words;
 
 pub use change::Change;
 pub use defaults::default_failback;
+pub use explain::explain;
 pub use file::{load, parse};
+pub use keepalive::{Keepalive, Keepalives};
 pub use problem::{Place, Problem, summary};
+pub use service_limits::ServiceLimits;
 pub use settings::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,
-    Settings, Shared, Slot, State, Stop, Timeouts,
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Limits,
+    Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service, Settings,
+    Shared, Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use watch::Watcher;

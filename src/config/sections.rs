@@ -203,7 +203,7 @@ fn header_bytes(table: &Table<'_>) -> Option<usize> {
     usize::try_from(size).ok()
 }
 
-fn body_bytes(table: &Table<'_>) -> Option<u64> {
+pub(super) fn body_bytes(table: &Table<'_>) -> Option<u64> {
     let value = table.get("body_size")?;
     if value.is_word("0B") || value.is_word("0") {
         value.wrong(

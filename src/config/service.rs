@@ -1,11 +1,13 @@
 //! One service: its hosts, its slots, its routes and its rules.
 
 use super::health;
+use super::keepalive;
 use super::keys::SERVICE;
 use super::problem::At;
 use super::routes;
 use super::rules;
-use super::settings::{HostPattern, Member, Service, Slot};
+use super::service_limits;
+use super::settings::{HostPattern, Limits, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::value::clip;
@@ -32,8 +34,8 @@ pub(super) struct WrittenHost {
     pub(super) by_default: bool,
 }
 
-/// Reads what stands under `[service.NAME]`.
-pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
+/// Reads what stands under `[service.NAME]`; `common` is what holds for all services.
+pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService> {
     let shown = clip(named.name);
     let report = named.value.report;
     let Some(mut table) = named.value.as_table(format!("service.{shown}"), &SERVICE) else {
@@ -60,7 +62,8 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let checks = health::read(&table, &members, &gate);
     let (shared, shared_at) = rules::shared(&table);
     // Read before anything is put together: a missing name must not hide their problems.
-    let keepalive = rules::keepalive(&table);
+    let limits = service_limits::read(&table, common);
+    let keepalive = keepalive::read(&table, &members);
     let timeouts = rules::timeouts(&table);
     let queue = rules::queue(&table);
     let failback = rules::failback(&table);
@@ -74,6 +77,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
             .map(|slot| build(slot, &members, &checks))
             .collect(),
         routes: routes.into_settings(),
+        limits,
         keepalive,
         timeouts,
         queue,

@@ -1,5 +1,7 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::keepalive::Keepalives;
+use super::service_limits::ServiceLimits;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -134,7 +136,8 @@ pub struct Service {
     pub slots: Vec<Slot>,
     /// Tried in order; the longest matching prefix wins, an upgrade route before a plain one.
     pub routes: Vec<Route>,
-    pub keepalive: Keepalive,
+    pub limits: ServiceLimits,
+    pub keepalive: Keepalives,
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub flip: Flip,
@@ -180,6 +183,8 @@ pub struct Health {
     pub rise: u32,
     /// Failures in a row until unhealthy.
     pub fall: u32,
+    /// How long a probe may take instead while the endpoint has requests under way; none means no longer.
+    pub busy_timeout: Option<Duration>,
     /// Inclusive ranges, for instance 200..=299.
     pub expect_status: Vec<(u16, u16)>,
     /// Must occur in the first 64 KiB of the body; empty means anything.
@@ -211,17 +216,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
-}
-
-/// Connections to upstreams that are kept for the next request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Keepalive {
-    /// Off: one connection per request, and none is ever opened ahead.
-    pub enabled: bool,
-    /// Closed after this long without a request; stay below the upstream's own limit.
-    pub idle: Duration,
-    /// Idle connections kept per endpoint and worker.
-    pub max_idle: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]

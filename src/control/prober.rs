@@ -86,7 +86,10 @@ pub(super) fn host_of(service: &Service, health: &Health, address: &EndpointAddr
 /// One probe, now.
 pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
     let started = clock.now();
-    let probed = probe(&target.key.address, &target.health, &target.host).await;
+    let endpoint = &target.endpoint;
+    // A hint of traffic says that it is worse than busy.
+    let is_busy = || endpoint.in_flight.counts().total() > 0 && !endpoint.health.is_suspected();
+    let probed = probe(&target.key.address, &target.health, &target.host, is_busy).await;
     let result = match probed.result {
         Ok(status) => Ok(format!("HTTP {status}")),
         Err(failure) => Err(failure.to_string()),

@@ -73,7 +73,8 @@ pub(super) async fn forward(
     let flight = client.flight.clone();
     let (settings, member) = destination(&flight, prepared)?;
     let mut tried = Vec::new();
-    let mut reuse = settings.keepalive.enabled && !prepared.asked.upgrade;
+    let keepalive = settings.keepalive.of(prepared.member.as_ref());
+    let mut reuse = keepalive.enabled && !prepared.asked.upgrade;
     let mut last = Fault::NoAnswer(None);
     loop {
         let Some(endpoint) = board(&flight, member, &tried) else {
@@ -279,7 +280,8 @@ async fn settle(
         && body.is_complete()
         && let Some(seat) = flight.seat.borrow().as_ref()
     {
-        let keepalive = &seat.ticket.service().settings.keepalive;
+        let settings = &seat.ticket.service().settings;
+        let keepalive = settings.keepalive.of(seat.member());
         if keepalive.enabled {
             let now = proxy.clock.get();
             let until =
@@ -338,6 +340,7 @@ mod tests {
             service: 0,
             client: [127, 0, 0, 1].into(),
             member: None,
+            most_body: 0,
             framing: Framing::Length(length),
             asked: Asked {
                 is_head: false,

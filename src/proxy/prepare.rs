@@ -34,6 +34,8 @@ pub(super) struct Prepared {
     /// None for the first member.
     pub member: Option<MemberName>,
     pub framing: Framing,
+    /// Bytes of the body that are taken; 0 is no limit.
+    pub most_body: u64,
     pub asked: Asked,
     /// What the client wants to change to; none when it does not.
     pub upgrade: Option<Box<[u8]>>,
@@ -94,8 +96,9 @@ pub(super) fn prepare(
     if let Some(local) = screen(&head, settings, caller, judge)? {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
+    let member = route(settings, &head);
     let told = Told {
-        settings,
+        keep_alive: settings.keepalive.of(member).enabled,
         trusted,
         client,
         request_id: &flight.request_id.borrow(),
@@ -106,8 +109,9 @@ pub(super) fn prepare(
         epoch: view.epoch,
         service,
         client: caller,
-        member: route(settings, &head).cloned(),
+        member: member.cloned(),
         framing: head.framing,
+        most_body: settings.limits.most_body(view.limits.body_bytes),
         asked: Asked::of(&head),
         upgrade: head.upgrade.map(Into::into),
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
@@ -116,7 +120,8 @@ pub(super) fn prepare(
 
 /// What the upstream is told besides the client's own words.
 struct Told<'a> {
-    settings: &'a ServiceSettings,
+    /// Whether the upstream's connection may be kept.
+    keep_alive: bool,
     trusted: bool,
     client: Option<IpAddr>,
     request_id: &'a str,
@@ -236,7 +241,7 @@ fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
-    write_connection(head, told.settings.keepalive.enabled, out);
+    write_connection(head, told.keep_alive, out);
     out.extend_from_slice(b"\r\n");
 }
 
