@@ -56,9 +56,19 @@ fn poll(waiting: &mut Waiting, waker: &Waker) -> Poll<Result<Place, Refused>> {
     Pin::new(waiting).poll(&mut Context::from_waker(waker))
 }
 
-fn check(model: impl Fn() + Sync + Send + 'static) {
+/// Threads besides the model's own: with two, fewer changes between them are tried, or it takes minutes.
+#[derive(Clone, Copy)]
+enum Beside {
+    One,
+    Two,
+}
+
+fn check(beside: Beside, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound = Some(3);
+    builder.preemption_bound = Some(match beside {
+        Beside::One => 4,
+        Beside::Two => 2,
+    });
     builder.check(model);
 }
 
@@ -99,11 +109,15 @@ impl Upstream {
     }
 }
 
-#[test]
-fn no_more_than_the_limit_are_in_flight_and_everybody_gets_a_place() {
-    check(|| {
+fn everybody_is_served(beside: Beside) {
+    let others = match beside {
+        Beside::One => 1..2,
+        Beside::Two => 1..3,
+    };
+    check(beside, move || {
         let upstream = Upstream::new(1);
-        let others: Vec<_> = (1..3)
+        let others: Vec<_> = others
+            .clone()
             .map(|number| {
                 let upstream = Arc::clone(&upstream);
                 thread::spawn(move || upstream.serve(number))
@@ -118,18 +132,50 @@ fn no_more_than_the_limit_are_in_flight_and_everybody_gets_a_place() {
     });
 }
 
-/// One holds the place and gives it back; one joins, is polled and leaves; one wants a place.
+#[test]
+fn two_are_served_one_at_a_time() {
+    everybody_is_served(Beside::One);
+}
+
+#[test]
+fn three_are_served_one_at_a_time() {
+    everybody_is_served(Beside::Two);
+}
+
+/// One joins while the place is held, looks and leaves, while the place is given back.
 fn one_who_leaves(leave: fn(Waiting)) {
-    check(move || {
+    check(Beside::One, move || {
+        let places = Places::new(1, &Line::new(10));
+        let held = places.try_take().unwrap();
+        let giving = thread::spawn(move || drop(held));
+        let mut waiting = places.join(client(1), 1, None).unwrap();
+        let _ = poll(&mut waiting, Waker::noop()).map(drop);
+        leave(waiting);
+        giving.join().unwrap();
+        assert_eq!(places.taken(), 0, "a place is lost");
+        assert!(places.try_take().is_some() || take(&places, 2).is_ok());
+    });
+}
+
+#[test]
+fn a_place_that_one_got_who_leaves_is_free_again() {
+    one_who_leaves(drop);
+}
+
+#[test]
+#[should_panic(expected = "a place is lost")]
+fn one_who_does_not_leave_the_line_takes_the_place_along() {
+    one_who_leaves(std::mem::forget);
+}
+
+#[test]
+fn a_place_that_one_got_who_leaves_goes_to_the_next() {
+    check(Beside::Two, || {
         let places = Places::new(1, &Line::new(10));
         let held = places.try_take().unwrap();
         let leaving = {
             let places = Arc::clone(&places);
-            thread::spawn(move || {
-                let mut waiting = places.join(client(1), 1, None).unwrap();
-                let _ = poll(&mut waiting, Waker::noop()).map(drop);
-                leave(waiting);
-            })
+            thread::spawn(move || drop(places.join(client(1), 1, None)))
         };
         let giving = thread::spawn(move || drop(held));
         drop(take(&places, 2).unwrap());
@@ -140,21 +186,10 @@ fn one_who_leaves(leave: fn(Waiting)) {
     });
 }
 
-#[test]
-fn a_place_that_one_got_who_leaves_goes_to_the_next() {
-    one_who_leaves(drop);
-}
-
-#[test]
-#[should_panic(expected = "deadlock")]
-fn one_who_never_leaves_keeps_the_place_from_the_next() {
-    one_who_leaves(std::mem::forget);
-}
-
 /// One waits for a place of blue while blue's is given back and traffic moves to green.
 #[test]
 fn one_who_waits_gets_a_place_whenever_a_flip_comes() {
-    check(|| {
+    check(Beside::Two, || {
         let line = Line::new(10);
         let (blue, green) = (Places::new(1, &line), Places::new(1, &line));
         let epoch = Arc::new(AtomicU64::new(1));
@@ -201,7 +236,7 @@ fn serve_where_traffic_goes(slots: &[Arc<Places>; 2], epoch: &AtomicU64) {
 
 #[test]
 fn one_who_waits_gets_a_place_that_a_reload_adds() {
-    check(|| {
+    check(Beside::One, || {
         let places = Places::new(1, &Line::new(10));
         let held = places.try_take().unwrap();
         let control = {
@@ -217,7 +252,7 @@ fn one_who_waits_gets_a_place_that_a_reload_adds() {
 
 #[test]
 fn a_line_that_closes_lets_nobody_wait() {
-    check(|| {
+    check(Beside::One, || {
         let places = Places::new(1, &Line::new(10));
         let held = places.try_take().unwrap();
         let control = {
@@ -231,13 +266,28 @@ fn a_line_that_closes_lets_nobody_wait() {
     });
 }
 
-#[test]
-#[should_panic(expected = "deadlock")]
-fn without_the_close_one_waits_for_ever() {
-    check(|| {
-        let places = Places::new(1, &Line::new(10));
-        let held = places.try_take().unwrap();
-        drop(take(&places, 1));
-        drop(held);
+/// One who waits for blue's place, which is not given back, while traffic moves to green.
+fn a_flip(then: fn(&Arc<Places>)) {
+    check(Beside::One, move || {
+        let line = Line::new(10);
+        let (blue, green) = (Places::new(1, &line), Places::new(1, &line));
+        let held = blue.try_take().unwrap();
+        let mut waiting = blue.join(client(1), 1, None).unwrap();
+        let control = thread::spawn(move || then(&green));
+        control.join().unwrap();
+        let served = poll(&mut waiting, Waker::noop()).is_ready();
+        drop((waiting, held));
+        assert!(served, "one waits beside a free place");
     });
+}
+
+#[test]
+fn after_a_flip_nobody_waits_for_the_slot_that_was_left() {
+    a_flip(|green| green.aim(2));
+}
+
+#[test]
+#[should_panic(expected = "one waits beside a free place")]
+fn a_flip_that_forgets_those_in_line_leaves_them_waiting() {
+    a_flip(|_| {});
 }
