@@ -118,11 +118,20 @@ mod tests {
         };
         assert_eq!(
             render(&list, &look()),
-            "  ID        AGE  KIND       STATE   SERVICE  SLOT      CLIENT             IN      OUT  REQUEST
-  17  1 h 6 min  websocket  tunnel  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB  GET /odoo
-1009     120 ms  request    queued  odoo     -         10.0.0.7:51234  620 B  1.5 MiB  GET /a\u{fffd}[2J
+            "  ID        AGE  KIND       STATE      QUEUED  SERVICE  SLOT      CLIENT             IN      OUT  REQUEST
+  17  1 h 6 min  websocket  tunnel          -  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB  GET /odoo
+1009     120 ms  request    queued #3  118 ms  odoo     -         10.0.0.7:51234  620 B  1.5 MiB  GET /a\u{fffd}[2J
 "
         );
+    }
+
+    #[test]
+    fn where_nobody_waited_no_column_tells_of_it() {
+        let list = RequestList {
+            schema: 1,
+            requests: vec![request(17, "request", "waiting", 120)],
+        };
+        assert!(!render(&list, &look()).contains("QUEUED"));
     }
 
     #[test]

@@ -609,6 +609,7 @@ http = ["127.0.0.1:6001"]
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
+            ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),
