@@ -3,6 +3,8 @@
 //! The readers ask for keys by name, suggestions come from here, and a test holds
 //! `config/switchd.toml` to it.
 
+use super::queue::QUEUE;
+
 /// One key, with a value as an example for those who wrote something else.
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -54,11 +56,11 @@ pub(super) fn home_of(name: &str) -> Option<&'static Section> {
     }
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, example: &'static str) -> Key {
     Key { name, example }
 }
 
-const fn section(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         header,
         keys,
@@ -67,7 +69,7 @@ const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     }
 }
 
-const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         is_repeated: true,
         ..section(header, keys)
@@ -255,15 +257,6 @@ pub(super) const TIMEOUTS: Section = section(
         key("idle", r#""60s""#),
         key("total", r#""10m""#),
         key("tunnel_idle", r#""10m""#),
-    ],
-);
-
-pub(super) const QUEUE: Section = section(
-    "service.NAME.queue",
-    &[
-        key("max_in_flight", "16"),
-        key("length", "1000"),
-        key("timeout", r#""30s""#),
     ],
 );
 

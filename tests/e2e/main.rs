@@ -16,6 +16,7 @@ mod health;
 mod hostile;
 mod http1;
 mod limits;
+mod line;
 mod load;
 mod metrics;
 mod odoo;
