@@ -3,6 +3,8 @@
 //! The readers ask for keys by name, suggestions come from here, and a test holds
 //! `config/switchd.toml` to it.
 
+use super::buffering::{BUFFERING, SPOOL};
+
 /// One key, with a value as an example for those who wrote something else.
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -54,11 +56,11 @@ pub(super) fn home_of(name: &str) -> Option<&'static Section> {
     }
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, example: &'static str) -> Key {
     Key { name, example }
 }
 
-const fn section(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         header,
         keys,
@@ -86,6 +88,7 @@ pub(super) const TOP: Section = section(
         key("stop", "[stop]"),
         key("log", "[log]"),
         key("access_log", "[access_log]"),
+        key("spool", "[spool]"),
         key("service", "[service.NAME]"),
     ],
 );
@@ -148,6 +151,7 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("buffering", "[service.NAME.buffering]"),
     ],
 );
 
@@ -164,6 +168,8 @@ pub(super) const ROUTE: Section = repeated(
         key("prefix", r#""/websocket""#),
         key("to", r#""websocket""#),
         key("upgrades_only", "true"),
+        key("buffer_requests", "true"),
+        key("buffer_responses", "true"),
     ],
 );
 
@@ -278,6 +284,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &STOP,
     &LOG,
     &ACCESS_LOG,
+    &SPOOL,
     &SERVICE,
     &ROUTE,
     &HEALTH,
@@ -287,6 +294,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &BUFFERING,
 ];
 
 /// The documented config with every commented key made active.

@@ -1,5 +1,6 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::buffering::{Buffering, Spooling};
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -21,6 +22,7 @@ pub struct Settings {
     pub access_log: AccessLog,
     pub limits: Limits,
     pub stop: Stop,
+    pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
     /// One or more.
@@ -137,6 +139,7 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub buffering: Buffering,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
@@ -166,6 +169,8 @@ pub struct Route {
     /// Only requests that ask for an upgrade.
     pub upgrades_only: bool,
     pub to: MemberName,
+    pub buffer_requests: bool,
+    pub buffer_responses: bool,
 }
 
 /// How an endpoint is probed.

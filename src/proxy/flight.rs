@@ -31,11 +31,15 @@ pub enum State {
     Idle,
     /// A head has begun to arrive.
     Reading,
+    /// The body of a request is taken whole before it asks for a slot.
+    Receiving,
     Queued,
     Connecting,
     Sending,
     Waiting,
     Answering,
+    /// The upstream is done; the client still takes what was kept for it.
+    Delivering,
     Tunnel,
     /// The last answer is out; what the client still sends is read and forgotten.
     Closing,
@@ -126,6 +130,18 @@ impl Flight {
     pub fn arm(&self, timer: Timer, wait: Duration) {
         self.timer.set(timer);
         self.deadline.set(self.after(wait));
+    }
+
+    /// The end of a wait that begins now, for [`Flight::arm_at`].
+    #[must_use]
+    pub(super) fn until(&self, wait: Duration) -> u64 {
+        self.after(wait)
+    }
+
+    /// As [`Flight::arm`], for a wait that may have begun before.
+    pub(super) fn arm_at(&self, timer: Timer, until: u64) {
+        self.timer.set(timer);
+        self.deadline.set(until);
     }
 
     /// No wait is bounded by anything but the total.

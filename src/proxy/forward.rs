@@ -79,7 +79,7 @@ pub(super) async fn forward(
         let Some(endpoint) = board(&flight, member, &tried) else {
             return Err(last);
         };
-        let replayable = prepared.is_idempotent && body.is_complete() && !body.streamed;
+        let replayable = prepared.is_idempotent && body.is_replayable();
         let (stream, used) = match lend(proxy, &endpoint, reuse, replayable) {
             Some(stream) => (stream, true),
             None => match dial(&flight, &endpoint, settings.timeouts.connect).await {
@@ -200,13 +200,19 @@ async fn attempt(
         flight: &flight,
         record: trip.record,
     };
-    if refused.is_some() || body.is_complete() {
+    if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
         let answered = answer(&exchange, Some(&mut client.input)).await;
         return rated(answered, refused);
     }
-    let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, pace));
-    let mut answer = pin!(answer(&exchange, None));
+    // What was kept needs nothing of the client, which is watched for its leaving then.
+    let (input, early) = if body.is_complete() {
+        (None, Some(&mut client.input))
+    } else {
+        (Some(&mut client.input), None)
+    };
+    let mut upload = pin!(body.stream(&client.stream, input, upstream, pace));
+    let mut answer = pin!(answer(&exchange, early));
     let mut uploading = true;
     let mut refused = None;
     let both = poll_fn(|cx| {
@@ -300,6 +306,7 @@ async fn settle(
 mod tests {
     use super::*;
     use crate::config::Limits;
+    use crate::config::Spooling;
     use crate::live::HostTable;
     use crate::live::Live;
     use crate::live::LiveReader;
@@ -324,6 +331,7 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
         };
         let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
@@ -347,6 +355,9 @@ mod tests {
                 keep_alive: true,
             },
             upgrade: None,
+            buffers_request: false,
+            buffers_answer: false,
+            owes_continue: false,
             is_idempotent: false,
         }
     }

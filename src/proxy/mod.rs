@@ -26,6 +26,7 @@ mod local;
 mod orphan;
 mod outlet;
 mod prepare;
+mod receive;
 mod record;
 mod reply;
 mod request;

@@ -117,9 +117,48 @@ impl Spool {
         self.store.is_none()
     }
 
+    /// All of a body that [never went to disk](Spool::is_small), in place of the spool.
+    ///
+    /// # Errors
+    /// The spool, when it did.
+    pub fn into_small(mut self: Box<Self>) -> Result<Vec<u8>, Box<Self>> {
+        if !self.is_small() {
+            return Err(self);
+        }
+        self.front.drain(..self.taken);
+        self.taken = 0;
+        let mut all = std::mem::take(&mut self.front);
+        if all.is_empty() {
+            return Ok(std::mem::take(&mut self.back));
+        }
+        all.append(&mut self.back);
+        Ok(all)
+    }
+
     fn in_memory(&self) -> usize {
         let job = |job: &Option<Job>| job.as_ref().map_or(0, |job| job.length);
         self.front.len() - self.taken + job(&self.reading) + job(&self.writing) + self.back.len()
+    }
+
+    /// So many bytes will be put in.
+    ///
+    /// # Errors
+    /// There is no room for them as things are: better told now than half-way.
+    pub fn expect(&mut self, length: u64) -> Result<(), SpoolError> {
+        if length <= self.bounds.memory as u64 {
+            return Ok(());
+        }
+        let account = &self.shelf.account;
+        let error = if length > self.bounds.disk {
+            SpoolError::TooLong {
+                limit: self.bounds.disk,
+            }
+        } else if length > self.bounds.total_disk.saturating_sub(account.on_disk()) {
+            account.full(self.bounds.total_disk)
+        } else {
+            return Ok(());
+        };
+        self.short_of_room(error)
     }
 
     /// Puts bytes in: whatever `write` appends. Ask [`Spool::poll_room`] first.
@@ -180,12 +219,11 @@ impl Spool {
         self.bounds.memory
     }
 
-    /// What comes next; nothing when all that was put in was taken. Ready again and again with the same
-    /// until it is [consumed](Spool::consume).
+    /// Ready when [`Spool::front`] shows what comes next.
     ///
     /// # Errors
     /// The disk does not give back what it was given.
-    pub fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<Result<&[u8], SpoolError>> {
+    pub fn poll_front(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SpoolError>> {
         while self.taken == self.front.len() {
             if let Some(job) = &mut self.reading {
                 let done = ready!(job.work.as_mut().poll(cx));
@@ -204,7 +242,13 @@ impl Spool {
             }
         }
         self.weigh();
-        Poll::Ready(Ok(&self.front[self.taken..]))
+        Poll::Ready(Ok(()))
+    }
+
+    /// What comes next, as far as it was fetched by [`Spool::poll_front`]; nothing once all was taken.
+    #[must_use]
+    pub fn front(&self) -> &[u8] {
+        &self.front[self.taken..]
     }
 
     /// Waits on the disk, not on the other side.
@@ -213,7 +257,7 @@ impl Spool {
         self.reading.is_some() || (self.writing.is_some() && self.stored.is_empty())
     }
 
-    /// The first `count` bytes of what [`Spool::poll_front`] showed were used.
+    /// The first `count` bytes of [`Spool::front`] were used.
     ///
     /// # Panics
     /// When it showed fewer.
@@ -441,11 +485,8 @@ mod tests {
 
     /// At most `most` bytes of what is there; empty at the end.
     async fn get(spool: &mut Spool, most: usize) -> Vec<u8> {
-        let bytes = poll_fn(|cx| {
-            let shown = ready!(spool.poll_front(cx)).map(<[u8]>::to_vec);
-            Poll::Ready(shown)
-        });
-        let mut bytes = bytes.await.unwrap();
+        poll_fn(|cx| spool.poll_front(cx)).await.unwrap();
+        let mut bytes = spool.front().to_vec();
         bytes.truncate(most);
         spool.consume(bytes.len());
         bytes
