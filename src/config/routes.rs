@@ -34,11 +34,7 @@ impl Routes {
 }
 
 /// Reads every `[[service.NAME.route]]`.
-pub(super) fn read(
-    service: &Table<'_>,
-    members: &[MemberName],
-    buffering: &Buffering,
-) -> Routes {
+pub(super) fn read(service: &Table<'_>, members: &[MemberName], buffering: &Buffering) -> Routes {
     let mut routes = Routes::default();
     for entry in service.tables("route", &ROUTE) {
         let to = target(&entry, members);

@@ -184,6 +184,7 @@ impl Flight {
     fn is_cut_off(&self) -> bool {
         let seat = self.seat.borrow();
         seat.as_ref()
+            .filter(|seat| !seat.ticket.is_over())
             .is_some_and(|seat| seat.ticket.slot().is_cut_off(seat.ticket.kind()))
     }
 

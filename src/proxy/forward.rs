@@ -199,6 +199,7 @@ async fn attempt(
         timeouts,
         flight: &flight,
         record: trip.record,
+        buffers_answer: trip.prepared.buffers_answer,
     };
     if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
@@ -281,25 +282,43 @@ async fn settle(
             .await
             .map(|()| Ending::Close);
     }
-    if answered.reusable
-        && body.is_complete()
-        && let Some(seat) = flight.seat.borrow().as_ref()
-    {
-        let keepalive = &seat.ticket.service().settings.keepalive;
-        if keepalive.enabled {
-            let now = proxy.clock.get();
-            let until =
-                now.saturating_add(u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX));
-            proxy
-                .pools
-                .put(endpoint.id, stream, now, (until, keepalive.max_idle));
+    if answered.reusable && body.is_complete() {
+        give_back(proxy, &flight, stream, endpoint);
+    } else {
+        drop(stream);
+    }
+    if let Some(backlog) = answered.backlog {
+        if let Some(seat) = flight.seat.borrow().as_ref() {
+            seat.is_done();
         }
+        if answered.cut.is_some() {
+            endpoint.health.suspect();
+        }
+        Box::pin(backlog.deliver(client)).await?;
+    }
+    if let Some(fault) = answered.cut {
+        return Err(fault);
     }
     Ok(match (body.is_complete(), answered.keep_alive) {
         (true, true) => Ending::KeepAlive,
         (true, false) => Ending::Close,
         (false, _) => Ending::Linger,
     })
+}
+
+/// To the pool, where connections are kept.
+fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, endpoint: &Endpoint) {
+    let seat = flight.seat.borrow();
+    let Some(seat) = seat.as_ref() else { return };
+    let keepalive = &seat.ticket.service().settings.keepalive;
+    if keepalive.enabled {
+        let now = proxy.clock.get();
+        let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);
+        let until = now.saturating_add(idle);
+        proxy
+            .pools
+            .put(endpoint.id, stream, now, (until, keepalive.max_idle));
+    }
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod backlog;
 mod belongings;
 mod body;
 mod chunked;

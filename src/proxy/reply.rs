@@ -28,7 +28,8 @@ pub(super) fn for_fault(fault: &Fault, id: &str, asked: Asked, out: &mut Vec<u8>
             out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
         }
         Fault::Connect(_) | Fault::QueueFull | Fault::Spool(_) | Fault::Timeout(_)
-            if status >= 500 => {
+            if status >= 500 =>
+        {
             out.extend_from_slice(b"Retry-After: 5\r\n");
         }
         _ => {}

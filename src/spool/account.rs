@@ -157,8 +157,10 @@ impl Account {
         let now = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX) + 1;
         let told = self.told.load(Ordering::Relaxed);
         let is_time = told == 0 || now.saturating_sub(told) >= TOLD_EVERY;
-        let exchanged =
-            || self.told.compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed);
+        let exchanged = || {
+            self.told
+                .compare_exchange(told, now, Ordering::Relaxed, Ordering::Relaxed)
+        };
         if is_time && exchanged().is_ok() {
             let body = match whose {
                 Whose::Request => "request",

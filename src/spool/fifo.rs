@@ -299,9 +299,7 @@ impl Spool {
         store.holds(length as u64);
         let (store, offset) = (store.clone(), self.stored.end);
         let piece = std::mem::take(&mut self.back);
-        Ok(self.job(length, piece, move |piece| {
-            store.write(piece, offset, anew)
-        }))
+        Ok(self.job(length, piece, move |piece| store.write(piece, offset, anew)))
     }
 
     /// A job for a blocking thread, as soon as this worker may use one more.
