@@ -163,7 +163,8 @@ pub struct RequestStatus {
     pub id: u64,
     /// `request`, `transfer` or `websocket`.
     pub kind: String,
-    /// `queued`, `connecting`, `sending`, `waiting`, `answering` or `tunnel`.
+    /// `receiving` (its body, before it has a slot), `queued`, `connecting`, `sending`, `waiting`, `answering`,
+    /// `delivering` (the upstream is done) or `tunnel`.
     pub state: String,
     pub service: String,
     /// None while it waits for a place.

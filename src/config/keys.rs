@@ -3,6 +3,7 @@
 //! The readers ask for keys by name, suggestions come from here, and a test holds
 //! `config/switchd.toml` to it.
 
+use super::buffering::{BUFFERING, SPOOL};
 use super::queue::QUEUE;
 
 /// One key, with a value as an example for those who wrote something else.
@@ -88,6 +89,7 @@ pub(super) const TOP: Section = section(
         key("stop", "[stop]"),
         key("log", "[log]"),
         key("access_log", "[access_log]"),
+        key("spool", "[spool]"),
         key("service", "[service.NAME]"),
     ],
 );
@@ -150,6 +152,7 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("buffering", "[service.NAME.buffering]"),
     ],
 );
 
@@ -166,6 +169,8 @@ pub(super) const ROUTE: Section = repeated(
         key("prefix", r#""/websocket""#),
         key("to", r#""websocket""#),
         key("upgrades_only", "true"),
+        key("buffer_requests", "true"),
+        key("buffer_responses", "true"),
     ],
 );
 
@@ -271,6 +276,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &STOP,
     &LOG,
     &ACCESS_LOG,
+    &SPOOL,
     &SERVICE,
     &ROUTE,
     &HEALTH,
@@ -280,6 +286,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &BUFFERING,
 ];
 
 /// The documented config with every commented key made active.

@@ -8,6 +8,7 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod buffering;
 mod change;
 mod check;
 mod defaults;
@@ -29,6 +30,7 @@ mod value;
 mod watch;
 mod words;
 
+pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};

@@ -1,5 +1,6 @@
 //! One service: its hosts, its slots, its routes and its rules.
 
+use super::buffering;
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
@@ -50,7 +51,8 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let hosts = hosts(&table);
     let slots = slots::read(&table);
     let members = slots::members(report, &slots, &table.at);
-    let routes = routes::read(&table, &members);
+    let buffering = buffering::buffering(&table);
+    let routes = routes::read(&table, &members, &buffering);
     routes::refuse_idle_members(&table, &slots, &routes);
     let initial = initial(&table, &slots);
     let flip = rules::flip(&table);
@@ -78,6 +80,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         keepalive,
         timeouts,
         queue,
+        buffering,
         flip,
         failback,
         shared,

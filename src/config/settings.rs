@@ -1,5 +1,6 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::buffering::{Buffering, Spooling};
 use super::queue::Queue;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
@@ -22,6 +23,7 @@ pub struct Settings {
     pub access_log: AccessLog,
     pub limits: Limits,
     pub stop: Stop,
+    pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
     /// One or more.
@@ -138,6 +140,7 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub buffering: Buffering,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
@@ -167,6 +170,8 @@ pub struct Route {
     /// Only requests that ask for an upgrade.
     pub upgrades_only: bool,
     pub to: MemberName,
+    pub buffer_requests: bool,
+    pub buffer_responses: bool,
 }
 
 /// How an endpoint is probed.

@@ -215,11 +215,13 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
 fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
     let state = match flight.state.get() {
         State::Idle | State::Reading | State::Closing => return None,
+        State::Receiving => "receiving",
         State::Queued => "queued",
         State::Connecting => "connecting",
         State::Sending => "sending",
         State::Waiting => "waiting",
         State::Answering => "answering",
+        State::Delivering => "delivering",
         State::Tunnel => "tunnel",
     };
     let seat = flight.seat.borrow();

@@ -7,6 +7,7 @@ use crate::config::HostPattern;
 use crate::config::Limits;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
+use crate::config::Spooling;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
@@ -24,6 +25,7 @@ pub struct View {
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
 }
 

@@ -32,11 +32,15 @@ pub enum State {
     Idle,
     /// A head has begun to arrive.
     Reading,
+    /// The body of a request is taken whole before it asks for a slot.
+    Receiving,
     Queued,
     Connecting,
     Sending,
     Waiting,
     Answering,
+    /// The upstream is done; the client still takes what was kept for it.
+    Delivering,
     Tunnel,
     /// The last answer is out; what the client still sends is read and forgotten.
     Closing,
@@ -135,6 +139,18 @@ impl Flight {
         self.deadline.set(self.after(wait));
     }
 
+    /// The end of a wait that begins now, for [`Flight::arm_at`].
+    #[must_use]
+    pub(super) fn until(&self, wait: Duration) -> u64 {
+        self.after(wait)
+    }
+
+    /// As [`Flight::arm`], for a wait that may have begun before.
+    pub(super) fn arm_at(&self, timer: Timer, until: u64) {
+        self.timer.set(timer);
+        self.deadline.set(until);
+    }
+
     /// No wait is bounded by anything but the total.
     pub fn disarm(&self) {
         self.deadline.set(NEVER);
@@ -177,6 +193,7 @@ impl Flight {
     fn is_cut_off(&self) -> bool {
         let seat = self.seat.borrow();
         seat.as_ref()
+            .filter(|seat| !seat.ticket.is_over())
             .is_some_and(|seat| seat.ticket.slot().is_cut_off(seat.ticket.kind()))
     }
 

@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod backlog;
 mod belongings;
 mod body;
 mod chunked;
@@ -27,6 +28,7 @@ mod orphan;
 mod outlet;
 mod prepare;
 mod queue;
+mod receive;
 mod record;
 mod reply;
 mod request;

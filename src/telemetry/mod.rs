@@ -6,11 +6,13 @@
 
 mod access_line;
 mod access_log;
+mod bodies;
 mod metrics;
 mod prometheus;
 mod stamp;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
+pub use bodies::{BodyFigures, KeptFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{

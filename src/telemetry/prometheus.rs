@@ -1,5 +1,6 @@
 //! The metrics page.
 
+use super::bodies::BodyFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -42,6 +43,7 @@ pub struct ClientFigures {
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
+    pub bodies: BodyFigures,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -105,7 +107,7 @@ impl Page {
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// One line of a metric.
-struct Sample<'a> {
+pub(super) struct Sample<'a> {
     labels: Vec<(&'static str, &'a str)>,
     value: f64,
 }
@@ -113,7 +115,7 @@ struct Sample<'a> {
 impl<'a> Sample<'a> {
     /// Exact up to 2^53, as everything in Prometheus is.
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-    fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
+    pub(super) fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
         Self {
             labels: labels.to_vec(),
             value: value as f64,
@@ -122,7 +124,7 @@ impl<'a> Sample<'a> {
 }
 
 /// Name and help of one metric.
-struct About(&'static str, &'static str);
+pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
 
 fn write<'a>(
     out: &mut DescriptorEncoder<'_>,
@@ -150,7 +152,7 @@ fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
     }
 }
 
-fn counter<'a>(
+pub(super) fn counter<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -158,7 +160,7 @@ fn counter<'a>(
     write(out, about, MetricType::Counter, samples)
 }
 
-fn gauge<'a>(
+pub(super) fn gauge<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -382,7 +384,8 @@ impl ClientFigures {
         let by_class = by_class.map(|(class, count)| Sample::new(&[("class", class)], count));
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
-        counter(out, &about, one(self.access_log_dropped))
+        counter(out, &about, one(self.access_log_dropped))?;
+        self.bodies.encode(out)
     }
 }
 
@@ -432,7 +435,13 @@ mod tests {
         Page {
             version: "1.2.3",
             config_valid: true,
-            clients: Some(ClientFigures::default()),
+            clients: Some(ClientFigures {
+                bodies: BodyFigures {
+                    disk: 7,
+                    ..BodyFigures::default()
+                },
+                ..ClientFigures::default()
+            }),
             services: vec![ServiceFigures {
                 name: "odoo".into(),
                 generation: 9,
@@ -463,6 +472,8 @@ mod tests {
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
             "switchd_connections_accepted_total 0.0",
+            r#"switchd_bodies_bytes{place="disk"} 7.0"#,
+            r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }
