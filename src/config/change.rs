@@ -4,6 +4,7 @@ use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
 use super::units::{format_duration, format_size};
+use super::websocket;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -41,7 +42,7 @@ impl Change {
 
 /// Lines gathered under a prefix such as `service odoo: `.
 #[derive(Default)]
-struct Differences {
+pub(super) struct Differences {
     prefix: String,
     lines: Vec<String>,
 }
@@ -51,13 +52,13 @@ impl Differences {
         self.lines.push(format!("{}{line}", self.prefix));
     }
 
-    fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
+    pub(super) fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
         if old != new {
             self.told(format_args!("{name} {old} -> {new}"));
         }
     }
 
-    fn time(&mut self, name: &str, old: Duration, new: Duration) {
+    pub(super) fn time(&mut self, name: &str, old: Duration, new: Duration) {
         if old != new {
             let (old, new) = (format_duration(old), format_duration(new));
             self.told(format_args!("{name} {old} -> {new}"));
@@ -353,6 +354,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
         &shown_shared(old.shared.as_ref()),
         &shown_shared(new.shared.as_ref()),
     );
+    websocket::changes(lines, &old.websocket, &new.websocket);
 }
 
 fn shown_shared(shared: Option<&Shared>) -> String {
@@ -594,6 +596,9 @@ http = ["127.0.0.1:6001"]
             ("workers", _) => "200".to_owned(),
             ("hosts", _) => r#"["a.example"]"#.to_owned(),
             ("initial", _) => r#""green""#.to_owned(),
+            ("on_flip", _) => r#""keep""#.to_owned(),
+            ("close_code", _) => "4002".to_owned(),
+            ("spread", _) => r#""5s""#.to_owned(),
             ("mode" | "metrics", _) => r#""off""#.to_owned(),
             ("filter", _) => r#""warn""#.to_owned(),
             ("format", r#""text""#) => r#""json""#.to_owned(),
@@ -602,7 +607,7 @@ http = ["127.0.0.1:6001"]
             ("fast_interval", _) => r#""200ms""#.to_owned(),
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
-            ("expect_body" | "host", _) => r#""other""#.to_owned(),
+            ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),

@@ -3,6 +3,8 @@
 //! The readers ask for keys by name, suggestions come from here, and a test holds
 //! `config/switchd.toml` to it.
 
+use super::websocket::WEBSOCKET;
+
 /// One key, with a value as an example for those who wrote something else.
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -54,11 +56,11 @@ pub(super) fn home_of(name: &str) -> Option<&'static Section> {
     }
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, example: &'static str) -> Key {
     Key { name, example }
 }
 
-const fn section(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         header,
         keys,
@@ -148,6 +150,7 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("websocket", "[service.NAME.websocket]"),
     ],
 );
 
@@ -287,6 +290,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &WEBSOCKET,
 ];
 
 /// The documented config with every commented key made active.

@@ -26,6 +26,7 @@ mod table;
 mod units;
 mod value;
 mod watch;
+mod websocket;
 mod words;
 
 pub use change::Change;
@@ -39,3 +40,4 @@ pub use settings::{
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use watch::Watcher;
+pub use websocket::{OnFlip, Websocket};

@@ -9,6 +9,7 @@ use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::value::clip;
+use super::websocket;
 use super::words;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -64,6 +65,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let timeouts = rules::timeouts(&table);
     let queue = rules::queue(&table);
     let failback = rules::failback(&table);
+    let websocket = websocket::read(&table, &flip);
     let addresses = slots::addresses(&slots);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
@@ -80,6 +82,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         flip,
         failback,
         shared,
+        websocket,
     });
     Some(WrittenService {
         service,

@@ -1,5 +1,6 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -141,6 +142,7 @@ pub struct Service {
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    pub websocket: Websocket,
 }
 
 #[derive(Debug, Clone, PartialEq)]

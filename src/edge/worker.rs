@@ -2,6 +2,8 @@
 
 use super::connection::serve;
 use crate::api::RequestStatus;
+use crate::config::Websocket;
+use crate::live::Goodbye;
 use crate::net::close;
 use crate::proxy::Flight;
 use crate::proxy::Proxy;
@@ -9,6 +11,7 @@ use crate::proxy::State;
 use crate::proxy::TICK;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
+use crate::telemetry::Parting;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
@@ -137,7 +140,7 @@ fn turn_away(socket: &TcpStream) {
     let _ = socket.try_write(ANSWER);
 }
 
-/// Ends in order: idle connections after `grace`, busy ones when they are done, the rest after `timeout`.
+/// Ends in order: idle connections and websockets after `grace`, busy ones when they are done, the rest after `timeout`.
 /// How many requests were cut.
 async fn stop(
     proxy: &Proxy,
@@ -151,11 +154,14 @@ async fn stop(
         look(proxy, began);
     }
     while proxy.connections() > 0 && since.elapsed() < grace + timeout {
-        proxy
-            .flights()
-            .iter()
-            .filter(|flight| flight.state.get() == State::Idle)
-            .for_each(|flight| flight.stop());
+        for flight in proxy.flights() {
+            match flight.state.get() {
+                State::Idle => flight.stop(),
+                // Those that begin meanwhile too.
+                State::Tunnel => drop(part(proxy, &flight, Parting::Stopped)),
+                _ => {}
+            }
+        }
         tick.tick().await;
         look(proxy, began);
     }
@@ -184,7 +190,33 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
     let found = flights
         .iter()
         .find(|flight| flight.id.get() == id && flight.state.get().is_request());
-    found.inspect(|flight| flight.kill()).is_some()
+    // Whoever kills a websocket twice does not wait for its ends.
+    found
+        .inspect(|flight| {
+            if !part(proxy, flight, Parting::Killed) {
+                flight.kill();
+            }
+        })
+        .is_some()
+}
+
+/// Ends a websocket in order; false when it is none, or that was asked for before.
+fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
+    flight.part(|| {
+        let seat = flight.seat.borrow();
+        let known = seat.as_ref().map(|seat| &seat.ticket.service().settings);
+        let view = proxy.view();
+        // As they are now: a websocket may be older than its service's settings.
+        let current = view
+            .services
+            .iter()
+            .map(|service| &service.settings)
+            .find(|settings| known.is_some_and(|known| known.name == settings.name));
+        match current.or(known) {
+            Some(settings) => Goodbye::new(parting, &settings.websocket),
+            None => Goodbye::new(parting, &Websocket::default()),
+        }
+    })
 }
 
 fn describe(flight: &Flight) -> Option<RequestStatus> {

@@ -5,6 +5,7 @@
 //! one writer ([`Live::publish`]); a View is immutable and built whole.
 
 mod admission;
+mod departure;
 mod health;
 mod places;
 mod reader;
@@ -12,6 +13,7 @@ mod sync;
 mod view;
 
 pub use admission::{Counts, EpochClock, InFlight, Kind};
+pub use departure::{Departure, Goodbye};
 pub use health::{EndpointHealth, Wellness};
 pub use places::{Place, Places, Waiting};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};

@@ -1,6 +1,7 @@
 //! The picture that workers act on: immutable, built whole by control, replaced as a whole.
 
 use super::admission::InFlight;
+use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::places::Places;
 use crate::config::HostPattern;
@@ -56,6 +57,8 @@ pub struct Slot {
     pub places: Option<Places>,
     /// Shared by all generations of this slot.
     pub metrics: Arc<SlotMetrics>,
+    /// Of its websockets, once traffic has left it.
+    pub departure: Departure,
     cut: AtomicU8,
 }
 
@@ -76,6 +79,7 @@ impl Slot {
             in_flight,
             places,
             metrics,
+            departure: Departure::default(),
             cut: AtomicU8::new(0),
         }
     }

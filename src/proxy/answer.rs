@@ -20,6 +20,7 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::tunnel::Changed;
 use crate::config::Timeouts;
 use crate::live::Kind;
 use crate::net::Buffer;
@@ -30,7 +31,6 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
-use std::time::Duration;
 
 /// Interim answers (1xx) before the real one; more is an upstream gone mad.
 const MOST_INTERIM: u32 = 32;
@@ -53,9 +53,8 @@ pub(super) struct Answered {
     pub reusable: bool,
     /// So is the client's, as far as the answer goes.
     pub keep_alive: bool,
-    /// The protocol was changed; the bytes that came behind the head.
-    pub tunnel: Option<Buffer>,
-    pub tunnel_idle: Duration,
+    /// The protocol was changed.
+    pub changed: Option<Changed>,
 }
 
 /// What the head says about what follows.
@@ -63,6 +62,7 @@ struct Meta {
     length: usize,
     status: u16,
     is_interim: bool,
+    is_websocket: bool,
     framing: Framing,
     outlet: Outlet,
     reusable: bool,
@@ -152,8 +152,11 @@ pub(super) async fn answer(
         return Ok(Answered {
             reusable: false,
             keep_alive: false,
-            tunnel: Some(input),
-            tunnel_idle: exchange.timeouts.tunnel_idle,
+            changed: Some(Changed {
+                is_websocket: meta.is_websocket,
+                early: input,
+                idle: exchange.timeouts.tunnel_idle,
+            }),
         });
     }
     pass_body(exchange, &mut meta, (&mut input, &mut out), &mut early).await?;
@@ -162,8 +165,7 @@ pub(super) async fn answer(
         // Bytes behind the answer were asked for by nobody.
         reusable: meta.reusable && input.is_empty(),
         keep_alive: meta.keep_alive,
-        tunnel: None,
-        tunnel_idle: Duration::ZERO,
+        changed: None,
     })
 }
 
@@ -254,6 +256,7 @@ fn translate(
         length: head.length,
         status: head.status,
         is_interim: head.is_interim(),
+        is_websocket: head.status == 101 && head.changes_to(b"websocket"),
         framing: head.framing,
         outlet: dress.outlet,
         reusable: head.keep_alive,

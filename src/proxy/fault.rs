@@ -26,6 +26,8 @@ pub enum Timer {
     ClientIdle,
     Total,
     Tunnel,
+    /// A websocket's ends were told that it ends.
+    Close,
 }
 
 /// Why a request did not get its answer, or not all of it.
@@ -80,6 +82,7 @@ impl Timer {
             Self::ClientIdle => "timeout-client-idle",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
+            Self::Close => "timeout-websocket-close",
         }
     }
 
@@ -95,6 +98,7 @@ impl Timer {
             Self::ClientIdle => "the client stood still for too long",
             Self::Total => "the request took too long as a whole",
             Self::Tunnel => "the upgraded connection was silent for too long",
+            Self::Close => "an end of the websocket did not answer a close in time",
         }
     }
 }

@@ -6,6 +6,8 @@
 use super::fault::Fault;
 use super::fault::Timer;
 use super::seat::Seat;
+use super::websocket::Websocket;
+use crate::live::Goodbye;
 use crate::live::Kind;
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -81,6 +83,8 @@ pub struct Flight {
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
     pub seat: RefCell<Option<Seat>>,
+    /// While it is one.
+    pub websocket: RefCell<Option<Rc<Websocket>>>,
     /// For the access log: Host, Referer and User-Agent.
     pub said: RefCell<Said>,
     pub bytes_in: Cell<u64>,
@@ -107,6 +111,7 @@ impl Flight {
             request_id: RefCell::default(),
             client: RefCell::new(client.to_owned()),
             seat: RefCell::new(None),
+            websocket: RefCell::new(None),
             said: RefCell::default(),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
@@ -139,9 +144,21 @@ impl Flight {
     }
 
     /// The clock may lag by one tick: one more, so that no timer is over early.
-    fn after(&self, wait: Duration) -> u64 {
+    pub(super) fn after(&self, wait: Duration) -> u64 {
         let wait = u64::try_from((wait + TICK).as_millis()).unwrap_or(NEVER);
         self.clock.get().saturating_add(wait)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.get()
+    }
+
+    /// Ends a websocket in order, a goodbye to both ends first. False when there is none, or that was asked for before.
+    pub fn part(&self, goodbye: impl FnOnce() -> Goodbye) -> bool {
+        let websocket = self.websocket.borrow();
+        websocket
+            .as_ref()
+            .is_some_and(|websocket| websocket.part(self, goodbye()))
     }
 
     /// Ends whatever runs, with [`Fault::Killed`].
@@ -162,6 +179,8 @@ impl Flight {
             self.end(Order::Expired(Timer::Total));
         } else if self.state.get() != State::Idle && self.is_cut_off() {
             self.end(Order::CutOff);
+        } else if let Some(websocket) = self.websocket.borrow().as_ref() {
+            websocket.look(self, now);
         }
     }
 
@@ -179,6 +198,11 @@ impl Flight {
         ) {
             self.order.set(Some(order));
         }
+        self.wake();
+    }
+
+    /// The task looks again at what it waits for.
+    pub(super) fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -271,6 +295,7 @@ impl Flight {
         self.total.set(NEVER);
         self.order.set(None);
         self.seat.take();
+        self.websocket.take();
         self.bytes_in.set(0);
         self.bytes_out.set(0);
     }

@@ -1,5 +1,9 @@
 //! Counters by slot: one writer per worker, summed when somebody looks.
 
+use super::websockets::Farewell;
+use super::websockets::Parting;
+use super::websockets::WebsocketCounters;
+use super::websockets::WebsocketCounts;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -37,6 +41,7 @@ struct WorkerCounts {
     bytes_out: AtomicU64,
     took_us: AtomicU64,
     buckets: [AtomicU64; BUCKETS_US.len() + 1],
+    websockets: WebsocketCounters,
 }
 
 /// A snapshot of [`SlotMetrics`].
@@ -47,6 +52,7 @@ pub struct SlotCounts {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub latency: Histogram,
+    pub websockets: WebsocketCounts,
 }
 
 /// Counts per bucket of [`BUCKETS_US`] (not cumulative), and the sum in microseconds.
@@ -78,6 +84,17 @@ impl SlotMetrics {
         );
     }
 
+    /// A websocket was closed from here. Only ever called on the thread of `worker`.
+    pub fn websocket_closed(&self, worker: usize, parting: Parting, farewell: Farewell) {
+        self.0[worker].websockets.closed(parting, farewell);
+    }
+
+    /// A websocket was opened while those of another slot were being moved, or soon after.
+    /// Only ever called on the thread of `worker`.
+    pub fn websocket_returned(&self, worker: usize) {
+        self.0[worker].websockets.returned();
+    }
+
     #[must_use]
     pub fn counts(&self) -> SlotCounts {
         let mut sum = SlotCounts::default();
@@ -88,6 +105,7 @@ impl SlotMetrics {
             for (to, from) in sum.latency.buckets.iter_mut().zip(&worker.buckets) {
                 *to += from.load(Ordering::Relaxed);
             }
+            worker.websockets.add_to(&mut sum.websockets);
             sum.faults += worker.faults.load(Ordering::Relaxed);
             sum.bytes_in += worker.bytes_in.load(Ordering::Relaxed);
             sum.bytes_out += worker.bytes_out.load(Ordering::Relaxed);

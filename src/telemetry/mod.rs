@@ -9,6 +9,7 @@ mod access_log;
 mod metrics;
 mod prometheus;
 mod stamp;
+mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
 pub use metrics::BUCKETS_US;
@@ -17,3 +18,4 @@ pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use websockets::{Farewell, Parting, WebsocketCounts};
