@@ -2,13 +2,13 @@
 
 use super::connection::serve;
 use crate::api::RequestStatus;
-use crate::config::Websocket;
 use crate::live::Goodbye;
 use crate::net::close;
 use crate::proxy::Flight;
 use crate::proxy::Proxy;
 use crate::proxy::State;
 use crate::proxy::TICK;
+use crate::proxy::Websocket;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
 use crate::telemetry::Parting;
@@ -202,20 +202,17 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
 
 /// Ends a websocket in order; false when it is none, or that was asked for before.
 fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
+    let seat = flight.seat.borrow();
+    let Some(seat) = seat.as_ref() else {
+        return false;
+    };
+    let known = &seat.ticket.service().settings;
     flight.part(|| {
-        let seat = flight.seat.borrow();
-        let known = seat.as_ref().map(|seat| &seat.ticket.service().settings);
-        let view = proxy.view();
         // As they are now: a websocket may be older than its service's settings.
-        let current = view
-            .services
-            .iter()
-            .map(|service| &service.settings)
-            .find(|settings| known.is_some_and(|known| known.name == settings.name));
-        match current.or(known) {
-            Some(settings) => Goodbye::new(parting, &settings.websocket),
-            None => Goodbye::new(parting, &Websocket::default()),
-        }
+        let view = proxy.view();
+        let services = view.services.iter().map(|service| &service.settings);
+        let mut current = services.filter(|settings| settings.name == known.name);
+        Goodbye::new(parting, &current.next().unwrap_or(known).websocket)
     })
 }
 
@@ -231,6 +228,8 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
     };
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
+    let websocket = flight.websocket.borrow();
+    let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);
     Some(RequestStatus {
         id: flight.id.get(),
         kind: flight.kind().as_str().to_owned(),
@@ -250,6 +249,8 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
         age_ms: u64::try_from(flight.started.get().elapsed().as_millis()).unwrap_or(u64::MAX),
         bytes_in: flight.bytes_in.get(),
         bytes_out: flight.bytes_out.get(),
+        messages_in: messages(|it| it.messages_in.get()),
+        messages_out: messages(|it| it.messages_out.get()),
         request_id: flight.request_id.borrow().clone(),
     })
 }

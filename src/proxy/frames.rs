@@ -212,12 +212,18 @@ mod tests {
     use tokio_tungstenite::tungstenite::protocol::Role;
     use tokio_tungstenite::tungstenite::protocol::WebSocket;
     use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+    use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
     use tokio_tungstenite::tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
     /// One frame as a client or a server writes it, by the other implementation.
     fn written(opcode: OpCode, fin: bool, length: usize, mask: Option<[u8; 4]>) -> Vec<u8> {
-        let mut frame = Frame::message(vec![0x88_u8; length], opcode, fin);
-        frame.header_mut().mask = mask;
+        let header = FrameHeader {
+            is_final: fin,
+            opcode,
+            mask,
+            ..FrameHeader::default()
+        };
+        let frame = Frame::from_payload(header, vec![0x88_u8; length].into());
         let mut bytes = Vec::new();
         frame.format(&mut bytes).unwrap();
         bytes

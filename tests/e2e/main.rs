@@ -26,3 +26,4 @@ mod services;
 mod stop;
 mod timeouts;
 mod upgrade;
+mod websocket;
