@@ -6,6 +6,7 @@ use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
 use super::units::{format_duration, format_size};
+use super::websocket;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -364,6 +365,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
         &shown_shared(old.shared.as_ref()),
         &shown_shared(new.shared.as_ref()),
     );
+    websocket::changes(lines, &old.websocket, &new.websocket);
 }
 
 fn shown_shared(shared: Option<&Shared>) -> String {
@@ -625,6 +627,9 @@ http = ["127.0.0.1:6001"]
             ("workers", _) => "200".to_owned(),
             ("hosts", _) => r#"["a.example"]"#.to_owned(),
             ("initial", _) => r#""green""#.to_owned(),
+            ("on_flip", _) => r#""keep""#.to_owned(),
+            ("close_code", _) => "4002".to_owned(),
+            ("spread", _) => r#""5s""#.to_owned(),
             ("mode" | "metrics", _) => r#""off""#.to_owned(),
             ("filter", _) => r#""warn""#.to_owned(),
             ("format", r#""text""#) => r#""json""#.to_owned(),
@@ -633,7 +638,7 @@ http = ["127.0.0.1:6001"]
             ("fast_interval", _) => r#""200ms""#.to_owned(),
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
-            ("expect_body" | "host", _) => r#""other""#.to_owned(),
+            ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),

@@ -5,6 +5,7 @@
 
 use super::buffering::{BUFFERING, SPOOL};
 use super::queue::QUEUE;
+use super::websocket::WEBSOCKET;
 
 /// One key, with a value as an example for those who wrote something else.
 pub(super) struct Key {
@@ -153,6 +154,7 @@ pub(super) const SERVICE: Section = section(
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
         key("buffering", "[service.NAME.buffering]"),
+        key("websocket", "[service.NAME.websocket]"),
     ],
 );
 
@@ -287,6 +289,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TIMEOUTS,
     &QUEUE,
     &BUFFERING,
+    &WEBSOCKET,
 ];
 
 /// The documented config with every commented key made active.

@@ -28,6 +28,7 @@ mod table;
 mod units;
 mod value;
 mod watch;
+mod websocket;
 mod words;
 
 pub use buffering::{Buffering, Spooling};
@@ -43,3 +44,4 @@ pub use settings::{
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use watch::Watcher;
+pub use websocket::{OnFlip, Websocket};

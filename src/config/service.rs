@@ -11,6 +11,7 @@ use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::value::clip;
+use super::websocket;
 use super::words;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -67,6 +68,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let timeouts = rules::timeouts(&table);
     let queue = queue::read(&table, &members);
     let failback = rules::failback(&table);
+    let websocket = websocket::read(&table, &flip);
     let addresses = slots::addresses(&slots);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
@@ -84,6 +86,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         flip,
         failback,
         shared,
+        websocket,
     });
     Some(WrittenService {
         service,

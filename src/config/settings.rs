@@ -2,6 +2,7 @@
 
 use super::buffering::{Buffering, Spooling};
 use super::queue::Queue;
+use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -145,6 +146,7 @@ pub struct Service {
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    pub websocket: Websocket,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -29,3 +29,4 @@ mod services;
 mod stop;
 mod timeouts;
 mod upgrade;
+mod websocket;
