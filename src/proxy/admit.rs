@@ -6,6 +6,10 @@ use super::client::poll_gone;
 use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::State;
+use super::local::Local;
+use super::prepare::Decision;
+use super::prepare::Judge;
+use super::prepare::Look;
 use super::prepare::Prepared;
 use super::prepare::prepare;
 use super::seat::Seat;
@@ -18,19 +22,28 @@ use std::rc::Rc;
 use std::task::Poll;
 
 /// Gives the flight its seat. When the View changes under it, the head is read anew: the client's bytes are still there.
+/// What is left to do then may be an answer of ours.
 pub(super) async fn admit(
     proxy: &Rc<Proxy>,
     client: &mut Client,
     prepared: &mut Prepared,
     out: &mut Vec<u8>,
-) -> Result<(), Fault> {
+) -> Result<Option<Box<Local>>, Fault> {
     let flight = client.flight.clone();
     loop {
         let view = proxy.view();
         // A View that came in between may hold the services in another order.
         if view.epoch != prepared.epoch {
-            *prepared = prepare(client.input.bytes(), &view, &client.peer, &flight, out)?
-                .ok_or(Fault::ClientGone)?;
+            let judge = Judge {
+                view: &view,
+                peer: &client.peer,
+                flight: &flight,
+                look: Look::Again,
+            };
+            match prepare(client.input.bytes(), judge, out)?.ok_or(Fault::ClientGone)? {
+                Decision::Forward(anew) => *prepared = anew,
+                Decision::Answer(local) => return Ok(Some(local)),
+            }
         }
         let service = &view.services[prepared.service];
         let place = match take_place(service) {
@@ -53,7 +66,7 @@ pub(super) async fn admit(
             flight
                 .seat
                 .replace(Some(Seat::new(ticket, place, proxy.worker())));
-            return Ok(());
+            return Ok(None);
         }
     }
 }

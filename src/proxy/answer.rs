@@ -2,10 +2,10 @@
 
 use super::belongings::Proxy;
 use super::body::TRANSFER;
-use super::chunked;
 use super::chunked::Piece;
 use super::client::poll_gone;
 use super::client::write_all;
+use super::dress::dress;
 use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
@@ -13,7 +13,8 @@ use super::flight::State;
 use super::forward::Failure;
 use super::framing::BodyReader;
 use super::framing::Framing;
-use super::framing::end_chunked;
+use super::outlet::Outlet;
+use super::outlet::Pushed;
 use super::record::Record;
 use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
@@ -33,8 +34,6 @@ use std::time::Duration;
 
 /// Interim answers (1xx) before the real one; more is an upstream gone mad.
 const MOST_INTERIM: u32 = 32;
-/// Body bytes that are sent together with the head.
-const TOGETHER: usize = 16 * 1024;
 
 /// What both directions of one attempt share.
 pub(super) struct Exchange<'a> {
@@ -65,7 +64,7 @@ struct Meta {
     status: u16,
     is_interim: bool,
     framing: Framing,
-    framing_for_client: Framing,
+    outlet: Outlet,
     reusable: bool,
     keep_alive: bool,
 }
@@ -144,7 +143,7 @@ pub(super) async fn answer(
 ) -> Result<Answered, Failure> {
     let mut out = exchange.proxy.borrow_output();
     let mut input = Buffer::default();
-    let meta = head(exchange, &mut input, &mut out, &mut early).await?;
+    let mut meta = head(exchange, &mut input, &mut out, &mut early).await?;
     exchange.record.status.set(meta.status);
     exchange.flight.at(State::Answering);
     if meta.status == 101 {
@@ -157,7 +156,7 @@ pub(super) async fn answer(
             tunnel_idle: exchange.timeouts.tunnel_idle,
         });
     }
-    pass_body(exchange, &meta, (&mut input, &mut out), &mut early).await?;
+    pass_body(exchange, &mut meta, (&mut input, &mut out), &mut early).await?;
     exchange.proxy.return_output(out);
     Ok(Answered {
         // Bytes behind the answer were asked for by nobody.
@@ -234,12 +233,13 @@ fn translate(
         ));
     }
     let mut asked = exchange.asked;
-    let framing_for_client = head.framing_for(asked);
+    let dress = dress(&head, exchange);
+    let framing = dress.outlet.framing();
     // What is left of an upload is read and forgotten: a request behind it would be too.
-    asked.keep_alive &= framing_for_client != Framing::UntilClose
+    asked.keep_alive &= framing != Framing::UntilClose
         && exchange.record.body_taken.get()
         && !exchange.proxy.stopping.get();
-    head.write(bytes, asked, out);
+    head.write_edited((bytes, &dress.edits), (asked, framing), out);
     if matches!(head.status, 502 | 504)
         && let Some(endpoint) = exchange
             .flight
@@ -255,7 +255,7 @@ fn translate(
         status: head.status,
         is_interim: head.is_interim(),
         framing: head.framing,
-        framing_for_client,
+        outlet: dress.outlet,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,
     }))
@@ -264,7 +264,7 @@ fn translate(
 /// Passes the body on as it comes. `out` holds the head, which goes along with the first bytes.
 async fn pass_body(
     exchange: &Exchange<'_>,
-    meta: &Meta,
+    meta: &mut Meta,
     (input, out): (&mut Buffer, &mut Vec<u8>),
     early: &mut Option<&mut Buffer>,
 ) -> Result<(), Failure> {
@@ -293,20 +293,13 @@ async fn pass_body(
                 sent += data.len() as u64;
             }
             let (ended, more) = (piece == Piece::End, piece == Piece::More);
-            match piece {
-                Piece::Data(data) if meta.framing_for_client == Framing::Chunked => {
-                    chunked::encode(data, out);
-                }
-                Piece::Data(data) if out.len() + data.len() <= TOGETHER => {
-                    out.extend_from_slice(data);
-                }
-                Piece::Data(data) => {
-                    begun = true;
-                    exchange.write(out).await?;
-                    out.clear();
-                    exchange.write(data).await?;
-                }
-                Piece::More | Piece::End => {}
+            if let Piece::Data(data) = piece
+                && meta.outlet.push(data, out) == Pushed::Direct
+            {
+                begun = true;
+                exchange.write(out).await?;
+                out.clear();
+                exchange.write(data).await?;
             }
             input.consume(taken);
             if ended || more {
@@ -317,8 +310,8 @@ async fn pass_body(
         if sent > TRANSFER {
             flight.becomes(Kind::Transfer);
         }
-        if ended && meta.framing_for_client == Framing::Chunked {
-            end_chunked(&trailers, out);
+        if ended {
+            meta.outlet.end(&trailers, out);
         }
         if !out.is_empty() {
             begun = true;

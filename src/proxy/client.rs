@@ -21,6 +21,8 @@ pub struct Peer {
     pub text: Box<str>,
     /// The listener's port, as X-Forwarded-Port tells it.
     pub port: Box<str>,
+    /// It came over TLS.
+    pub is_secure: bool,
 }
 
 impl Peer {
@@ -32,7 +34,14 @@ impl Peer {
             address,
             text: address.to_string().into(),
             port: listener_port.to_string().into(),
+            is_secure: false,
         }
+    }
+
+    /// As X-Forwarded-Proto tells it.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
     }
 }
 

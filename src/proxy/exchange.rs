@@ -13,6 +13,10 @@ use super::flight::State;
 use super::forward::Trip;
 use super::forward::forward;
 use super::framing::Framing;
+use super::local;
+use super::prepare::Decision;
+use super::prepare::Judge;
+use super::prepare::Look;
 use super::prepare::Prepared;
 use super::prepare::prepare;
 use super::record::Record;
@@ -75,14 +79,23 @@ async fn answer(
     out: &mut Vec<u8>,
 ) -> Result<Ending, Fault> {
     let flight = client.flight.clone();
-    let mut prepared = read_head(proxy, client, &flight, out).await?;
+    let mut prepared = match read_head(proxy, client, &flight, out).await? {
+        Decision::Forward(prepared) => prepared,
+        Decision::Answer(local) => {
+            record.asked.set(Some(local.asked));
+            record.unused_head.set(local.length);
+            return Box::pin(local::send(proxy, client, record, &local)).await;
+        }
+    };
     record.asked.set(Some(prepared.asked));
     record.body_taken.set(matches!(
         prepared.framing,
         Framing::None | Framing::Length(0)
     ));
     record.unused_head.set(prepared.length);
-    admit(proxy, client, &mut prepared, out).await?;
+    if let Some(local) = admit(proxy, client, &mut prepared, out).await? {
+        return Box::pin(local::send(proxy, client, record, &local)).await;
+    }
     client.input.consume(record.unused_head.take());
     let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
     // What is here of the body goes along with the head.
@@ -112,13 +125,19 @@ async fn read_head(
     client: &mut Client,
     flight: &Flight,
     out: &mut Vec<u8>,
-) -> Result<Prepared, Fault> {
+) -> Result<Decision, Fault> {
     loop {
         let view = proxy.view();
-        if let Some(prepared) = prepare(client.input.bytes(), &view, &client.peer, flight, out)? {
+        let judge = Judge {
+            view: &view,
+            peer: &client.peer,
+            flight,
+            look: Look::First,
+        };
+        if let Some(decision) = prepare(client.input.bytes(), judge, out)? {
             // The head is complete: its timer must not end the request.
             flight.disarm();
-            return Ok(prepared);
+            return Ok(decision);
         }
         flight.at(State::Reading);
         match client.fill().await {

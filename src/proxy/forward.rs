@@ -336,6 +336,7 @@ mod tests {
             length: 0,
             epoch: Epoch(1),
             service: 0,
+            client: [127, 0, 0, 1].into(),
             member: None,
             framing: Framing::Length(length),
             asked: Asked {

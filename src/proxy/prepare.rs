@@ -6,12 +6,14 @@ use super::fields::Field;
 use super::fields::options;
 use super::flight::Flight;
 use super::framing::Framing;
+use super::local::Local;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
 use super::request::MOST_FIELDS;
 use super::request::RequestHead;
 use super::response::Asked;
 use super::response::write_length;
+use super::screen::screen;
 use crate::config::Service as ServiceSettings;
 use crate::live::View;
 use crate::switch::Epoch;
@@ -27,6 +29,8 @@ pub(super) struct Prepared {
     pub epoch: Epoch,
     /// Index into that View's services.
     pub service: usize,
+    /// Who asks: the peer, or whom a trusted proxy names.
+    pub client: IpAddr,
     /// None for the first member.
     pub member: Option<MemberName>,
     pub framing: Framing,
@@ -37,14 +41,40 @@ pub(super) struct Prepared {
     pub is_idempotent: bool,
 }
 
+/// What becomes of a request whose head was read.
+#[derive(Debug)]
+pub(super) enum Decision {
+    Forward(Prepared),
+    /// No upstream is asked.
+    Answer(Box<Local>),
+}
+
+/// Which look at a head this is: a View that changes under a waiting request makes us look again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Look {
+    /// What counts requests counts now.
+    First,
+    Again,
+}
+
+/// By what a head is judged.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Judge<'a> {
+    pub view: &'a View,
+    pub peer: &'a Peer,
+    pub flight: &'a Flight,
+    pub look: Look,
+}
+
 /// Reads the head at the front of `bytes` and writes the upstream's into `out`. None when it is not complete.
 pub(super) fn prepare(
     bytes: &[u8],
-    view: &View,
-    peer: &Peer,
-    flight: &Flight,
+    judge: Judge<'_>,
     out: &mut Vec<u8>,
-) -> Result<Option<Prepared>, Fault> {
+) -> Result<Option<Decision>, Fault> {
+    let Judge {
+        view, peer, flight, ..
+    } = judge;
     let mut room: FieldRoom<'_> = [const { std::mem::MaybeUninit::uninit() }; MOST_FIELDS];
     let limits = HeadLimits {
         bytes: view.limits.header_bytes,
@@ -60,9 +90,9 @@ pub(super) fn prepare(
         .find(head.host_name())
         .ok_or(Fault::UnknownHost)?;
     let settings = &view.services[service].settings;
-    let limit = view.limits.body_bytes;
-    if matches!(head.framing, Framing::Length(length) if limit > 0 && length > limit) {
-        return Err(Fault::BodyTooLarge { limit });
+    let caller = client.unwrap_or(peer.address);
+    if let Some(local) = screen(&head, settings, caller, judge)? {
+        return Ok(Some(Decision::Answer(Box::new(local))));
     }
     let told = Told {
         settings,
@@ -71,22 +101,17 @@ pub(super) fn prepare(
         request_id: &flight.request_id.borrow(),
     };
     write(&head, bytes, peer, &told, out);
-    Ok(Some(Prepared {
+    Ok(Some(Decision::Forward(Prepared {
         length: head.length,
         epoch: view.epoch,
         service,
+        client: caller,
         member: route(settings, &head).cloned(),
         framing: head.framing,
-        asked: Asked {
-            is_head: head.method == "HEAD",
-            is_http11: head.is_http11,
-            upgrade: head.upgrade.is_some(),
-            expects_continue: head.expects_continue,
-            keep_alive: head.keeps_alive(),
-        },
+        asked: Asked::of(&head),
         upgrade: head.upgrade.map(Into::into),
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
-    }))
+    })))
 }
 
 /// What the upstream is told besides the client's own words.
@@ -230,7 +255,7 @@ fn write_forwarded(head: &RequestHead<'_>, peer: &Peer, told: &Told<'_>, out: &m
     line(b"X-Forwarded-Host: ", host, out);
     line(
         b"X-Forwarded-Proto: ",
-        before(Field::ForwardedProto).unwrap_or(b"http"),
+        before(Field::ForwardedProto).unwrap_or(peer.scheme().as_bytes()),
         out,
     );
     let port = before(Field::ForwardedPort).unwrap_or(peer.port.as_bytes());

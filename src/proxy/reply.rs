@@ -40,7 +40,7 @@ pub(super) fn for_fault(fault: &Fault, id: &str, asked: Asked, out: &mut Vec<u8>
     }
 }
 
-fn reason(status: u16) -> &'static str {
+pub(super) fn reason(status: u16) -> &'static str {
     http::StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())

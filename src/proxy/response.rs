@@ -1,5 +1,6 @@
 //! An upstream's answer head: read, accepted or refused, and written anew for the client.
 
+use super::edits::Edits;
 use super::fault::Fault;
 use super::fields::Connection;
 use super::fields::Field;
@@ -11,6 +12,7 @@ use super::lines::Lines;
 use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::request::Named;
+use super::request::RequestHead;
 use crate::net::LARGE;
 
 /// Bytes of an answer's head; more is refused.
@@ -29,6 +31,19 @@ pub struct Asked {
     pub expects_continue: bool,
     /// The client's connection may be used again.
     pub keep_alive: bool,
+}
+
+impl Asked {
+    #[must_use]
+    pub(super) fn of(head: &RequestHead<'_>) -> Self {
+        Self {
+            is_head: head.method == "HEAD",
+            is_http11: head.is_http11,
+            upgrade: head.upgrade.is_some(),
+            expects_continue: head.expects_continue,
+            keep_alive: head.keeps_alive(),
+        }
+    }
 }
 
 /// An answer head that may be passed on.
@@ -170,15 +185,27 @@ impl<'b> ResponseHead<'b> {
         }
     }
 
-    /// Appends the head as the client gets it. `bytes` is what the head was read from.
+    /// Appends the head as the client gets it when nothing changes. `bytes` is what the head was read from.
     pub fn write(&self, bytes: &[u8], asked: Asked, out: &mut Vec<u8>) {
+        let framing = self.framing_for(asked);
+        self.write_edited((bytes, &Edits::default()), (asked, framing), out);
+    }
+
+    /// The same with changes among its fields, and with the framing that its body will have.
+    pub(super) fn write_edited(
+        &self,
+        (bytes, edits): (&[u8], &Edits),
+        (asked, framing): (Asked, Framing),
+        out: &mut Vec<u8>,
+    ) {
         out.extend_from_slice(b"HTTP/1.1 ");
         out.extend_from_slice(itoa::Buffer::new().format(self.status).as_bytes());
         out.push(b' ');
         out.extend_from_slice(self.reason.as_bytes());
         out.extend_from_slice(b"\r\n");
-        self.write_passing(bytes, out);
-        match self.framing_for(asked) {
+        self.write_passing(bytes, edits, out);
+        edits.write_added(out);
+        match framing {
             Framing::Length(length) => write_length(length, out),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             Framing::None if !self.is_interim() && self.status != 101 => {
@@ -194,7 +221,7 @@ impl<'b> ResponseHead<'b> {
         out.extend_from_slice(b"\r\n");
     }
 
-    fn write_passing(&self, bytes: &[u8], out: &mut Vec<u8>) {
+    fn write_passing(&self, bytes: &[u8], edits: &Edits, out: &mut Vec<u8>) {
         let named = Named::of(self.connection, self.fields, &self.kinds);
         let mut lines = Lines::new(bytes);
         let mut dated = false;
@@ -211,7 +238,7 @@ impl<'b> ResponseHead<'b> {
                 | Field::HopByHop => false,
                 _ => true,
             };
-            if passes {
+            if passes && !edits.removes(field.name) {
                 lines.add(field, out);
             }
         }

@@ -1,0 +1,55 @@
+//! An answer's body on its way to the client: out of the upstream's framing, into the client's.
+
+use super::chunked;
+use super::framing::Framing;
+use super::framing::end_chunked;
+
+/// Body bytes that are sent together with the head.
+const TOGETHER: usize = 16 * 1024;
+
+/// What the body of one answer passes through.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    /// Towards the client.
+    framing: Framing,
+}
+
+/// What became of a piece of the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pushed {
+    /// It is in the output.
+    Taken,
+    /// Nothing changes it, and it is long: it goes as it is, behind the output.
+    Direct,
+}
+
+impl Outlet {
+    pub(super) fn new(framing: Framing) -> Self {
+        Self { framing }
+    }
+
+    /// How the client sees where the body ends.
+    pub(super) fn framing(&self) -> Framing {
+        self.framing
+    }
+
+    /// Takes the next piece of the body; `out` may hold what comes before it.
+    pub(super) fn push(&mut self, data: &[u8], out: &mut Vec<u8>) -> Pushed {
+        if self.framing == Framing::Chunked {
+            chunked::encode(data, out);
+            return Pushed::Taken;
+        }
+        if out.len() + data.len() > TOGETHER {
+            return Pushed::Direct;
+        }
+        out.extend_from_slice(data);
+        Pushed::Taken
+    }
+
+    /// The body is complete.
+    pub(super) fn end(&mut self, trailers: &[u8], out: &mut Vec<u8>) {
+        if self.framing == Framing::Chunked {
+            end_chunked(trailers, out);
+        }
+    }
+}
