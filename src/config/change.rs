@@ -1,5 +1,7 @@
 //! What a reload changes, in words for the operator.
 
+use super::access;
+use super::rate_limit;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
@@ -41,23 +43,23 @@ impl Change {
 
 /// Lines gathered under a prefix such as `service odoo: `.
 #[derive(Default)]
-struct Differences {
-    prefix: String,
+pub(super) struct Differences {
+    pub(super) prefix: String,
     lines: Vec<String>,
 }
 
 impl Differences {
-    fn told(&mut self, line: impl fmt::Display) {
+    pub(super) fn told(&mut self, line: impl fmt::Display) {
         self.lines.push(format!("{}{line}", self.prefix));
     }
 
-    fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
+    pub(super) fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
         if old != new {
             self.told(format_args!("{name} {old} -> {new}"));
         }
     }
 
-    fn time(&mut self, name: &str, old: Duration, new: Duration) {
+    pub(super) fn time(&mut self, name: &str, old: Duration, new: Duration) {
         if old != new {
             let (old, new) = (format_duration(old), format_duration(new));
             self.told(format_args!("{name} {old} -> {new}"));
@@ -65,7 +67,12 @@ impl Differences {
     }
 
     /// Additions and removals of things that are what they are called.
-    fn list<T: PartialEq>(&mut self, kind: &str, lists: &Lists<'_, T>, show: fn(&T) -> String) {
+    pub(super) fn list<T: PartialEq>(
+        &mut self,
+        kind: &str,
+        lists: &Lists<'_, T>,
+        show: fn(&T) -> String,
+    ) {
         for gone in lists.old.iter().filter(|one| !lists.new.contains(one)) {
             self.told(format_args!("{kind} {} removed", show(gone)));
         }
@@ -75,9 +82,9 @@ impl Differences {
     }
 }
 
-struct Lists<'l, T> {
-    old: &'l [T],
-    new: &'l [T],
+pub(super) struct Lists<'l, T> {
+    pub(super) old: &'l [T],
+    pub(super) new: &'l [T],
 }
 
 fn process(old: &Settings, new: &Settings) -> Differences {
@@ -198,6 +205,8 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
         shown_route,
     );
     rules(lines, old, new);
+    access::changes(lines, &old.access, &new.access);
+    rate_limit::changes(lines, &old.rate_limits, &new.rate_limits);
     // The order of routes, hosts or slots alone: nothing above has words for it.
     if lines.lines.len() == before && old != new {
         lines.told("order changed");
@@ -558,7 +567,9 @@ http = ["127.0.0.1:6001"]
         let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
         let text = documented
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
-            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"");
+            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
+            .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;
@@ -587,6 +598,8 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
+
     /// The same key with another value of its kind.
     fn another(line: &str) -> Option<String> {
         let (key, value) = line.split_once(" = ")?;
@@ -603,6 +616,15 @@ http = ["127.0.0.1:6001"]
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host", _) => r#""other""#.to_owned(),
+            ("users", _) => format!("\"{USERS}.more\""),
+            ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
+            ("key", _) => r#""path""#.to_owned(),
+            ("ipv4_prefix", _) => "24".to_owned(),
+            ("methods", _) => r#"["GET"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths", _) => r#"["/x"]"#.to_owned(),
+            ("allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
+                r#"["10.0.0.0/8"]"#.to_owned()
+            }
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),

@@ -8,13 +8,16 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod access;
 mod change;
 mod check;
 mod defaults;
 mod file;
 mod health;
 mod keys;
+mod prefixes;
 mod problem;
+mod rate_limit;
 mod routes;
 mod rules;
 mod secret;
@@ -24,14 +27,17 @@ mod settings;
 mod slots;
 mod table;
 mod units;
+mod users;
 mod value;
 mod watch;
 mod words;
 
+pub use access::{Access, BasicAuth, User};
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};
 pub use problem::{Place, Problem, summary};
+pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
     Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,

@@ -1,8 +1,10 @@
 //! One service: its hosts, its slots, its routes and its rules.
 
+use super::access::{self, Access};
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
+use super::rate_limit;
 use super::routes;
 use super::rules;
 use super::settings::{HostPattern, Member, Service, Slot};
@@ -64,6 +66,8 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let timeouts = rules::timeouts(&table);
     let queue = rules::queue(&table);
     let failback = rules::failback(&table);
+    let access = access::read(&table, Access::default());
+    let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
@@ -77,6 +81,8 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         keepalive,
         timeouts,
         queue,
+        access,
+        rate_limits,
         flip,
         failback,
         shared,

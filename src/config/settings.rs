@@ -1,5 +1,7 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::access::Access;
+use super::rate_limit::RateLimit;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -137,6 +139,9 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub access: Access,
+    /// Each with a name of its own.
+    pub rate_limits: Vec<RateLimit>,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
