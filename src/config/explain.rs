@@ -3,11 +3,12 @@
 //! What it prints is a config again, without presets, and reads as the same settings. Defaults are taken
 //! from `config/switchd.toml`, which tests hold to the truth.
 
+use super::derived::{Layers, derived};
 use super::file::{self, parse};
 use super::keys::{self, Names, SECTIONS, Section};
 use super::presets;
 use super::problem::{Problem, Report};
-use super::units::parse_duration;
+use super::toml_text::{bare, in_order, shown};
 use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -41,7 +42,6 @@ fn explain_text(text: &str, path: &Path) -> Result<String, Vec<Problem>> {
     let mut page = Page {
         report: &report,
         presets: presets.iter().map(presets::Preset::at).collect(),
-        body_size: body_size(&tree, &documented),
         out: format!(
             "# {} in full: all that holds, and where it comes from.\n\n",
             path.display()
@@ -50,6 +50,8 @@ fn explain_text(text: &str, path: &Path) -> Result<String, Vec<Problem>> {
     let top = Layers {
         tree: &tree,
         documented: Some(&documented),
+        top: &tree,
+        service: None,
     };
     page.table("", "", &top);
     Ok(page.out)
@@ -94,28 +96,11 @@ fn is_tables(items: &[Spanned<DeValue<'_>>]) -> bool {
     !items.is_empty() && items.iter().all(|item| item.get_ref().is_table())
 }
 
-fn body_size(tree: &DeTable<'_>, documented: &DeTable<'_>) -> String {
-    let of = |tree: &DeTable<'_>| {
-        let limits = tree.get("limits")?.get_ref().as_table()?;
-        limits.get("body_size").map(|value| shown(value.get_ref()))
-    };
-    of(tree).or_else(|| of(documented)).unwrap_or_default()
-}
-
-/// One table, as it is written or preset, and as it is documented.
-struct Layers<'v, 't> {
-    tree: &'v DeTable<'t>,
-    /// None where nothing has a default of its own.
-    documented: Option<&'v DeTable<'t>>,
-}
-
 /// What is printed.
 struct Page<'p> {
     report: &'p Report<'p>,
     /// Where presets are named: their values stand there.
     presets: Vec<usize>,
-    /// Of all services.
-    body_size: String,
     out: String,
 }
 
@@ -155,8 +140,8 @@ impl Page<'_> {
         }
         let (value, words) = match layers.tree.get(name) {
             Some(value) => (shown(value.get_ref()), self.origin(value)),
-            None => match self.derived(pattern, name, layers) {
-                Some(derived) => derived,
+            None => match derived(pattern, name, layers) {
+                Some(derived) => (derived.value, derived.words),
                 None => match layers.documented.and_then(|all| all.get(name)) {
                     Some(value) => (shown(value.get_ref()), "default".to_owned()),
                     None => return,
@@ -176,38 +161,6 @@ impl Page<'_> {
         format!("line {}", self.report.line(&value.span()))
     }
 
-    /// Defaults that hang on something else.
-    fn derived(
-        &self,
-        pattern: &str,
-        name: &str,
-        layers: &Layers<'_, '_>,
-    ) -> Option<(String, String)> {
-        let there = |name: &str| layers.tree.get(name).map(Spanned::get_ref);
-        match (pattern, name) {
-            ("service.NAME", "initial") => {
-                let slots = there("slots")?.as_table()?;
-                let first = in_order(slots).into_iter().next()?;
-                Some((quoted(&first), "default: the first slot".to_owned()))
-            }
-            ("service.NAME.flip", "drain_requests" | "drain_transfers" | "drain_websockets") => {
-                let all = there("drain_timeout")?;
-                Some((shown(all), "as drain_timeout".to_owned()))
-            }
-            ("service.NAME.health", "fast_interval") => {
-                let interval = there("interval")?;
-                let documented = layers.documented?.get(name)?.get_ref();
-                let time = |value: &DeValue<'_>| parse_duration(value.as_str()?).ok();
-                (time(interval)? < time(documented)?)
-                    .then(|| (shown(interval), "as interval".to_owned()))
-            }
-            ("service.NAME.limits", "body_size") => {
-                Some((self.body_size.clone(), "as in [limits]".to_owned()))
-            }
-            _ => None,
-        }
-    }
-
     fn below(&mut self, header: &str, pattern: &str, name: &str, layers: &Layers<'_, '_>) {
         let Some(below) = pattern_of(pattern, name) else {
             return;
@@ -218,7 +171,7 @@ impl Page<'_> {
             .and_then(|all| documented(all, pattern, name));
         match layers.tree.get(name).map(Spanned::get_ref) {
             Some(DeValue::Table(tree)) if !is_values(&below) => {
-                self.headed(&inner, &below, &Layers { tree, documented });
+                self.headed(&inner, &below, &layers.below(tree, documented, &below));
             }
             Some(DeValue::Array(items)) if is_tables(items) => {
                 for item in items {
@@ -226,17 +179,12 @@ impl Page<'_> {
                         continue;
                     };
                     self.out.extend(["[[", &inner, "]]\n"]);
-                    let layers = Layers { tree, documented };
-                    self.table(&inner, &below, &layers);
+                    self.table(&inner, &below, &layers.below(tree, documented, &below));
                 }
             }
             None if documented.is_some() && !is_repeated(&below) && !is_values(&below) => {
                 let nothing = DeTable::new();
-                let layers = Layers {
-                    tree: &nothing,
-                    documented,
-                };
-                self.headed(&inner, &below, &layers);
+                self.headed(&inner, &below, &layers.below(&nothing, documented, &below));
             }
             _ => {}
         }
@@ -285,16 +233,6 @@ fn names(pattern: &str, layers: &Layers<'_, '_>) -> Vec<String> {
             .filter(|name| !known(name)),
     );
     names
-}
-
-/// The names in a table in the order of the file.
-fn in_order(table: &DeTable<'_>) -> Vec<String> {
-    let mut names: Vec<_> = table.keys().collect();
-    names.sort_by_key(|name| name.span().start);
-    names
-        .iter()
-        .map(|name| name.get_ref().to_string())
-        .collect()
 }
 
 /// Every kind of table.
@@ -371,54 +309,6 @@ fn join(header: &str, name: &str) -> String {
     format!("{header}.{name}")
 }
 
-/// As a key of TOML.
-fn bare(name: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-    if !name.is_empty() && name.bytes().all(plain) {
-        return name.to_owned();
-    }
-    quoted(name)
-}
-
-fn quoted(text: &str) -> String {
-    let mut out = String::from('"');
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out += &format!("\\U{:08X}", u32::from(c)),
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
-}
-
-/// As a value of TOML, on one line.
-fn shown(value: &DeValue<'_>) -> String {
-    match value {
-        DeValue::String(text) => quoted(text),
-        DeValue::Integer(number) => number.to_string(),
-        DeValue::Float(number) => number.to_string(),
-        DeValue::Boolean(flag) => flag.to_string(),
-        DeValue::Datetime(date) => date.to_string(),
-        DeValue::Array(items) => {
-            let items: Vec<_> = items.iter().map(|item| shown(item.get_ref())).collect();
-            format!("[{}]", items.join(", "))
-        }
-        DeValue::Table(table) => {
-            let entry = |name: String| {
-                let value = table.get(&*name).map(|value| shown(value.get_ref()));
-                format!("{} = {}", bare(&name), value.unwrap_or_default())
-            };
-            let entries: Vec<_> = in_order(table).into_iter().map(entry).collect();
-            if entries.is_empty() {
-                return "{}".to_owned();
-            }
-            format!("{{ {} }}", entries.join(", "))
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::{Settings, load, summary};
@@ -450,13 +340,46 @@ mod tests {
     }
 
     #[test]
+    fn what_hangs_on_something_else_is_explained_as_it_holds() {
+        let base = fs::read_to_string("config/examples/minimal.toml").unwrap();
+        let (before, slots) = base.split_once("\n[service").unwrap();
+        let rest = format!("\n[service{slots}");
+        let name = rest.split(['.', ']']).nth(1).unwrap();
+        let path = Path::new("switchd.toml");
+        for (top, more) in [
+            ("[state]\ndir = \"/srv/state\"", ""),
+            ("[limits]\nbody_size = \"5MiB\"", ""),
+            ("", "[service.NAME.flip]\ndrain_timeout = \"7s\""),
+            (
+                "",
+                "[service.NAME.flip]\ndrain_timeout = \"7s\"\ndrain_websockets = \"5s\"",
+            ),
+            ("", "[service.NAME.health]\ninterval = \"100ms\""),
+            (
+                "",
+                "[service.NAME.buffering]\nrequests = true\n[[service.NAME.route]]\nprefix = \"/a\"\nto = \"http\"",
+            ),
+        ] {
+            let text = format!("{before}\n{top}\n{rest}\n{}\n", more.replace("NAME", name));
+            let explained = explain_text(&text, path).unwrap();
+            assert!(
+                read(&explained, path) == read(&text, path),
+                "{text}\n{explained}"
+            );
+        }
+    }
+
+    #[test]
     fn every_key_is_explained() {
         let explained = explain(Path::new("config/switchd.toml")).unwrap();
         let mut found = 0;
-        for section in SECTIONS
-            .iter()
-            .filter(|section| section.header != "service.NAME.odoo")
-        {
+        for section in SECTIONS {
+            let header = section.header.replace("NAME", "odoo");
+            // Nothing holds of a list that is empty.
+            let is_empty = section.is_repeated && !explained.contains(&format!("[[{header}]]"));
+            if header == "service.odoo.odoo" || is_empty {
+                continue;
+            }
             for key in section
                 .keys
                 .iter()

@@ -1,5 +1,6 @@
 //! `switchd check`: is a config good, and what does it say?
 
+use crate::config;
 use crate::config::Problem;
 use crate::config::Settings;
 use crate::config::load;
@@ -13,6 +14,21 @@ pub fn check(config: &Path) -> ExitCode {
     match load(config) {
         Ok(settings) => {
             println!("ok: {}", in_words(&settings));
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            tell(&problems);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Shows all that a config means on stdout, or tells its problems on stderr (exit 1).
+#[must_use]
+pub fn explain(config: &Path) -> ExitCode {
+    match config::explain(config) {
+        Ok(text) => {
+            print!("{text}");
             ExitCode::SUCCESS
         }
         Err(problems) => {
