@@ -345,9 +345,9 @@ C = {{ env = "PATH" }}
     fn a_byte_order_mark_and_returns_change_nothing() {
         let text = format!("\u{feff}{}", ODOO.replace('\n', "\r\n"));
         assert_eq!(read(&text), read(ODOO));
-        let broken = text.replace("fall = 3", "fal = 3");
+        let broken = text.replace("workers = 8", "worker = 8");
         let problems = parse(&broken, Path::new("switchd.toml")).unwrap_err();
-        let line = 1 + ODOO.lines().position(|line| line == "fall = 3").unwrap();
+        let line = 1 + ODOO.lines().position(|line| line == "workers = 8").unwrap();
         assert_eq!(problems[0].place, Some(Place { line, column: 1 }));
     }
 

@@ -20,6 +20,7 @@ mod line;
 mod load;
 mod metrics;
 mod odoo;
+mod odoo_rules;
 mod odoo_websocket;
 mod queue;
 mod reload;
