@@ -1,9 +1,11 @@
 //! What a reload changes, in words for the operator.
 
+use super::listeners;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
 use super::units::{format_duration, format_size};
+use super::upstream_tls;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -27,6 +29,7 @@ impl Change {
         };
         let mut live = Differences::default();
         limits(&mut live, old, new);
+        listeners::applied(&mut live, &old.listeners, &new.listeners);
         services(&mut live, &old.services, &new.services);
         change.applied = live.lines;
         change
@@ -41,23 +44,23 @@ impl Change {
 
 /// Lines gathered under a prefix such as `service odoo: `.
 #[derive(Default)]
-struct Differences {
-    prefix: String,
-    lines: Vec<String>,
+pub(super) struct Differences {
+    pub(super) prefix: String,
+    pub(super) lines: Vec<String>,
 }
 
 impl Differences {
-    fn told(&mut self, line: impl fmt::Display) {
+    pub(super) fn told(&mut self, line: impl fmt::Display) {
         self.lines.push(format!("{}{line}", self.prefix));
     }
 
-    fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
+    pub(super) fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
         if old != new {
             self.told(format_args!("{name} {old} -> {new}"));
         }
     }
 
-    fn time(&mut self, name: &str, old: Duration, new: Duration) {
+    pub(super) fn time(&mut self, name: &str, old: Duration, new: Duration) {
         if old != new {
             let (old, new) = (format_duration(old), format_duration(new));
             self.told(format_args!("{name} {old} -> {new}"));
@@ -65,7 +68,12 @@ impl Differences {
     }
 
     /// Additions and removals of things that are what they are called.
-    fn list<T: PartialEq>(&mut self, kind: &str, lists: &Lists<'_, T>, show: fn(&T) -> String) {
+    pub(super) fn list<T: PartialEq>(
+        &mut self,
+        kind: &str,
+        lists: &Lists<'_, T>,
+        show: fn(&T) -> String,
+    ) {
         for gone in lists.old.iter().filter(|one| !lists.new.contains(one)) {
             self.told(format_args!("{kind} {} removed", show(gone)));
         }
@@ -75,21 +83,14 @@ impl Differences {
     }
 }
 
-struct Lists<'l, T> {
-    old: &'l [T],
-    new: &'l [T],
+pub(super) struct Lists<'l, T> {
+    pub(super) old: &'l [T],
+    pub(super) new: &'l [T],
 }
 
 fn process(old: &Settings, new: &Settings) -> Differences {
     let mut lines = Differences::default();
-    lines.list(
-        "listener",
-        &Lists {
-            old: &old.listeners,
-            new: &new.listeners,
-        },
-        |listener| listener.address.to_string(),
-    );
+    listeners::needs_restart(&mut lines, &old.listeners, &new.listeners);
     lines.value("workers", &old.runtime.workers, &new.runtime.workers);
     lines.value(
         "admin socket",
@@ -348,6 +349,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("failback start_grace", a.start_grace, b.start_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
+    upstream_tls::changes(lines, old.upstream_tls.as_ref(), new.upstream_tls.as_ref());
     lines.value(
         "shared",
         &shown_shared(old.shared.as_ref()),
@@ -555,8 +557,11 @@ http = ["127.0.0.1:6001"]
 
     #[test]
     fn no_difference_goes_untold() {
-        let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
+        let documented = super::super::keys::with_examples().replace("\"off\"", "\"/dev/x\"");
         let text = documented
+            .replace("client_auth = \"/dev/x\"", "client_auth = \"optional\"")
+            .replace("client_ca = \"\"", "client_ca = \"/dev/x\"")
+            .replace("upstream_tls]\nenabled = false", "upstream_tls]\nenabled = true")
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"");
         let before = read(&text);
@@ -605,6 +610,10 @@ http = ["127.0.0.1:6001"]
             ("expect_body" | "host", _) => r#""other""#.to_owned(),
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
+            ("client_auth", _) => r#""required""#.to_owned(),
+            ("tls_min", _) => r#""1.3""#.to_owned(),
+            ("ca", _) => r#""/other.pem""#.to_owned(),
+            ("server_name", _) => r#""other.example""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             (_, "true") => "false".to_owned(),

@@ -3,6 +3,9 @@
 //! The readers ask for keys by name, suggestions come from here, and a test holds
 //! `config/switchd.toml` to it.
 
+use super::listeners::{CERTIFICATE, LISTENER};
+use super::upstream_tls::UPSTREAM_TLS;
+
 /// One key, with a value as an example for those who wrote something else.
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -54,11 +57,11 @@ pub(super) fn home_of(name: &str) -> Option<&'static Section> {
     }
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, example: &'static str) -> Key {
     Key { name, example }
 }
 
-const fn section(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         header,
         keys,
@@ -67,7 +70,7 @@ const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     }
 }
 
-const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         is_repeated: true,
         ..section(header, keys)
@@ -101,8 +104,6 @@ pub(super) const ADMIN: Section = section(
 );
 
 pub(super) const STATE: Section = section("state", &[key("dir", r#""/var/lib/switchd""#)]);
-
-pub(super) const LISTENER: Section = repeated("listener", &[key("address", r#""127.0.0.1:8080""#)]);
 
 pub(super) const LIMITS: Section = section(
     "limits",
@@ -148,6 +149,7 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("upstream_tls", "[service.NAME.upstream_tls]"),
     ],
 );
 
@@ -274,6 +276,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &ADMIN,
     &STATE,
     &LISTENER,
+    &CERTIFICATE,
     &LIMITS,
     &STOP,
     &LOG,
@@ -287,16 +290,29 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &UPSTREAM_TLS,
 ];
 
 /// The documented config with every commented key made active.
 #[cfg(test)]
 pub(super) fn uncommented() -> String {
+    with_lines_of(&["#"])
+}
+
+/// The same, and what is off unless it is written, as the examples (`#~`) show it.
+#[cfg(test)]
+pub(super) fn with_examples() -> String {
+    with_lines_of(&["#", "#~"])
+}
+
+#[cfg(test)]
+fn with_lines_of(marks: &[&str]) -> String {
+    let is_key = |key: &&str| key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
     include_str!("../../config/switchd.toml")
         .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => key,
-            _ => line,
+        .map(|line| {
+            let keys = marks.iter().filter_map(|mark| line.strip_prefix(mark));
+            keys.filter(is_key).last().unwrap_or(line)
         })
         .flat_map(|line| [line, "\n"])
         .collect()
@@ -325,7 +341,7 @@ mod tests {
 
     #[test]
     fn every_key_is_documented() {
-        let tree = Value::Table(toml::from_str(&uncommented()).unwrap());
+        let tree = Value::Table(toml::from_str(&with_examples()).unwrap());
         let mut found = 0;
         for section in SECTIONS.iter().chain([&&MEMBER_HEALTH]) {
             let parts = section.header.split('.').filter(|part| !part.is_empty());
@@ -355,7 +371,7 @@ mod tests {
 
     #[test]
     fn every_example_that_help_shows_can_be_written() {
-        let text = uncommented();
+        let text = with_examples();
         let mut tried = 0;
         for section in SECTIONS {
             let header = section.header.replace("NAME", "odoo");

@@ -14,6 +14,7 @@ mod defaults;
 mod file;
 mod health;
 mod keys;
+mod listeners;
 mod problem;
 mod routes;
 mod rules;
@@ -24,6 +25,7 @@ mod settings;
 mod slots;
 mod table;
 mod units;
+mod upstream_tls;
 mod value;
 mod watch;
 mod words;
@@ -31,11 +33,13 @@ mod words;
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};
+pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use problem::{Place, Problem, summary};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,
-    Settings, Shared, Slot, State, Stop, Timeouts,
+    Limits, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service, Settings,
+    Shared, Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;

@@ -8,6 +8,7 @@ use super::rules;
 use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
+use super::upstream_tls;
 use super::value::clip;
 use super::words;
 use crate::switch::MemberName;
@@ -65,6 +66,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let queue = rules::queue(&table);
     let failback = rules::failback(&table);
     let addresses = slots::addresses(&slots);
+    let upstream_tls = upstream_tls::read(&table, &addresses);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
         hosts: hosts.iter().map(|host| host.pattern.clone()).collect(),
@@ -80,6 +82,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         flip,
         failback,
         shared,
+        upstream_tls,
     });
     Some(WrittenService {
         service,

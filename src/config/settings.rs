@@ -1,5 +1,7 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::listeners::Listener;
+use super::upstream_tls::UpstreamTls;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -104,11 +106,6 @@ pub struct Stop {
     pub timeout: Duration,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    pub address: SocketAddr,
-}
-
 /// A network in CIDR form; a bare address is a network of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -141,6 +138,8 @@ pub struct Service {
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    /// None means that upstreams are spoken to without TLS.
+    pub upstream_tls: Option<UpstreamTls>,
 }
 
 #[derive(Debug, Clone, PartialEq)]

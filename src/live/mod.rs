@@ -15,4 +15,4 @@ pub use admission::{Counts, EpochClock, InFlight, Kind};
 pub use health::{EndpointHealth, Wellness};
 pub use places::{Place, Places, Waiting};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
-pub use view::{Endpoint, EndpointId, HostTable, Member, Service, Slot, View};
+pub use view::{Endpoint, EndpointId, HostTable, Listener, Member, Service, Slot, View};

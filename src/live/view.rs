@@ -5,6 +5,7 @@ use super::health::EndpointHealth;
 use super::places::Places;
 use crate::config::HostPattern;
 use crate::config::Limits;
+use crate::config::Listener as ListenerSettings;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
 use crate::net::EndpointAddr;
@@ -13,18 +14,29 @@ use crate::switch::Generation;
 use crate::switch::MemberName;
 use crate::switch::SlotName;
 use crate::telemetry::SlotMetrics;
+use crate::tls;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
 
 /// Everything a worker needs to know to serve requests.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct View {
     pub epoch: Epoch,
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
     pub trusted_proxies: Vec<Network>,
+    /// In the order in which they were bound.
+    pub listeners: Vec<Listener>,
+}
+
+/// How one listener is spoken to now.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    pub settings: ListenerSettings,
+    /// None where no TLS is spoken.
+    pub tls: Option<Arc<tls::Server>>,
 }
 
 /// One service as it is now.
@@ -34,6 +46,8 @@ pub struct Service {
     /// Index into `slots`.
     pub active: usize,
     pub slots: Vec<Arc<Slot>>,
+    /// None where upstreams are spoken to without TLS.
+    pub tls: Option<Arc<tls::Upstream>>,
 }
 
 impl Service {

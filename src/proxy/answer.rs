@@ -93,7 +93,8 @@ impl Exchange<'_> {
         watch: &mut Option<&mut Buffer>,
     ) -> Result<usize, Read> {
         poll_fn(|cx| {
-            if self.upstream.poll_readable(cx).is_ready() {
+            if let Poll::Ready(readable) = self.upstream.poll_readable(cx) {
+                readable.map_err(Read::Failed)?;
                 let read = self.upstream.poll_read(cx, input.room(size.get()));
                 if let Poll::Ready(read) = read {
                     let count = read.map_err(Read::Failed)?;

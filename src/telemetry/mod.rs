@@ -13,6 +13,7 @@ mod stamp;
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics};
+pub use metrics::{Handshake, HandshakeFailure};
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,

@@ -25,4 +25,5 @@ mod retry;
 mod services;
 mod stop;
 mod timeouts;
+mod tls;
 mod upgrade;

@@ -9,9 +9,11 @@ mod backend;
 mod child;
 mod config;
 mod daemon;
+mod link;
 mod message;
 mod prometheus;
 mod script;
+mod tls;
 mod websocket;
 mod wire;
 
@@ -23,6 +25,7 @@ pub(crate) use daemon::{CtlOutput, Daemon, switchd};
 pub(crate) use message::{Answer, Body, End, Head};
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
+pub(crate) use tls::Authority;
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
 
