@@ -92,6 +92,7 @@ pub mod config;
 pub mod telemetry;
 
 pub mod journal;
+pub mod spool;
 pub mod tls;
 
 pub mod live;

@@ -1,5 +1,7 @@
 //! What a reload changes, in words for the operator.
 
+use super::buffering;
+use super::queue;
 use super::listeners;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
@@ -107,6 +109,7 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &old.state.dir.display().to_string(),
         &new.state.dir.display().to_string(),
     );
+    buffering::dir_changes(&mut lines, &old.spool, &new.spool);
     lines.value(
         "access log",
         &shown_log(&old.access_log),
@@ -145,6 +148,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.value("connections", &a.connections, &b.connections);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
+    buffering::limit_changes(lines, &old.spool, &new.spool);
     lines.list(
         "trusted proxy",
         &Lists {
@@ -190,13 +194,17 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
         ));
     }
     slots(lines, &old.slots, &new.slots);
+    let routes = |service: &Service| -> Vec<String> {
+        let routes = service.routes.iter();
+        routes.map(shown_route).collect()
+    };
     lines.list(
         "route",
         &Lists {
-            old: &old.routes,
-            new: &new.routes,
+            old: &routes(old),
+            new: &routes(new),
         },
-        shown_route,
+        String::clone,
     );
     rules(lines, old, new);
     // The order of routes, hosts or slots alone: nothing above has words for it.
@@ -323,10 +331,8 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     let total = |total: Option<Duration>| total.map_or("none".to_owned(), format_duration);
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
-    let (a, b) = (&old.queue, &new.queue);
-    lines.value("queue max_in_flight", &a.max_in_flight, &b.max_in_flight);
-    lines.value("queue length", &a.length, &b.length);
-    lines.time("queue timeout", a.timeout, b.timeout);
+    queue::changes(lines, &old.queue, &new.queue);
+    buffering::changes(lines, old, new);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
     lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
@@ -467,6 +473,21 @@ total = "90s"
                 "body_size 1GiB -> none",
             ),
             edit(
+                "[runtime]",
+                "[spool]\nmax_size = \"9GiB\"\n[runtime]",
+                "spool max_size 4GiB -> 9GiB",
+            ),
+            edit(
+                "[service.web.timeouts]",
+                "[service.web.buffering]\nrequests = true\n[service.web.timeouts]",
+                "service web: buffering requests false -> true",
+            ),
+            edit(
+                "to = \"ws\"",
+                "to = \"ws\"\nbuffer_responses = true",
+                "service web: route /ws -> ws: buffer_responses false -> true",
+            ),
+            edit(
                 "[service.web.timeouts]",
                 "[service.web.shared]\ntcp = \"db:5432\"\n[service.web.timeouts]",
                 "service web: shared off -> db:5432 every 2s within 2s",
@@ -500,7 +521,12 @@ total = "90s"
             edit(
                 "[runtime]",
                 "[state]\ndir = \"/tmp\"\n[runtime]",
-                "state dir /var/lib/switchd -> /tmp",
+                "state dir /var/lib/switchd -> /tmp\nspool dir /var/lib/switchd/spool -> /tmp/spool",
+            ),
+            edit(
+                "[runtime]",
+                "[spool]\ndir = \"/big/spool\"\n[runtime]",
+                "spool dir /var/lib/switchd/spool -> /big/spool",
             ),
             edit(
                 "[runtime]",
@@ -615,6 +641,7 @@ http = ["127.0.0.1:6001"]
             ("ca", _) => r#""/other.pem""#.to_owned(),
             ("server_name", _) => r#""other.example""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
+            ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),

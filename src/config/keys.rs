@@ -3,6 +3,8 @@
 //! The readers ask for keys by name, suggestions come from here, and a test holds
 //! `config/switchd.toml` to it.
 
+use super::buffering::{BUFFERING, SPOOL};
+use super::queue::QUEUE;
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::upstream_tls::UPSTREAM_TLS;
 
@@ -89,6 +91,7 @@ pub(super) const TOP: Section = section(
         key("stop", "[stop]"),
         key("log", "[log]"),
         key("access_log", "[access_log]"),
+        key("spool", "[spool]"),
         key("service", "[service.NAME]"),
     ],
 );
@@ -149,6 +152,7 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
     ],
 );
@@ -166,6 +170,8 @@ pub(super) const ROUTE: Section = repeated(
         key("prefix", r#""/websocket""#),
         key("to", r#""websocket""#),
         key("upgrades_only", "true"),
+        key("buffer_requests", "true"),
+        key("buffer_responses", "true"),
     ],
 );
 
@@ -260,15 +266,6 @@ pub(super) const TIMEOUTS: Section = section(
     ],
 );
 
-pub(super) const QUEUE: Section = section(
-    "service.NAME.queue",
-    &[
-        key("max_in_flight", "16"),
-        key("length", "1000"),
-        key("timeout", r#""30s""#),
-    ],
-);
-
 /// Every section with keys of its own.
 pub(super) const SECTIONS: &[&Section] = &[
     &TOP,
@@ -281,6 +278,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &STOP,
     &LOG,
     &ACCESS_LOG,
+    &SPOOL,
     &SERVICE,
     &ROUTE,
     &HEALTH,
@@ -290,6 +288,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &BUFFERING,
     &UPSTREAM_TLS,
 ];
 

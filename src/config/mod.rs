@@ -8,6 +8,7 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod buffering;
 mod change;
 mod check;
 mod defaults;
@@ -16,6 +17,7 @@ mod health;
 mod keys;
 mod listeners;
 mod problem;
+mod queue;
 mod routes;
 mod rules;
 mod secret;
@@ -30,14 +32,16 @@ mod value;
 mod watch;
 mod words;
 
+pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use problem::{Place, Problem, summary};
+pub use queue::Queue;
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service, Settings,
+    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
     Shared, Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};

@@ -1,8 +1,10 @@
 //! One service: its hosts, its slots, its routes and its rules.
 
+use super::buffering;
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
+use super::queue;
 use super::routes;
 use super::rules;
 use super::settings::{HostPattern, Member, Service, Slot};
@@ -50,7 +52,8 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let hosts = hosts(&table);
     let slots = slots::read(&table);
     let members = slots::members(report, &slots, &table.at);
-    let routes = routes::read(&table, &members);
+    let buffering = buffering::buffering(&table);
+    let routes = routes::read(&table, &members, &buffering);
     routes::refuse_idle_members(&table, &slots, &routes);
     let initial = initial(&table, &slots);
     let flip = rules::flip(&table);
@@ -63,7 +66,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     // Read before anything is put together: a missing name must not hide their problems.
     let keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
-    let queue = rules::queue(&table);
+    let queue = queue::read(&table, &members);
     let failback = rules::failback(&table);
     let addresses = slots::addresses(&slots);
     let upstream_tls = upstream_tls::read(&table, &addresses);
@@ -79,6 +82,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         keepalive,
         timeouts,
         queue,
+        buffering,
         flip,
         failback,
         shared,

@@ -1,5 +1,7 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::buffering::{Buffering, Spooling};
+use super::queue::Queue;
 use super::listeners::Listener;
 use super::upstream_tls::UpstreamTls;
 use crate::net::EndpointAddr;
@@ -23,6 +25,7 @@ pub struct Settings {
     pub access_log: AccessLog,
     pub limits: Limits,
     pub stop: Stop,
+    pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
     /// One or more.
@@ -134,6 +137,7 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub buffering: Buffering,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
@@ -165,6 +169,8 @@ pub struct Route {
     /// Only requests that ask for an upgrade.
     pub upgrades_only: bool,
     pub to: MemberName,
+    pub buffer_requests: bool,
+    pub buffer_responses: bool,
 }
 
 /// How an endpoint is probed.
@@ -234,17 +240,6 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// Longest silence on an upgraded connection.
     pub tunnel_idle: Duration,
-}
-
-/// Requests in flight per slot, and those who wait for a place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Queue {
-    /// Over all workers; 0 means no limit.
-    pub max_in_flight: usize,
-    /// How many may wait; more are refused with 503.
-    pub length: usize,
-    /// How long one may wait; then 503.
-    pub timeout: Duration,
 }
 
 /// How long what is under way on the old slot may last after a flip, by kind.

@@ -147,6 +147,7 @@ async fn linger(client: &mut Client, idle: Duration) {
 mod tests {
     use super::*;
     use crate::config::Limits;
+    use crate::config::Spooling;
     use crate::live::HostTable;
     use crate::live::Live;
     use crate::live::LiveReader;
@@ -165,6 +166,7 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
             ..View::default()
         };

@@ -8,6 +8,8 @@ use crate::config::Limits;
 use crate::config::Listener as ListenerSettings;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
+use crate::config::Spooling;
+use crate::config::State;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
@@ -20,15 +22,31 @@ use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
 
 /// Everything a worker needs to know to serve requests.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct View {
     pub epoch: Epoch,
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
     /// In the order in which they were bound.
     pub listeners: Vec<Listener>,
+}
+
+impl Default for View {
+    /// Of a config without services and listeners.
+    fn default() -> Self {
+        Self {
+            epoch: Epoch::default(),
+            services: Vec::new(),
+            hosts: HostTable::default(),
+            limits: Limits::default(),
+            spool: Spooling::below(&State::default().dir),
+            trusted_proxies: Vec::new(),
+            listeners: Vec::new(),
+        }
+    }
 }
 
 /// How one listener is spoken to now.
@@ -67,7 +85,7 @@ pub struct Slot {
     pub members: Vec<Member>,
     pub in_flight: InFlight,
     /// Absent when the service has no limit.
-    pub places: Option<Places>,
+    pub places: Option<Arc<Places>>,
     /// Shared by all generations of this slot.
     pub metrics: Arc<SlotMetrics>,
     cut: AtomicU8,
@@ -79,7 +97,7 @@ impl Slot {
         (name, generation): (SlotName, Generation),
         members: Vec<Member>,
         workers: usize,
-        places: Option<Places>,
+        places: Option<Arc<Places>>,
         metrics: Arc<SlotMetrics>,
     ) -> Self {
         let in_flight = InFlight::new(workers);

@@ -13,6 +13,7 @@ use std::task::ready;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
+use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
@@ -147,6 +148,21 @@ impl Stream {
         pin!(look)
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_pending()
+    }
+
+    /// The peer sends no more, whatever it sent before that is still to be read. Costs no system call.
+    #[must_use]
+    pub fn has_hung_up(&self) -> bool {
+        let socket = self.0.borrow();
+        let look = tokio::task::coop::unconstrained(async {
+            match &*socket {
+                Socket::Tcp(socket) => socket.ready(Interest::READABLE).await,
+                Socket::Unix(socket) => socket.ready(Interest::READABLE).await,
+                Socket::Tls(socket) => socket.get_ref().0.ready(Interest::READABLE).await,
+            }
+        });
+        let ready = pin!(look).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// See [`Stream::poll_readable`]. Cancel safe.

@@ -88,7 +88,7 @@ pub(super) async fn forward(
         let Some(endpoint) = board(&flight, member, &tried) else {
             return Err(last);
         };
-        let replayable = prepared.is_idempotent && body.is_complete() && !body.streamed;
+        let replayable = prepared.is_idempotent && body.is_replayable();
         let lane = Lane {
             endpoint: endpoint.1.id,
             terms: terms.as_ref().map_or(0, |terms| terms.terms),
@@ -107,7 +107,7 @@ pub(super) async fn forward(
         };
         match attempt(trip, client, &stream, &settings.timeouts, body).await {
             Ok(answered) => {
-                return settle(proxy, client, (stream, lane), answered, body).await;
+                return settle(proxy, client, (stream, (&endpoint.1, lane)), answered, body).await;
             }
             Err(Failure::Fault(fault)) => {
                 let left_waiting = matches!(fault, Fault::ClientGone) && body.is_complete();
@@ -217,14 +217,21 @@ async fn attempt(
         timeouts,
         flight: &flight,
         record: trip.record,
+        buffers_answer: trip.prepared.buffers_answer,
     };
-    if refused.is_some() || body.is_complete() {
+    if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
         let answered = answer(&exchange, Some(&mut client.input)).await;
         return rated(answered, refused);
     }
-    let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, pace));
-    let mut answer = pin!(answer(&exchange, None));
+    // What was kept needs nothing of the client, which is watched for its leaving then.
+    let (input, early) = if body.is_complete() {
+        (None, Some(&mut client.input))
+    } else {
+        (Some(&mut client.input), None)
+    };
+    let mut upload = pin!(body.stream(&client.stream, input, upstream, pace));
+    let mut answer = pin!(answer(&exchange, early));
     let mut uploading = true;
     let mut refused = None;
     let both = poll_fn(|cx| {
@@ -287,7 +294,7 @@ fn rated(
 async fn settle(
     proxy: &Rc<Proxy>,
     client: &mut Client,
-    (stream, lane): (Stream, Lane),
+    (stream, (endpoint, lane)): (Stream, (&Endpoint, Lane)),
     answered: Answered,
     body: &Body,
 ) -> Result<Ending, Fault> {
@@ -298,19 +305,22 @@ async fn settle(
             .await
             .map(|()| Ending::Close);
     }
-    if answered.reusable
-        && body.is_complete()
-        && let Some(seat) = flight.seat.borrow().as_ref()
-    {
-        let keepalive = &seat.ticket.service().settings.keepalive;
-        if keepalive.enabled {
-            let now = proxy.clock.get();
-            let until =
-                now.saturating_add(u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX));
-            proxy
-                .pools
-                .put(lane, stream, now, (until, keepalive.max_idle));
+    if answered.reusable && body.is_complete() {
+        give_back(proxy, &flight, stream, lane);
+    } else {
+        drop(stream);
+    }
+    if let Some(backlog) = answered.backlog {
+        if let Some(seat) = flight.seat.borrow().as_ref() {
+            seat.is_done();
         }
+        if answered.cut.is_some() {
+            endpoint.health.suspect();
+        }
+        Box::pin(backlog.deliver(client)).await?;
+    }
+    if let Some(fault) = answered.cut {
+        return Err(fault);
     }
     Ok(match (body.is_complete(), answered.keep_alive) {
         (true, true) => Ending::KeepAlive,
@@ -319,10 +329,26 @@ async fn settle(
     })
 }
 
+/// To the pool, where connections are kept.
+fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, lane: Lane) {
+    let seat = flight.seat.borrow();
+    let Some(seat) = seat.as_ref() else { return };
+    let keepalive = &seat.ticket.service().settings.keepalive;
+    if keepalive.enabled {
+        let now = proxy.clock.get();
+        let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);
+        let until = now.saturating_add(idle);
+        proxy
+            .pools
+            .put(lane, stream, now, (until, keepalive.max_idle));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Limits;
+    use crate::config::Spooling;
     use crate::live::HostTable;
     use crate::live::Live;
     use crate::live::LiveReader;
@@ -347,6 +373,7 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
             ..View::default()
         };
@@ -371,6 +398,9 @@ mod tests {
                 keep_alive: true,
             },
             upgrade: None,
+            buffers_request: false,
+            buffers_answer: false,
+            owes_continue: false,
             is_idempotent: false,
         }
     }

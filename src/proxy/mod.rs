@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod backlog;
 mod belongings;
 mod body;
 mod chunked;
@@ -26,6 +27,8 @@ mod local;
 mod orphan;
 mod outlet;
 mod prepare;
+mod queue;
+mod receive;
 mod record;
 mod reply;
 mod request;
@@ -45,4 +48,5 @@ pub use client::{Client, Peer};
 pub use exchange::{Ending, exchange, refuse};
 pub use fault::{Fault, Side, Timer};
 pub use flight::{Clock, Flight, State, TICK};
+pub use queue::Queued;
 pub use seat::Seat;
