@@ -8,6 +8,7 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod access;
 mod buffering;
 mod change;
 mod check;
@@ -16,8 +17,10 @@ mod file;
 mod health;
 mod keys;
 mod listeners;
+mod prefixes;
 mod problem;
 mod queue;
+mod rate_limit;
 mod routes;
 mod rules;
 mod secret;
@@ -28,10 +31,13 @@ mod slots;
 mod table;
 mod units;
 mod upstream_tls;
+mod users;
 mod value;
 mod watch;
+mod websocket;
 mod words;
 
+pub use access::{Access, BasicAuth, User};
 pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
@@ -39,11 +45,13 @@ pub use file::{load, parse};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
+pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
-    Shared, Slot, State, Stop, Timeouts,
+    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,
+    Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
+pub use websocket::{OnFlip, Websocket};

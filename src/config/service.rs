@@ -1,10 +1,12 @@
 //! One service: its hosts, its slots, its routes and its rules.
 
+use super::access::{self, Access};
 use super::buffering;
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
 use super::queue;
+use super::rate_limit;
 use super::routes;
 use super::rules;
 use super::settings::{HostPattern, Member, Service, Slot};
@@ -12,6 +14,7 @@ use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::upstream_tls;
 use super::value::clip;
+use super::websocket;
 use super::words;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -68,6 +71,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let timeouts = rules::timeouts(&table);
     let queue = queue::read(&table, &members);
     let failback = rules::failback(&table);
+    let websocket = websocket::read(&table, &flip);
+    let access = access::read(&table, Access::default());
+    let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
     let upstream_tls = upstream_tls::read(&table, &addresses);
     let service = name.zip(initial).map(|(name, initial)| Service {
@@ -83,10 +89,13 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         timeouts,
         queue,
         buffering,
+        access,
+        rate_limits,
         flip,
         failback,
         shared,
         upstream_tls,
+        websocket,
     });
     Some(WrittenService {
         service,

@@ -1,9 +1,12 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::access::Access;
 use super::buffering::{Buffering, Spooling};
-use super::queue::Queue;
 use super::listeners::Listener;
+use super::queue::Queue;
+use super::rate_limit::RateLimit;
 use super::upstream_tls::UpstreamTls;
+use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -138,12 +141,16 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub buffering: Buffering,
+    pub access: Access,
+    /// Each with a name of its own.
+    pub rate_limits: Vec<RateLimit>,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
     /// None means that upstreams are spoken to without TLS.
     pub upstream_tls: Option<UpstreamTls>,
+    pub websocket: Websocket,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -188,6 +188,11 @@ impl Stream {
         poll_fn(|cx| self.poll_finish(cx)).await;
     }
 
+    /// The same without waiting: where a `close_notify` finds no room, the peer sees the end when the stream is dropped.
+    pub fn finish_now(&self) {
+        let _ = self.poll_finish(&mut Context::from_waker(Waker::noop()));
+    }
+
     fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<()> {
         // A socket that is closed already needs no goodbye.
         match &mut *self.0.borrow_mut() {
@@ -202,9 +207,8 @@ impl Stream {
 
     /// Closes in order what is about to be dropped: without a `close_notify` the peer would take what it got for cut.
     pub fn say_goodbye(&self) {
-        if let Socket::Tls(socket) = &mut *self.0.borrow_mut() {
-            // It is flushed already; where the goodbye does not fit, nobody is left to read it.
-            let _ = Pin::new(socket).poll_shutdown(&mut Context::from_waker(Waker::noop()));
+        if self.is_tls() {
+            self.finish_now();
         }
     }
 

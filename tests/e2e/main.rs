@@ -30,3 +30,4 @@ mod stop;
 mod timeouts;
 mod tls;
 mod upgrade;
+mod websocket;
