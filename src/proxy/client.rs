@@ -25,7 +25,9 @@ pub struct Peer {
     /// It came over TLS.
     pub is_secure: bool,
     /// What its verified certificate says; none where it was not asked for one, or showed none.
-    pub certificate: Option<ClientCertificate>,
+    pub certificate: Option<Rc<ClientCertificate>>,
+    /// It could have shown one.
+    pub is_asked: bool,
 }
 
 impl Peer {
@@ -39,6 +41,7 @@ impl Peer {
             port: listener_port.to_string().into(),
             is_secure: false,
             certificate: None,
+            is_asked: false,
         }
     }
 

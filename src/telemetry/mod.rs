@@ -7,6 +7,7 @@
 mod access_line;
 mod access_log;
 mod bodies;
+mod certificates;
 mod metrics;
 mod prometheus;
 mod stamp;
@@ -14,6 +15,7 @@ mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
 pub use bodies::{BodyFigures, KeptFigures};
+pub use certificates::{CertificateFigures, ExpiryFigures, HandshakeFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use metrics::{Handshake, HandshakeFailure};

@@ -1,6 +1,8 @@
 //! The metrics page.
 
 use super::bodies::BodyFigures;
+use super::certificates::CertificateFigures;
+use super::certificates::HandshakeFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -32,6 +34,7 @@ pub struct Page {
     /// The config file as it is now is in force.
     pub config_valid: bool,
     pub clients: Option<ClientFigures>,
+    pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
 }
 
@@ -45,6 +48,7 @@ pub struct ClientFigures {
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
+    pub handshakes: HandshakeFigures,
     pub bodies: BodyFigures,
 }
 
@@ -110,8 +114,8 @@ const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// One line of a metric.
 pub(super) struct Sample<'a> {
-    labels: Vec<(&'static str, &'a str)>,
-    value: f64,
+    pub(super) labels: Vec<(&'static str, &'a str)>,
+    pub(super) value: f64,
 }
 
 impl<'a> Sample<'a> {
@@ -176,7 +180,9 @@ impl Collector for Page {
         self.daemon(out)?;
         if let Some(clients) = &self.clients {
             clients.encode(out)?;
+            clients.handshakes.encode(out)?;
         }
+        self.certificates.encode(out)?;
         self.traffic(out)?;
         self.queues(out)?;
         self.times(out)?;
