@@ -32,6 +32,7 @@ fn render(list: &RequestList, look: &Look) -> String {
             Cell::new("CLIENT"),
             Cell::number("IN"),
             Cell::number("OUT"),
+            Cell::number("MESSAGES"),
             Cell::new("REQUEST"),
         ],
     );
@@ -53,6 +54,10 @@ fn row(request: &RequestStatus) -> Vec<Cell> {
         "queued" => Paint::Notable,
         _ => Paint::Plain,
     };
+    let messages = match request.kind.as_str() {
+        "websocket" => format!("{}/{}", request.messages_in, request.messages_out),
+        _ => "-".to_owned(),
+    };
     vec![
         Cell::number(request.id.to_string()).painted(Paint::Strong),
         Cell::number(words::took(request.age_ms)),
@@ -63,6 +68,7 @@ fn row(request: &RequestStatus) -> Vec<Cell> {
         Cell::new(&request.client),
         Cell::number(words::bytes(request.bytes_in)),
         Cell::number(words::bytes(request.bytes_out)),
+        Cell::number(messages),
         Cell::new(format!("{} {}", request.method, request.path)),
     ]
 }
@@ -87,8 +93,8 @@ mod tests {
             age_ms,
             bytes_in: 620,
             bytes_out: 1_572_864,
-            messages_in: 0,
-            messages_out: 0,
+            messages_in: 12,
+            messages_out: 340,
             request_id: "r".to_owned(),
         }
     }
@@ -104,9 +110,9 @@ mod tests {
         };
         assert_eq!(
             render(&list, &look()),
-            "  ID        AGE  KIND       STATE   SERVICE  SLOT      CLIENT             IN      OUT  REQUEST
-  17  1 h 6 min  websocket  tunnel  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB  GET /odoo
-1009     120 ms  request    queued  odoo     -         10.0.0.7:51234  620 B  1.5 MiB  GET /a\u{fffd}[2J
+            "  ID        AGE  KIND       STATE   SERVICE  SLOT      CLIENT             IN      OUT  MESSAGES  REQUEST
+  17  1 h 6 min  websocket  tunnel  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB    12/340  GET /odoo
+1009     120 ms  request    queued  odoo     -         10.0.0.7:51234  620 B  1.5 MiB         -  GET /a\u{fffd}[2J
 "
         );
     }

@@ -6,6 +6,7 @@ use super::flight::Flight;
 use super::response::Asked;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Outcome;
+use crate::telemetry::Parting;
 use std::cell::Cell;
 use std::time::Duration;
 use std::time::Instant;
@@ -64,6 +65,7 @@ impl Record {
             return;
         }
         let said = flight.said.borrow();
+        let websocket = flight.websocket.borrow();
         log.write(&AccessRecord {
             client: &flight.client.borrow(),
             method: &flight.method.borrow(),
@@ -84,6 +86,10 @@ impl Record {
                 .map_or("", |endpoint| &endpoint.label),
             request_id: &flight.request_id.borrow(),
             fault: fault.map(Fault::code),
+            closed: websocket
+                .as_ref()
+                .and_then(|websocket| websocket.parting())
+                .map(Parting::as_str),
         });
     }
 }

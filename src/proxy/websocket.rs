@@ -65,6 +65,12 @@ enum Stage {
 }
 
 impl Websocket {
+    /// Why it is closed from here, if it is.
+    #[must_use]
+    pub fn parting(&self) -> Option<Parting> {
+        self.goodbye.get().map(|goodbye| goodbye.parting)
+    }
+
     /// Called by the worker at each tick.
     pub(super) fn look(&self, flight: &Flight, now: u64) {
         if self.goodbye.get().is_some() {

@@ -403,6 +403,10 @@ mod tests {
             };
             metrics.record(0, outcome);
         }
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Killed, Farewell::Cut);
+        metrics.websocket_returned(0);
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
@@ -450,6 +454,10 @@ mod tests {
             r#"switchd_request_faults_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_sent_bytes_total{service="odoo",slot="blue"} 300.0"#,
             r#"switchd_in_flight{service="odoo",slot="blue",kind="websocket"} 7.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="moved",end="answered"} 2.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="killed",end="cut"} 1.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
+            r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
