@@ -132,7 +132,8 @@ impl Drain {
                 continue;
             }
             let websockets = slot.in_flight.counts().websockets;
-            slot.departure.begin(Goodbye::new(parting, rules), websockets, spread);
+            slot.departure
+                .begin(Goodbye::new(parting, rules), websockets, spread);
             if websockets > 0 {
                 tracing::info!(service = %self.service, slot = %self.slot, generation = self.generation.0,
                     websockets, code = rules.close_code, spread_ms = millis(spread), reason = parting.as_str(),

@@ -119,8 +119,8 @@ impl Plan {
 fn stride(turns: u64) -> u64 {
     // The golden ratio keeps multiples apart.
     let wanted = turns * 618 / 1000;
-    (wanted.max(1)..)
-        .find(|step| common_divisor(*step, turns.max(1)) == 1)
+    (wanted.max(1)..turns)
+        .find(|step| common_divisor(*step, turns) == 1)
         .unwrap_or(1)
 }
 
@@ -149,7 +149,10 @@ mod tests {
         turns.sort_by(f64::total_cmp);
         let count = u32::try_from(turns.len()).unwrap();
         let even = (0..count).map(|number| f64::from(number) / f64::from(count));
-        let away = turns.iter().zip(even).map(|(turn, even)| (turn - even).abs());
+        let away = turns
+            .iter()
+            .zip(even)
+            .map(|(turn, even)| (turn - even).abs());
         away.fold(0.0, f64::max)
     }
 

@@ -21,6 +21,7 @@ use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
 use super::tunnel::Changed;
+use super::tunnel::Protocol;
 use crate::config::Timeouts;
 use crate::live::Kind;
 use crate::net::Buffer;
@@ -62,7 +63,7 @@ struct Meta {
     length: usize,
     status: u16,
     is_interim: bool,
-    is_websocket: bool,
+    protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
     reusable: bool,
@@ -153,7 +154,7 @@ pub(super) async fn answer(
             reusable: false,
             keep_alive: false,
             changed: Some(Changed {
-                is_websocket: meta.is_websocket,
+                protocol: meta.protocol,
                 early: input,
                 idle: exchange.timeouts.tunnel_idle,
             }),
@@ -256,7 +257,10 @@ fn translate(
         length: head.length,
         status: head.status,
         is_interim: head.is_interim(),
-        is_websocket: head.status == 101 && head.changes_to(b"websocket"),
+        protocol: match head.status {
+            101 if head.changes_to(b"websocket") => Protocol::Websocket,
+            _ => Protocol::Other,
+        },
         framing: head.framing,
         outlet: dress.outlet,
         reusable: head.keep_alive,

@@ -372,7 +372,10 @@ mod tests {
             ("a ping that is too long", vec![0x89, 126, 0, 126]),
             ("an unknown opcode", vec![0x83, 0]),
             ("an unknown control opcode", vec![0x8b, 0]),
-            ("a length of more than 63 bits", vec![0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0]),
+            (
+                "a length of more than 63 bits",
+                vec![0x82, 127, 0x80, 0, 0, 0, 0, 0, 0, 0],
+            ),
         ] {
             let mut frames = Frames::default();
             assert_eq!(frames.boundary(&bytes), None, "{what}");
@@ -387,7 +390,7 @@ mod tests {
     fn the_largest_lengths_neither_overflow_nor_end_early() {
         let mut frames = Frames::default();
         frames.pass(&[0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-        frames.pass(&[0; 100_000]);
+        frames.pass(&vec![0; 100_000]);
         assert!(!frames.is_lost() && !frames.is_between());
         // Reserved bits belong to an extension, and a length may be longer written than needed.
         let mut frames = Frames::default();

@@ -22,6 +22,7 @@ mod flight;
 mod forward;
 mod frames;
 mod framing;
+mod lane;
 mod lines;
 mod local;
 mod orphan;

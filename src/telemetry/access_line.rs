@@ -164,7 +164,11 @@ pub(super) mod tests {
     fn a_websocket_that_was_closed_from_here_says_why() {
         let mut line = Vec::new();
         let closed = Some("moved");
-        json(&AccessRecord { closed, ..record() }, &mut Stamp::default(), &mut line);
+        json(
+            &AccessRecord { closed, ..record() },
+            &mut Stamp::default(),
+            &mut line,
+        );
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(value["closed"], "moved");
     }

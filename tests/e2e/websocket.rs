@@ -53,10 +53,15 @@ async fn both_ends_are_told_and_get_a_clean_end_when_they_answer() {
     assert_eq!(told(&mut upstream).await, moved(true));
     client.send(masked(CLOSE, true, &close_payload(4002))).await;
     assert_eq!(client.frame().await, None, "the connection ends in order");
-    upstream.send(unmasked(CLOSE, true, &close_payload(4002))).await;
+    upstream
+        .send(unmasked(CLOSE, true, &close_payload(4002)))
+        .await;
     assert_eq!(upstream.frame().await, None);
     let end = flip.all().await.pop();
-    assert!(matches!(end, Some(EventKind::Done { cut: 0, .. })), "{end:?}");
+    assert!(
+        matches!(end, Some(EventKind::Done { cut: 0, .. })),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
@@ -72,7 +77,10 @@ async fn a_client_that_answers_is_free_before_its_upstream_has_answered() {
     assert_eq!(told(&mut upstream).await, moved(true));
     drop(upstream);
     let end = flip.all().await.pop();
-    assert!(matches!(end, Some(EventKind::Done { cut: 0, .. })), "{end:?}");
+    assert!(
+        matches!(end, Some(EventKind::Done { cut: 0, .. })),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
@@ -101,18 +109,26 @@ async fn nobody_is_told_in_the_middle_of_a_message_of_either_side() {
     let end = masked(CONTINUATION, true, b"end");
     // Cut within a header, and with more behind the end of the message.
     client.send(&end[..1]).await;
-    client.send([&end[1..], &masked(TEXT, true, b"too late")].concat()).await;
+    client
+        .send([&end[1..], &masked(TEXT, true, b"too late")].concat())
+        .await;
     assert_eq!(upstream.next_frame().await.payload, b"end");
     assert_eq!(told(&mut upstream).await, moved(true));
     assert_eq!(told(&mut client).await, moved(false));
 
     client.send(masked(TEXT, true, b"later still")).await;
     client.send(masked(CLOSE, true, &close_payload(4002))).await;
-    upstream.send(unmasked(TEXT, true, b"nobody reads it")).await;
-    upstream.send(unmasked(CLOSE, true, &close_payload(4002))).await;
+    upstream
+        .send(unmasked(TEXT, true, b"nobody reads it"))
+        .await;
+    upstream
+        .send(unmasked(CLOSE, true, &close_payload(4002)))
+        .await;
     assert_eq!(client.frame().await, None, "nothing behind a close");
     assert_eq!(upstream.frame().await, None, "nothing behind a close");
-    witness.send(masked(CLOSE, true, &close_payload(4002))).await;
+    witness
+        .send(masked(CLOSE, true, &close_payload(4002)))
+        .await;
     drop(flip);
 }
 
@@ -132,9 +148,14 @@ async fn a_side_that_stands_still_in_a_message_does_not_keep_the_other_from_bein
     let passed = upstream.next_frame().await;
     assert_eq!((passed.opcode, passed.masked), (CLOSE, true));
     assert_eq!(client.frame().await, None);
-    upstream.send(unmasked(CLOSE, true, &close_payload(4002))).await;
+    upstream
+        .send(unmasked(CLOSE, true, &close_payload(4002)))
+        .await;
     let end = flip.all().await.pop();
-    assert!(matches!(end, Some(EventKind::Done { cut: 0, .. })), "{end:?}");
+    assert!(
+        matches!(end, Some(EventKind::Done { cut: 0, .. })),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
@@ -170,7 +191,10 @@ async fn bytes_that_are_no_frames_are_passed_on_until_the_drain_is_over() {
     assert_eq!(client.rest().await, b"", "no close among them");
     assert_eq!(upstream.rest().await, b"");
     let end = flip.all().await.pop();
-    assert!(matches!(end, Some(EventKind::Done { cut: 1, .. })), "{end:?}");
+    assert!(
+        matches!(end, Some(EventKind::Done { cut: 1, .. })),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
@@ -184,7 +208,9 @@ async fn peers_that_close_by_themselves_are_left_to_it() {
     assert_eq!(told(&mut upstream).await, (1000, String::new(), true));
     let _flip = daemon.begin_flip("green").await;
     assert_eq!(told(&mut witness).await, moved(false));
-    upstream.send(unmasked(CLOSE, true, &close_payload(1000))).await;
+    upstream
+        .send(unmasked(CLOSE, true, &close_payload(1000)))
+        .await;
     drop(upstream);
     assert_eq!(told(&mut client).await, (1000, String::new(), false));
     assert_eq!(client.frame().await, None);
@@ -234,7 +260,12 @@ async fn those_that_are_kept_stay_until_the_drain_is_nearly_over() {
     client.send(masked(CLOSE, true, &close_payload(4002))).await;
     drop(upstream);
     let end = flip.all().await.pop();
-    let Some(EventKind::Done { cut: 0, drained_ms: Some(took), .. }) = end else {
+    let Some(EventKind::Done {
+        cut: 0,
+        drained_ms: Some(took),
+        ..
+    }) = end
+    else {
         panic!("{end:?}")
     };
     assert!((500..1500).contains(&took), "drained after {took} ms");
@@ -259,7 +290,11 @@ async fn those_that_are_to_be_cut_are_told_at_once_and_wait_for_no_message() {
     busy.next_frame().await;
     let flip = daemon.begin_flip("green").await;
     assert_eq!(told(&mut idle).await, moved(false));
-    assert_eq!(busy.frame().await, None, "cut, and nothing put into its message");
+    assert_eq!(
+        busy.frame().await,
+        None,
+        "cut, and nothing put into its message"
+    );
     drop(idle);
     flip.all().await;
 }
@@ -282,7 +317,10 @@ async fn an_upgrade_to_something_else_stays_a_blind_tunnel() {
     assert_eq!(client.bytes(10).await, b"still here");
     assert_eq!(client.rest().await, b"", "no close is put into it");
     let end = flip.all().await.pop();
-    assert!(matches!(end, Some(EventKind::Done { cut: 1, .. })), "{end:?}");
+    assert!(
+        matches!(end, Some(EventKind::Done { cut: 1, .. })),
+        "{end:?}"
+    );
 }
 
 #[tokio::test]
@@ -328,7 +366,9 @@ async fn a_stop_tells_that_it_goes_away_and_waits_for_the_answers() {
     assert_eq!(told(&mut client).await, (1001, String::new(), false));
     assert_eq!(told(&mut upstream).await, (1001, String::new(), true));
     client.send(masked(CLOSE, true, &close_payload(1001))).await;
-    upstream.send(unmasked(CLOSE, true, &close_payload(1001))).await;
+    upstream
+        .send(unmasked(CLOSE, true, &close_payload(1001)))
+        .await;
     assert_eq!(client.frame().await, None);
     assert_eq!(daemon.ended().await.code(), Some(0));
 }
@@ -378,15 +418,26 @@ async fn upgrades_that_arrive_while_others_are_moved_go_to_the_new_slot_and_are_
     let [first, second] = &list.requests[..] else {
         panic!("{list:?}")
     };
-    assert_eq!((first.slot.as_deref(), first.messages_in, first.messages_out), (Some("blue"), 2, 1));
-    assert_eq!((second.slot.as_deref(), second.messages_in, second.messages_out), (Some("green"), 1, 0));
+    assert_eq!(
+        (first.slot.as_deref(), first.messages_in, first.messages_out),
+        (Some("blue"), 2, 1)
+    );
+    assert_eq!(
+        (
+            second.slot.as_deref(),
+            second.messages_in,
+            second.messages_out
+        ),
+        (Some("green"), 1, 0)
+    );
 }
 
 #[tokio::test]
 async fn nothing_reaches_the_upstream_before_its_101() {
     let pair = Pair::start().await;
     let gate = Gate::closed();
-    let agree = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    let agree =
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
     pair.blue.on(
         "/ws",
         Reply::steps([Step::Wait(gate.clone()), Step::send(agree), Step::Echo]),
@@ -399,7 +450,10 @@ async fn nothing_reaches_the_upstream_before_its_101() {
     pair.blue.saw("/ws", 1).await;
     client.send(unmasked(TEXT, true, b"and another")).await;
     // What came with the head, or soon behind it, would be here before what is asked for now.
-    assert_eq!(crate::support::get(daemon.address, "/").await.backend(), "blue");
+    assert_eq!(
+        crate::support::get(daemon.address, "/").await.backend(),
+        "blue"
+    );
     assert!(!pair.blue.got_bytes("in the same segment"));
     assert!(!pair.blue.got_bytes("and another"));
     gate.open();
@@ -417,7 +471,8 @@ async fn the_handshake_passes_untouched() {
                   Sec-WebSocket-Protocol: bus.v2\r\n\
                   Set-Cookie: session_id=abc; Path=/\r\nSet-Cookie: two=2\r\n\
                   Access-Control-Allow-Origin: *\r\n\r\n";
-    pair.blue.on("/ws", Reply::steps([Step::send(answer), Step::Hang]));
+    pair.blue
+        .on("/ws", Reply::steps([Step::send(answer), Step::Hang]));
     let daemon = Daemon::start(&config(&pair)).await;
     let asked = "GET /ws?version=18.0-5 HTTP/1.1\r\nHost: app.test\r\nConnection: keep-alive, Upgrade\r\n\
                  Upgrade: WebSocket\r\nOrigin: https://app.test\r\nSec-WebSocket-Version: 13\r\n\
@@ -430,7 +485,10 @@ async fn the_handshake_passes_untouched() {
     assert_eq!(got.status(), 101);
     for (name, value) in [
         ("sec-websocket-accept", "s3pPLBMiTxaQ9kYGzzhZRbK+xOo="),
-        ("sec-websocket-extensions", "permessage-deflate; server_no_context_takeover"),
+        (
+            "sec-websocket-extensions",
+            "permessage-deflate; server_no_context_takeover",
+        ),
         ("sec-websocket-protocol", "bus.v2"),
         ("access-control-allow-origin", "*"),
         ("upgrade", "websocket"),
@@ -445,7 +503,10 @@ async fn the_handshake_passes_untouched() {
         ("upgrade", "WebSocket"),
         ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
         ("sec-websocket-version", "13"),
-        ("sec-websocket-extensions", "permessage-deflate; client_max_window_bits"),
+        (
+            "sec-websocket-extensions",
+            "permessage-deflate; client_max_window_bits",
+        ),
         ("sec-websocket-protocol", "bus.v1, bus.v2"),
         ("cookie", "session_id=abc"),
         ("host", "app.test"),

@@ -54,7 +54,11 @@ pub(crate) fn masked(opcode: u8, fin: bool, payload: &[u8]) -> Vec<u8> {
     frame[1] |= 0x80;
     let body = frame.split_off(header);
     frame.extend(key);
-    frame.extend(body.iter().zip(key.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame.extend(
+        body.iter()
+            .zip(key.iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
     frame
 }
 
@@ -94,11 +98,7 @@ impl Wire {
             short => usize::from(short),
         };
         let masked = second & 0x80 != 0;
-        let key = if masked {
-            self.bytes(4).await
-        } else {
-            vec![0]
-        };
+        let key = if masked { self.bytes(4).await } else { vec![0] };
         let mut payload = self.bytes(length).await;
         assert_eq!(payload.len(), length, "the stream ended in a frame");
         for (byte, key) in payload.iter_mut().zip(key.iter().cycle()) {
@@ -119,7 +119,9 @@ impl Wire {
 }
 
 fn number(bytes: &[u8]) -> usize {
-    let number = bytes.iter().fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+    let number = bytes
+        .iter()
+        .fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
     usize::try_from(number).unwrap()
 }
 
@@ -136,7 +138,9 @@ impl Upstreams {
 
     pub(crate) async fn next(&mut self) -> Wire {
         let next = tokio::time::timeout(super::DEADLINE, self.0.recv());
-        next.await.expect("a websocket arrives").expect("the backend runs")
+        next.await
+            .expect("a websocket arrives")
+            .expect("the backend runs")
     }
 
     /// A client's end and the upstream's of a new websocket.
