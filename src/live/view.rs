@@ -8,6 +8,7 @@ use crate::config::HostPattern;
 use crate::config::Limits;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
+use crate::config::Spooling;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
@@ -25,6 +26,7 @@ pub struct View {
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
 }
 
@@ -54,7 +56,7 @@ pub struct Slot {
     pub members: Vec<Member>,
     pub in_flight: InFlight,
     /// Absent when the service has no limit.
-    pub places: Option<Places>,
+    pub places: Option<Arc<Places>>,
     /// Shared by all generations of this slot.
     pub metrics: Arc<SlotMetrics>,
     /// Of its websockets, once traffic has left it.
@@ -68,7 +70,7 @@ impl Slot {
         (name, generation): (SlotName, Generation),
         members: Vec<Member>,
         workers: usize,
-        places: Option<Places>,
+        places: Option<Arc<Places>>,
         metrics: Arc<SlotMetrics>,
     ) -> Self {
         let in_flight = InFlight::new(workers);

@@ -5,6 +5,7 @@
 
 use super::fault::Fault;
 use super::fault::Timer;
+use super::queue::Queued;
 use super::seat::Seat;
 use super::websocket::Websocket;
 use crate::live::Goodbye;
@@ -33,11 +34,15 @@ pub enum State {
     Idle,
     /// A head has begun to arrive.
     Reading,
+    /// The body of a request is taken whole before it asks for a slot.
+    Receiving,
     Queued,
     Connecting,
     Sending,
     Waiting,
     Answering,
+    /// The upstream is done; the client still takes what was kept for it.
+    Delivering,
     Tunnel,
     /// The last answer is out; what the client still sends is read and forgotten.
     Closing,
@@ -83,6 +88,10 @@ pub struct Flight {
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
     pub seat: RefCell<Option<Seat>>,
+    /// Its time in line, if it had to wait for a place.
+    pub queued: RefCell<Option<Box<Queued>>>,
+    /// It waits for what wakes nobody: it is woken at each tick to look for itself.
+    pub(super) is_unwatched: Cell<bool>,
     /// While it is one.
     pub websocket: RefCell<Option<Rc<Websocket>>>,
     /// For the access log: Host, Referer and User-Agent.
@@ -111,6 +120,8 @@ impl Flight {
             request_id: RefCell::default(),
             client: RefCell::new(client.to_owned()),
             seat: RefCell::new(None),
+            queued: RefCell::new(None),
+            is_unwatched: Cell::new(false),
             websocket: RefCell::new(None),
             said: RefCell::default(),
             bytes_in: Cell::new(0),
@@ -131,6 +142,18 @@ impl Flight {
     pub fn arm(&self, timer: Timer, wait: Duration) {
         self.timer.set(timer);
         self.deadline.set(self.after(wait));
+    }
+
+    /// The end of a wait that begins now, for [`Flight::arm_at`].
+    #[must_use]
+    pub(super) fn until(&self, wait: Duration) -> u64 {
+        self.after(wait)
+    }
+
+    /// As [`Flight::arm`], for a wait that may have begun before.
+    pub(super) fn arm_at(&self, timer: Timer, until: u64) {
+        self.timer.set(timer);
+        self.deadline.set(until);
     }
 
     /// No wait is bounded by anything but the total.
@@ -179,6 +202,8 @@ impl Flight {
             self.end(Order::Expired(Timer::Total));
         } else if self.state.get() != State::Idle && self.is_cut_off() {
             self.end(Order::CutOff);
+        } else if self.is_unwatched.get() {
+            self.wake();
         } else if let Some(websocket) = self.websocket.borrow().as_ref() {
             websocket.look(self, now);
         }
@@ -187,6 +212,7 @@ impl Flight {
     fn is_cut_off(&self) -> bool {
         let seat = self.seat.borrow();
         seat.as_ref()
+            .filter(|seat| !seat.ticket.is_over())
             .is_some_and(|seat| seat.ticket.slot().is_cut_off(seat.ticket.kind()))
     }
 
@@ -295,6 +321,8 @@ impl Flight {
         self.total.set(NEVER);
         self.order.set(None);
         self.seat.take();
+        self.queued.take();
+        self.is_unwatched.set(false);
         self.websocket.take();
         self.bytes_in.set(0);
         self.bytes_out.set(0);

@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod backlog;
 mod belongings;
 mod body;
 mod chunked;
@@ -28,6 +29,8 @@ mod local;
 mod orphan;
 mod outlet;
 mod prepare;
+mod queue;
+mod receive;
 mod record;
 mod reply;
 mod request;
@@ -49,5 +52,6 @@ pub use client::{Client, Peer};
 pub use exchange::{Ending, exchange};
 pub use fault::{Fault, Side, Timer};
 pub use flight::{Clock, Flight, State, TICK};
+pub use queue::Queued;
 pub use seat::Seat;
 pub use websocket::Websocket;
