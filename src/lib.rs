@@ -92,7 +92,9 @@ pub mod api;
 pub mod config;
 pub mod telemetry;
 
+pub mod filter;
 pub mod journal;
+pub mod spool;
 
 pub mod live;
 pub mod upstream;

@@ -70,6 +70,7 @@ pub(super) fn view(epoch: Epoch, settings: &Settings, services: &[Steered]) -> V
         services: services.iter().map(Steered::picture).collect(),
         hosts: HostTable::new(services.iter().map(|service| &*service.settings)),
         limits: settings.limits.clone(),
+        spool: settings.spool.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
     }
 }
@@ -285,6 +286,7 @@ impl Conductor {
         let service = &mut self.services[at];
         let pictures = service.pictures_of_generation(&slot, generation);
         let budgets = service.settings.flip.clone();
+        let websocket = service.settings.websocket.clone();
         service.drains.push(Draining {
             slot: slot.clone(),
             generation,
@@ -299,6 +301,7 @@ impl Conductor {
             generation,
             pictures,
             budgets,
+            websocket,
         };
         tokio::spawn(drain::run(drain, self.jobs.clone()));
     }

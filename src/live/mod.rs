@@ -6,6 +6,7 @@
 //! have to wait for a place anyway ([`Places`]).
 
 mod admission;
+mod departure;
 mod health;
 mod line;
 mod order;
@@ -17,6 +18,7 @@ mod sync;
 mod view;
 
 pub use admission::{Counts, EpochClock, InFlight, Kind};
+pub use departure::{Departure, Goodbye};
 pub use health::{EndpointHealth, Wellness};
 pub use line::{Line, Refused, Spot, Waiting};
 pub use order::Origin;

@@ -1,12 +1,14 @@
 //! The picture that workers act on: immutable, built whole by control, replaced as a whole.
 
 use super::admission::InFlight;
+use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::places::Places;
 use crate::config::HostPattern;
 use crate::config::Limits;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
+use crate::config::Spooling;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
@@ -24,6 +26,7 @@ pub struct View {
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
 }
 
@@ -56,6 +59,8 @@ pub struct Slot {
     pub places: Option<Arc<Places>>,
     /// Shared by all generations of this slot.
     pub metrics: Arc<SlotMetrics>,
+    /// Of its websockets, once traffic has left it.
+    pub departure: Departure,
     cut: AtomicU8,
 }
 
@@ -76,6 +81,7 @@ impl Slot {
             in_flight,
             places,
             metrics,
+            departure: Departure::default(),
             cut: AtomicU8::new(0),
         }
     }

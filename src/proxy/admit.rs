@@ -16,12 +16,13 @@ use crate::live::Place;
 use crate::live::ViewRef;
 use std::rc::Rc;
 
-/// Gives the flight its seat. When the View changes under it, the head is read anew: the client's bytes are still there.
+/// Gives the flight its seat. When the View changes under it, the head is read anew: the client's bytes are
+/// still there, or in `kept` when its body was received already.
 /// What is left to do then may be an answer of ours.
 pub(super) async fn admit(
     proxy: &Rc<Proxy>,
     client: &mut Client,
-    prepared: &mut Prepared,
+    (prepared, kept): (&mut Prepared, Option<&[u8]>),
     out: &mut Vec<u8>,
 ) -> Result<Option<Box<Local>>, Fault> {
     let flight = client.flight.clone();
@@ -34,9 +35,10 @@ pub(super) async fn admit(
                 view: &view,
                 peer: &client.peer,
                 flight: &flight,
-                look: Look::Again,
+                look: kept.map_or(Look::Again, |_| Look::Received),
             };
-            match prepare(client.input.bytes(), judge, out)?.ok_or(Fault::ClientGone)? {
+            let head = kept.unwrap_or(client.input.bytes());
+            match prepare(head, judge, out)?.ok_or(Fault::ClientGone)? {
                 Decision::Forward(anew) => *prepared = anew,
                 Decision::Answer(local) => return Ok(Some(local)),
             }

@@ -19,6 +19,8 @@ use super::prepare::Decision;
 use super::prepare::Judge;
 use super::prepare::Look;
 use super::prepare::prepare;
+use super::receive;
+use super::receive::receive;
 use super::record::Record;
 use super::reply;
 use super::response::Asked;
@@ -92,15 +94,26 @@ async fn answer(
         Framing::None | Framing::Length(0)
     ));
     record.unused_head.set(prepared.length);
-    if let Some(local) = admit(proxy, client, &mut prepared, out).await? {
+    let received = if receive::is_needed(&prepared, client) {
+        Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
+    } else {
+        None
+    };
+    let kept = received.as_ref().map(|received| &*received.head);
+    if let Some(local) = admit(proxy, client, (&mut prepared, kept), out).await? {
         return Box::pin(local::send(proxy, client, record, &local)).await;
     }
-    client.input.consume(record.unused_head.take());
-    let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
-    // What is here of the body goes along with the head.
-    body.take(&mut client.input, out, &flight)?;
-    client.input.release();
-    record.body_taken.set(body.is_complete());
+    let mut body = if let Some(received) = received {
+        received.admitted(&flight, out)
+    } else {
+        client.input.consume(record.unused_head.take());
+        let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
+        // What is here of the body goes along with the head.
+        body.take(&mut client.input, out, &flight)?;
+        client.input.release();
+        record.body_taken.set(body.is_complete());
+        body
+    };
     loop {
         let trip = Trip {
             proxy,

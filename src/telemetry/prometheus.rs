@@ -1,9 +1,12 @@
 //! The metrics page.
 
+use super::bodies::BodyFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
 use super::metrics::Unserved;
+use super::websockets::Farewell;
+use super::websockets::Parting;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
@@ -42,6 +45,7 @@ pub struct ClientFigures {
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
+    pub bodies: BodyFigures,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -105,7 +109,7 @@ impl Page {
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// One line of a metric.
-struct Sample<'a> {
+pub(super) struct Sample<'a> {
     labels: Vec<(&'static str, &'a str)>,
     value: f64,
 }
@@ -113,7 +117,7 @@ struct Sample<'a> {
 impl<'a> Sample<'a> {
     /// Exact up to 2^53, as everything in Prometheus is.
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-    fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
+    pub(super) fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
         Self {
             labels: labels.to_vec(),
             value: value as f64,
@@ -122,7 +126,7 @@ impl<'a> Sample<'a> {
 }
 
 /// Name and help of one metric.
-struct About(&'static str, &'static str);
+pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
 
 fn write<'a>(
     out: &mut DescriptorEncoder<'_>,
@@ -150,7 +154,7 @@ fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
     }
 }
 
-fn counter<'a>(
+pub(super) fn counter<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -158,7 +162,7 @@ fn counter<'a>(
     write(out, about, MetricType::Counter, samples)
 }
 
-fn gauge<'a>(
+pub(super) fn gauge<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -176,6 +180,7 @@ impl Collector for Page {
         self.traffic(out)?;
         self.queues(out)?;
         self.times(out)?;
+        self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)
     }
@@ -275,6 +280,35 @@ impl Page {
             "How long those waited in line who got no place at once and got one",
         );
         self.histogram(out, &about, |counts| &counts.waited)
+    }
+
+    /// Open ones are among those in flight.
+    fn websockets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let closed = self.each_slot().flat_map(|(service, slot)| {
+            Parting::ALL.into_iter().flat_map(move |parting| {
+                Farewell::ALL.map(|farewell| {
+                    let [first, second] = labels(service, slot);
+                    let third = ("reason", parting.as_str());
+                    let fourth = ("end", farewell.as_str());
+                    let count = slot.counts.websockets.closed(parting, farewell);
+                    Sample::new(&[first, second, third, fourth], count)
+                })
+            })
+        });
+        let about = About(
+            "websockets_closed",
+            "Websockets that were closed from here, by reason and by whether the peers agreed in time",
+        );
+        counter(out, &about, closed)?;
+        let about = About(
+            "websockets_returned",
+            "Websockets opened on this slot from the moment those of another one are closed for a flip until 30 s after the last",
+        );
+        counter(
+            out,
+            &about,
+            self.by_slot(|slot| slot.counts.websockets.returned),
+        )
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
@@ -382,7 +416,8 @@ impl ClientFigures {
         let by_class = by_class.map(|(class, count)| Sample::new(&[("class", class)], count));
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
-        counter(out, &about, one(self.access_log_dropped))
+        counter(out, &about, one(self.access_log_dropped))?;
+        self.bodies.encode(out)
     }
 }
 
@@ -432,7 +467,13 @@ mod tests {
         Page {
             version: "1.2.3",
             config_valid: true,
-            clients: Some(ClientFigures::default()),
+            clients: Some(ClientFigures {
+                bodies: BodyFigures {
+                    disk: 7,
+                    ..BodyFigures::default()
+                },
+                ..ClientFigures::default()
+            }),
             services: vec![ServiceFigures {
                 name: "odoo".into(),
                 generation: 9,
@@ -463,6 +504,8 @@ mod tests {
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
             "switchd_connections_accepted_total 0.0",
+            r#"switchd_bodies_bytes{place="disk"} 7.0"#,
+            r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }
