@@ -81,8 +81,8 @@ fn row(request: &RequestStatus, columns: Columns) -> Vec<Cell> {
         Cell::new(state).painted(paint),
     ];
     if columns.queues {
-        let queued = request.queued_ms.map_or("-".to_owned(), words::took);
-        row.push(Cell::number(queued));
+        let waited = request.queued_ms.map_or("-".to_owned(), words::took);
+        row.push(Cell::number(waited));
     }
     row.extend([
         Cell::new(&request.service),

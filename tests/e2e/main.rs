@@ -6,6 +6,7 @@ mod support;
 mod accesslog;
 mod admin;
 mod bodies;
+mod burst;
 mod cli;
 mod drain;
 mod failback;
