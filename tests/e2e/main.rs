@@ -29,5 +29,6 @@ mod retry;
 mod services;
 mod stop;
 mod timeouts;
+mod tls;
 mod upgrade;
 mod websocket;
