@@ -169,6 +169,12 @@ pub struct RequestStatus {
     pub service: String,
     /// None while it waits for a place.
     pub slot: Option<String>,
+    /// Its place in the queue, counted from 1; none when it waits for no place.
+    #[serde(default)]
+    pub queue_place: Option<u64>,
+    /// How long it has waited or had waited for a place; none when it had one at once.
+    #[serde(default)]
+    pub queued_ms: Option<u64>,
     pub generation: Option<u64>,
     pub endpoint: Option<String>,
     pub client: String,

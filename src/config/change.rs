@@ -1,6 +1,7 @@
 //! What a reload changes, in words for the operator.
 
 use super::buffering;
+use super::queue;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
@@ -58,7 +59,7 @@ impl Differences {
         }
     }
 
-    fn time(&mut self, name: &str, old: Duration, new: Duration) {
+    pub(super) fn time(&mut self, name: &str, old: Duration, new: Duration) {
         if old != new {
             let (old, new) = (format_duration(old), format_duration(new));
             self.told(format_args!("{name} {old} -> {new}"));
@@ -66,7 +67,12 @@ impl Differences {
     }
 
     /// Additions and removals of things that are what they are called.
-    fn list<T: PartialEq>(&mut self, kind: &str, lists: &Lists<'_, T>, show: fn(&T) -> String) {
+    pub(super) fn list<T: PartialEq>(
+        &mut self,
+        kind: &str,
+        lists: &Lists<'_, T>,
+        show: fn(&T) -> String,
+    ) {
         for gone in lists.old.iter().filter(|one| !lists.new.contains(one)) {
             self.told(format_args!("{kind} {} removed", show(gone)));
         }
@@ -76,9 +82,9 @@ impl Differences {
     }
 }
 
-struct Lists<'l, T> {
-    old: &'l [T],
-    new: &'l [T],
+pub(super) struct Lists<'l, T> {
+    pub(super) old: &'l [T],
+    pub(super) new: &'l [T],
 }
 
 fn process(old: &Settings, new: &Settings) -> Differences {
@@ -329,10 +335,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     let total = |total: Option<Duration>| total.map_or("none".to_owned(), format_duration);
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
-    let (a, b) = (&old.queue, &new.queue);
-    lines.value("queue max_in_flight", &a.max_in_flight, &b.max_in_flight);
-    lines.value("queue length", &a.length, &b.length);
-    lines.time("queue timeout", a.timeout, b.timeout);
+    queue::changes(lines, &old.queue, &new.queue);
     buffering::changes(lines, old, new);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
@@ -634,6 +637,7 @@ http = ["127.0.0.1:6001"]
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
+            ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),

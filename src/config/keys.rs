@@ -4,6 +4,7 @@
 //! `config/switchd.toml` to it.
 
 use super::buffering::{BUFFERING, SPOOL};
+use super::queue::QUEUE;
 
 /// One key, with a value as an example for those who wrote something else.
 pub(super) struct Key {
@@ -69,7 +70,7 @@ pub(super) const fn section(header: &'static str, keys: &'static [Key]) -> Secti
     }
 }
 
-const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         is_repeated: true,
         ..section(header, keys)
@@ -261,15 +262,6 @@ pub(super) const TIMEOUTS: Section = section(
         key("idle", r#""60s""#),
         key("total", r#""10m""#),
         key("tunnel_idle", r#""10m""#),
-    ],
-);
-
-pub(super) const QUEUE: Section = section(
-    "service.NAME.queue",
-    &[
-        key("max_in_flight", "16"),
-        key("length", "1000"),
-        key("timeout", r#""30s""#),
     ],
 );
 

@@ -16,6 +16,7 @@ mod file;
 mod health;
 mod keys;
 mod problem;
+mod queue;
 mod routes;
 mod rules;
 mod secret;
@@ -34,10 +35,11 @@ pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};
 pub use problem::{Place, Problem, summary};
+pub use queue::Queue;
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,
-    Settings, Shared, Slot, State, Stop, Timeouts,
+    Limits, Listener, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
+    Shared, Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use watch::Watcher;

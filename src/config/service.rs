@@ -4,6 +4,7 @@ use super::buffering;
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
+use super::queue;
 use super::routes;
 use super::rules;
 use super::settings::{HostPattern, Member, Service, Slot};
@@ -64,7 +65,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     // Read before anything is put together: a missing name must not hide their problems.
     let keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
-    let queue = rules::queue(&table);
+    let queue = queue::read(&table, &members);
     let failback = rules::failback(&table);
     let addresses = slots::addresses(&slots);
     let service = name.zip(initial).map(|(name, initial)| Service {

@@ -1,6 +1,7 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
 use super::buffering::{Buffering, Spooling};
+use super::queue::Queue;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -240,17 +241,6 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// Longest silence on an upgraded connection.
     pub tunnel_idle: Duration,
-}
-
-/// Requests in flight per slot, and those who wait for a place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Queue {
-    /// Over all workers; 0 means no limit.
-    pub max_in_flight: usize,
-    /// How many may wait; more are refused with 503.
-    pub length: usize,
-    /// How long one may wait; then 503.
-    pub timeout: Duration,
 }
 
 /// How long what is under way on the old slot may last after a flip, by kind.

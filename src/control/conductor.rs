@@ -265,12 +265,12 @@ impl Conductor {
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
         let service = &mut self.services[at];
-        let left = service.activate(slot, generation, &mut self.stock);
+        service.activate(slot, generation, &mut self.stock);
         service.withheld = None;
         self.publish();
-        // Who waits for a place on the old slot asks the new one, now that it can be found.
-        if let Some(places) = left.as_ref().and_then(|slot| slot.places.as_ref()) {
-            places.reaim();
+        // Who waits for a place waits for one on the new slot, now that it can be found.
+        if let Some(places) = &self.services[at].active_slot().places {
+            places.aim(self.epoch.0);
         }
     }
 

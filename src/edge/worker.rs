@@ -2,6 +2,8 @@
 
 use super::connection::serve;
 use crate::api::RequestStatus;
+use crate::live::Line;
+use crate::live::Spot;
 use crate::net::close;
 use crate::proxy::Flight;
 use crate::proxy::Proxy;
@@ -9,6 +11,7 @@ use crate::proxy::State;
 use crate::proxy::TICK;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
@@ -172,11 +175,33 @@ async fn stop(
 }
 
 fn list(proxy: &Proxy) -> Vec<RequestStatus> {
+    let mut standings = Standings::default();
     proxy
         .flights()
         .iter()
-        .filter_map(|flight| describe(flight))
+        .filter_map(|flight| describe(flight, &mut standings))
         .collect()
+}
+
+/// Everybody's places in the lines that are waited in, looked up once per line.
+#[derive(Default)]
+struct Standings(Vec<(Arc<Line>, HashMap<u64, usize>)>);
+
+impl Standings {
+    /// None when its turn has come.
+    fn of(&mut self, spot: &Spot) -> Option<u64> {
+        let known = self
+            .0
+            .iter()
+            .position(|(line, _)| Arc::ptr_eq(line, spot.line()));
+        let at = known.unwrap_or_else(|| {
+            let line = Arc::clone(spot.line());
+            let standing = line.standing();
+            self.0.push((line, standing));
+            self.0.len() - 1
+        });
+        self.0[at].1.get(&spot.turn()).map(|place| *place as u64)
+    }
 }
 
 fn kill(proxy: &Proxy, id: u64) -> bool {
@@ -187,7 +212,7 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
     found.inspect(|flight| flight.kill()).is_some()
 }
 
-fn describe(flight: &Flight) -> Option<RequestStatus> {
+fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
     let state = match flight.state.get() {
         State::Idle | State::Reading | State::Closing => return None,
         State::Receiving => "receiving",
@@ -201,14 +226,21 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
     };
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
+    let queued = flight.queued.borrow();
+    let settings = ticket
+        .map(|ticket| &ticket.service().settings)
+        .or(queued.as_ref().map(|queued| &queued.service));
+    let spot = queued.as_ref().and_then(|queued| queued.spot());
     Some(RequestStatus {
         id: flight.id.get(),
         kind: flight.kind().as_str().to_owned(),
         state: state.to_owned(),
-        service: ticket
-            .map(|ticket| ticket.service().settings.name.to_string())
+        service: settings
+            .map(|settings| settings.name.to_string())
             .unwrap_or_default(),
         slot: ticket.map(|ticket| ticket.slot().name.to_string()),
+        queue_place: spot.and_then(|spot| standings.of(spot)),
+        queued_ms: queued.as_ref().map(|queued| millis(queued.took())),
         generation: ticket.map(|ticket| ticket.slot().generation.0),
         endpoint: seat
             .as_ref()
@@ -217,11 +249,15 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
         client: flight.client.borrow().clone(),
         method: flight.method.borrow().clone(),
         path: String::from_utf8_lossy(&flight.target.borrow()).into_owned(),
-        age_ms: u64::try_from(flight.started.get().elapsed().as_millis()).unwrap_or(u64::MAX),
+        age_ms: millis(flight.started.get().elapsed()),
         bytes_in: flight.bytes_in.get(),
         bytes_out: flight.bytes_out.get(),
         request_id: flight.request_id.borrow().clone(),
     })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Adds up what all workers counted.

@@ -55,7 +55,7 @@ pub struct Slot {
     pub members: Vec<Member>,
     pub in_flight: InFlight,
     /// Absent when the service has no limit.
-    pub places: Option<Places>,
+    pub places: Option<Arc<Places>>,
     /// Shared by all generations of this slot.
     pub metrics: Arc<SlotMetrics>,
     cut: AtomicU8,
@@ -67,7 +67,7 @@ impl Slot {
         (name, generation): (SlotName, Generation),
         members: Vec<Member>,
         workers: usize,
-        places: Option<Places>,
+        places: Option<Arc<Places>>,
         metrics: Arc<SlotMetrics>,
     ) -> Self {
         let in_flight = InFlight::new(workers);

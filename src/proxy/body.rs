@@ -147,6 +147,9 @@ impl Body {
     ) -> Result<(), Stopped> {
         self.streamed = true;
         if let Some(spool) = &mut self.spool {
+            if self.received > TRANSFER {
+                pace.flight.becomes(Kind::Transfer);
+            }
             Box::pin(feed(spool, upstream, pace)).await?;
             self.spool = None;
         }

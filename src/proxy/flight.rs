@@ -5,6 +5,7 @@
 
 use super::fault::Fault;
 use super::fault::Timer;
+use super::queue::Queued;
 use super::seat::Seat;
 use crate::live::Kind;
 use std::cell::Cell;
@@ -85,6 +86,10 @@ pub struct Flight {
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
     pub seat: RefCell<Option<Seat>>,
+    /// Its time in line, if it had to wait for a place.
+    pub queued: RefCell<Option<Box<Queued>>>,
+    /// It waits for what wakes nobody: it is woken at each tick to look for itself.
+    pub(super) is_unwatched: Cell<bool>,
     /// For the access log: Host, Referer and User-Agent.
     pub said: RefCell<Said>,
     pub bytes_in: Cell<u64>,
@@ -111,6 +116,8 @@ impl Flight {
             request_id: RefCell::default(),
             client: RefCell::new(client.to_owned()),
             seat: RefCell::new(None),
+            queued: RefCell::new(None),
+            is_unwatched: Cell::new(false),
             said: RefCell::default(),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
@@ -178,6 +185,8 @@ impl Flight {
             self.end(Order::Expired(Timer::Total));
         } else if self.state.get() != State::Idle && self.is_cut_off() {
             self.end(Order::CutOff);
+        } else if self.is_unwatched.get() {
+            self.wake();
         }
     }
 
@@ -196,6 +205,10 @@ impl Flight {
         ) {
             self.order.set(Some(order));
         }
+        self.wake();
+    }
+
+    fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -288,6 +301,8 @@ impl Flight {
         self.total.set(NEVER);
         self.order.set(None);
         self.seat.take();
+        self.queued.take();
+        self.is_unwatched.set(false);
         self.bytes_in.set(0);
         self.bytes_out.set(0);
     }

@@ -14,7 +14,7 @@ mod stamp;
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
 pub use bodies::{BodyFigures, KeptFigures};
 pub use metrics::BUCKETS_US;
-pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics};
+pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,

@@ -2,7 +2,9 @@
 
 use super::bodies::BodyFigures;
 use super::metrics::BUCKETS_US;
+use super::metrics::Histogram;
 use super::metrics::SlotCounts;
+use super::metrics::Unserved;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
@@ -174,7 +176,8 @@ impl Collector for Page {
             clients.encode(out)?;
         }
         self.traffic(out)?;
-        self.latency(out)?;
+        self.queues(out)?;
+        self.times(out)?;
         self.slots(out)?;
         self.flips(out)
     }
@@ -243,28 +246,59 @@ impl Page {
                 Sample::new(&[first, second, ("kind", "websocket")], websockets),
             ]
         });
-        gauge(out, &About("in_flight", "Requests under way"), by_kind)?;
+        gauge(out, &About("in_flight", "Requests under way"), by_kind)
+    }
+
+    fn queues(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let about = About("queued", "Requests that wait for a place");
-        gauge(out, &about, self.by_slot(|slot| slot.queued))
+        gauge(out, &about, self.by_slot(|slot| slot.queued))?;
+        let by_reason = self.each_slot().flat_map(|(service, slot)| {
+            let reasons = Unserved::ALL.iter().zip(slot.counts.unserved);
+            reasons.map(move |(reason, count)| {
+                let [first, second] = labels(service, slot);
+                Sample::new(&[first, second, ("reason", reason.as_str())], count)
+            })
+        });
+        let about = About(
+            "queue_refused",
+            "Requests that got no place: the line was full, their deadline was over, or they left",
+        );
+        counter(out, &about, by_reason)
+    }
+
+    fn times(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let about = About(
+            "request_duration_seconds",
+            "From the head of a request to the end of its answer",
+        );
+        self.histogram(out, &about, |counts| &counts.latency)?;
+        let about = About(
+            "queue_wait_seconds",
+            "How long those waited in line who got no place at once and got one",
+        );
+        self.histogram(out, &about, |counts| &counts.waited)
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-    fn latency(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "From the head of a request to the end of its answer";
-        let name = "request_duration_seconds";
-        let mut lines = out.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    fn histogram(
+        &self,
+        out: &mut DescriptorEncoder<'_>,
+        about: &About,
+        of: fn(&SlotCounts) -> &Histogram,
+    ) -> fmt::Result {
+        let mut lines = out.encode_descriptor(about.0, about.1, None, MetricType::Histogram)?;
         let bounds = BUCKETS_US.iter().map(|bound| *bound as f64 / 1_000_000.0);
         let bounds: Vec<f64> = bounds.chain([f64::INFINITY]).collect();
         for (service, slot) in self.each_slot() {
-            let latency = &slot.counts.latency;
-            let buckets = bounds.iter().copied().zip(latency.buckets);
+            let times = of(&slot.counts);
+            let buckets = bounds.iter().copied().zip(times.buckets);
             let buckets: Vec<(f64, u64)> = buckets.collect();
             let labels = labels(service, slot);
             lines
                 .encode_family(&labels)?
                 .encode_histogram::<NoLabelSet>(
-                    latency.sum_us as f64 / 1_000_000.0,
-                    latency.buckets.iter().sum(),
+                    times.sum_us as f64 / 1_000_000.0,
+                    times.buckets.iter().sum(),
                     &buckets,
                     None,
                 )?;
@@ -374,6 +408,8 @@ mod tests {
             };
             metrics.record(0, outcome);
         }
+        metrics.waited(0, Duration::from_millis(40));
+        metrics.unserved(0, Unserved::Deadline);
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
@@ -428,6 +464,10 @@ mod tests {
             r#"switchd_sent_bytes_total{service="odoo",slot="blue"} 300.0"#,
             r#"switchd_in_flight{service="odoo",slot="blue",kind="websocket"} 7.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
+            r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
+            r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,
+            r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="full"} 0.0"#,
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
