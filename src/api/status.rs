@@ -183,5 +183,8 @@ pub struct RequestStatus {
     pub age_ms: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Whole messages of a websocket; 0 for anything else.
+    pub messages_in: u64,
+    pub messages_out: u64,
     pub request_id: String,
 }

@@ -102,6 +102,8 @@ mod tests {
             age_ms,
             bytes_in: 620,
             bytes_out: 1_572_864,
+            messages_in: 0,
+            messages_out: 0,
             request_id: "r".to_owned(),
         }
     }

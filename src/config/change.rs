@@ -1,11 +1,14 @@
 //! What a reload changes, in words for the operator.
 
+use super::access;
 use super::buffering;
 use super::queue;
+use super::rate_limit;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
 use super::units::{format_duration, format_size};
+use super::websocket;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -44,7 +47,7 @@ impl Change {
 /// Lines gathered under a prefix such as `service odoo: `.
 #[derive(Default)]
 pub(super) struct Differences {
-    prefix: String,
+    pub(super) prefix: String,
     lines: Vec<String>,
 }
 
@@ -211,6 +214,8 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
         String::clone,
     );
     rules(lines, old, new);
+    access::changes(lines, &old.access, &new.access);
+    rate_limit::changes(lines, &old.rate_limits, &new.rate_limits);
     // The order of routes, hosts or slots alone: nothing above has words for it.
     if lines.lines.len() == before && old != new {
         lines.told("order changed");
@@ -364,6 +369,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
         &shown_shared(old.shared.as_ref()),
         &shown_shared(new.shared.as_ref()),
     );
+    websocket::changes(lines, &old.websocket, &new.websocket);
 }
 
 fn shown_shared(shared: Option<&Shared>) -> String {
@@ -589,7 +595,9 @@ http = ["127.0.0.1:6001"]
         let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
         let text = documented
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
-            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"");
+            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
+            .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;
@@ -618,6 +626,8 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
+
     /// The same key with another value of its kind.
     fn another(line: &str) -> Option<String> {
         let (key, value) = line.split_once(" = ")?;
@@ -625,6 +635,9 @@ http = ["127.0.0.1:6001"]
             ("workers", _) => "200".to_owned(),
             ("hosts", _) => r#"["a.example"]"#.to_owned(),
             ("initial", _) => r#""green""#.to_owned(),
+            ("on_flip", _) => r#""keep""#.to_owned(),
+            ("close_code", _) => "4002".to_owned(),
+            ("spread", _) => r#""5s""#.to_owned(),
             ("mode" | "metrics", _) => r#""off""#.to_owned(),
             ("filter", _) => r#""warn""#.to_owned(),
             ("format", r#""text""#) => r#""json""#.to_owned(),
@@ -633,7 +646,16 @@ http = ["127.0.0.1:6001"]
             ("fast_interval", _) => r#""200ms""#.to_owned(),
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
-            ("expect_body" | "host", _) => r#""other""#.to_owned(),
+            ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("users", _) => format!("\"{USERS}.more\""),
+            ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
+            ("key", _) => r#""path""#.to_owned(),
+            ("ipv4_prefix", _) => "24".to_owned(),
+            ("methods", _) => r#"["GET"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths", _) => r#"["/x"]"#.to_owned(),
+            ("allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
+                r#"["10.0.0.0/8"]"#.to_owned()
+            }
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),

@@ -8,6 +8,7 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod access;
 mod buffering;
 mod change;
 mod check;
@@ -15,8 +16,10 @@ mod defaults;
 mod file;
 mod health;
 mod keys;
+mod prefixes;
 mod problem;
 mod queue;
+mod rate_limit;
 mod routes;
 mod rules;
 mod secret;
@@ -26,16 +29,20 @@ mod settings;
 mod slots;
 mod table;
 mod units;
+mod users;
 mod value;
 mod watch;
+mod websocket;
 mod words;
 
+pub use access::{Access, BasicAuth, User};
 pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
+pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
     Limits, Listener, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
@@ -43,3 +50,4 @@ pub use settings::{
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use watch::Watcher;
+pub use websocket::{OnFlip, Websocket};

@@ -1,16 +1,19 @@
 //! One service: its hosts, its slots, its routes and its rules.
 
+use super::access::{self, Access};
 use super::buffering;
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
 use super::queue;
+use super::rate_limit;
 use super::routes;
 use super::rules;
 use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::value::clip;
+use super::websocket;
 use super::words;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -67,6 +70,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let timeouts = rules::timeouts(&table);
     let queue = queue::read(&table, &members);
     let failback = rules::failback(&table);
+    let websocket = websocket::read(&table, &flip);
+    let access = access::read(&table, Access::default());
+    let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
@@ -81,9 +87,12 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         timeouts,
         queue,
         buffering,
+        access,
+        rate_limits,
         flip,
         failback,
         shared,
+        websocket,
     });
     Some(WrittenService {
         service,

@@ -1,7 +1,10 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::access::Access;
 use super::buffering::{Buffering, Spooling};
 use super::queue::Queue;
+use super::rate_limit::RateLimit;
+use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -141,10 +144,14 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub buffering: Buffering,
+    pub access: Access,
+    /// Each with a name of its own.
+    pub rate_limits: Vec<RateLimit>,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    pub websocket: Websocket,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -286,6 +286,7 @@ impl Conductor {
         let service = &mut self.services[at];
         let pictures = service.pictures_of_generation(&slot, generation);
         let budgets = service.settings.flip.clone();
+        let websocket = service.settings.websocket.clone();
         service.drains.push(Draining {
             slot: slot.clone(),
             generation,
@@ -300,6 +301,7 @@ impl Conductor {
             generation,
             pictures,
             budgets,
+            websocket,
         };
         tokio::spawn(drain::run(drain, self.jobs.clone()));
     }

@@ -2,6 +2,7 @@
 
 use super::connection::serve;
 use crate::api::RequestStatus;
+use crate::live::Goodbye;
 use crate::live::Line;
 use crate::live::Spot;
 use crate::net::close;
@@ -9,8 +10,10 @@ use crate::proxy::Flight;
 use crate::proxy::Proxy;
 use crate::proxy::State;
 use crate::proxy::TICK;
+use crate::proxy::Websocket;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
+use crate::telemetry::Parting;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
@@ -140,7 +143,7 @@ fn turn_away(socket: &TcpStream) {
     let _ = socket.try_write(ANSWER);
 }
 
-/// Ends in order: idle connections after `grace`, busy ones when they are done, the rest after `timeout`.
+/// Ends in order: idle connections and websockets after `grace`, busy ones when they are done, the rest after `timeout`.
 /// How many requests were cut.
 async fn stop(
     proxy: &Proxy,
@@ -154,11 +157,14 @@ async fn stop(
         look(proxy, began);
     }
     while proxy.connections() > 0 && since.elapsed() < grace + timeout {
-        proxy
-            .flights()
-            .iter()
-            .filter(|flight| flight.state.get() == State::Idle)
-            .for_each(|flight| flight.stop());
+        for flight in proxy.flights() {
+            match flight.state.get() {
+                State::Idle => flight.stop(),
+                // Those that begin meanwhile too.
+                State::Tunnel => drop(part(proxy, &flight, Parting::Stopped)),
+                _ => {}
+            }
+        }
         tick.tick().await;
         look(proxy, began);
     }
@@ -209,7 +215,30 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
     let found = flights
         .iter()
         .find(|flight| flight.id.get() == id && flight.state.get().is_request());
-    found.inspect(|flight| flight.kill()).is_some()
+    // Whoever kills a websocket twice does not wait for its ends.
+    found
+        .inspect(|flight| {
+            if !part(proxy, flight, Parting::Killed) {
+                flight.kill();
+            }
+        })
+        .is_some()
+}
+
+/// Ends a websocket in order; false when it is none, or that was asked for before.
+fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
+    let seat = flight.seat.borrow();
+    let Some(seat) = seat.as_ref() else {
+        return false;
+    };
+    let known = &seat.ticket.service().settings;
+    flight.part(|| {
+        // As they are now: a websocket may be older than its service's settings.
+        let view = proxy.view();
+        let services = view.services.iter().map(|service| &service.settings);
+        let mut current = services.filter(|settings| settings.name == known.name);
+        Goodbye::new(parting, &current.next().unwrap_or(known).websocket)
+    })
 }
 
 fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
@@ -231,6 +260,8 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
         .map(|ticket| &ticket.service().settings)
         .or(queued.as_ref().map(|queued| &queued.service));
     let spot = queued.as_ref().and_then(|queued| queued.spot());
+    let websocket = flight.websocket.borrow();
+    let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);
     Some(RequestStatus {
         id: flight.id.get(),
         kind: flight.kind().as_str().to_owned(),
@@ -252,6 +283,8 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
         age_ms: millis(flight.started.get().elapsed()),
         bytes_in: flight.bytes_in.get(),
         bytes_out: flight.bytes_out.get(),
+        messages_in: messages(|it| it.messages_in.get()),
+        messages_out: messages(|it| it.messages_out.get()),
         request_id: flight.request_id.borrow().clone(),
     })
 }

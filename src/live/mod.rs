@@ -5,6 +5,7 @@
 //! one writer ([`Live::publish`]); a View is immutable and built whole.
 
 mod admission;
+mod departure;
 mod health;
 mod line;
 mod order;
@@ -16,6 +17,7 @@ mod sync;
 mod view;
 
 pub use admission::{Counts, EpochClock, InFlight, Kind};
+pub use departure::{Departure, Goodbye};
 pub use health::{EndpointHealth, Wellness};
 pub use line::{Line, Refused, Spot, Waiting};
 pub use order::Origin;

@@ -1,6 +1,7 @@
 //! The picture that workers act on: immutable, built whole by control, replaced as a whole.
 
 use super::admission::InFlight;
+use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::places::Places;
 use crate::config::HostPattern;
@@ -58,6 +59,8 @@ pub struct Slot {
     pub places: Option<Arc<Places>>,
     /// Shared by all generations of this slot.
     pub metrics: Arc<SlotMetrics>,
+    /// Of its websockets, once traffic has left it.
+    pub departure: Departure,
     cut: AtomicU8,
 }
 
@@ -78,6 +81,7 @@ impl Slot {
             in_flight,
             places,
             metrics,
+            departure: Departure::default(),
             cut: AtomicU8::new(0),
         }
     }

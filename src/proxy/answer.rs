@@ -21,6 +21,7 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::tunnel::Changed;
 use crate::config::Timeouts;
 use crate::live::Kind;
 use crate::net::Buffer;
@@ -31,7 +32,6 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
-use std::time::Duration;
 
 /// Interim answers (1xx) before the real one; more is an upstream gone mad.
 const MOST_INTERIM: u32 = 32;
@@ -60,9 +60,8 @@ pub(super) struct Answered {
     pub backlog: Option<Box<Backlog>>,
     /// What was read is not the whole: the client is to notice, once it has what there is.
     pub cut: Option<Fault>,
-    /// The protocol was changed; the bytes that came behind the head.
-    pub tunnel: Option<Buffer>,
-    pub tunnel_idle: Duration,
+    /// The protocol was changed.
+    pub changed: Option<Changed>,
 }
 
 /// What the head says about what follows.
@@ -70,6 +69,7 @@ struct Meta {
     length: usize,
     status: u16,
     is_interim: bool,
+    is_websocket: bool,
     framing: Framing,
     outlet: Outlet,
     is_kept: bool,
@@ -179,8 +179,11 @@ pub(super) async fn answer(
             keep_alive: false,
             backlog: None,
             cut: None,
-            tunnel: Some(input),
-            tunnel_idle: exchange.timeouts.tunnel_idle,
+            changed: Some(Changed {
+                is_websocket: meta.is_websocket,
+                early: input,
+                idle: exchange.timeouts.tunnel_idle,
+            }),
         });
     }
     let mut backlog = if meta.is_kept {
@@ -204,8 +207,7 @@ pub(super) async fn answer(
         keep_alive: meta.keep_alive,
         backlog,
         cut,
-        tunnel: None,
-        tunnel_idle: Duration::ZERO,
+        changed: None,
     })
 }
 
@@ -296,6 +298,7 @@ fn translate(
         length: head.length,
         status: head.status,
         is_interim: head.is_interim(),
+        is_websocket: head.status == 101 && head.changes_to(b"websocket"),
         framing: head.framing,
         outlet: dress.outlet,
         is_kept: dress.is_kept,

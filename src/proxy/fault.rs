@@ -29,6 +29,8 @@ pub enum Timer {
     Spool,
     Total,
     Tunnel,
+    /// A websocket's ends were told that it ends.
+    Close,
 }
 
 /// Why a request did not get its answer, or not all of it.
@@ -87,6 +89,7 @@ impl Timer {
             Self::Spool => "timeout-spool",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
+            Self::Close => "timeout-websocket-close",
         }
     }
 
@@ -103,6 +106,7 @@ impl Timer {
             Self::Spool => "the disk that bodies are kept on stood still for too long",
             Self::Total => "the request took too long as a whole",
             Self::Tunnel => "the upgraded connection was silent for too long",
+            Self::Close => "an end of the websocket did not answer a close in time",
         }
     }
 }

@@ -7,6 +7,8 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::queue::Queued;
 use super::seat::Seat;
+use super::websocket::Websocket;
+use crate::live::Goodbye;
 use crate::live::Kind;
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -90,6 +92,8 @@ pub struct Flight {
     pub queued: RefCell<Option<Box<Queued>>>,
     /// It waits for what wakes nobody: it is woken at each tick to look for itself.
     pub(super) is_unwatched: Cell<bool>,
+    /// While it is one.
+    pub websocket: RefCell<Option<Rc<Websocket>>>,
     /// For the access log: Host, Referer and User-Agent.
     pub said: RefCell<Said>,
     pub bytes_in: Cell<u64>,
@@ -118,6 +122,7 @@ impl Flight {
             seat: RefCell::new(None),
             queued: RefCell::new(None),
             is_unwatched: Cell::new(false),
+            websocket: RefCell::new(None),
             said: RefCell::default(),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
@@ -162,9 +167,21 @@ impl Flight {
     }
 
     /// The clock may lag by one tick: one more, so that no timer is over early.
-    fn after(&self, wait: Duration) -> u64 {
+    pub(super) fn after(&self, wait: Duration) -> u64 {
         let wait = u64::try_from((wait + TICK).as_millis()).unwrap_or(NEVER);
         self.clock.get().saturating_add(wait)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.get()
+    }
+
+    /// Ends a websocket in order, a goodbye to both ends first. False when there is none, or that was asked for before.
+    pub fn part(&self, goodbye: impl FnOnce() -> Goodbye) -> bool {
+        let websocket = self.websocket.borrow();
+        websocket
+            .as_ref()
+            .is_some_and(|websocket| websocket.part(self, goodbye()))
     }
 
     /// Ends whatever runs, with [`Fault::Killed`].
@@ -187,6 +204,8 @@ impl Flight {
             self.end(Order::CutOff);
         } else if self.is_unwatched.get() {
             self.wake();
+        } else if let Some(websocket) = self.websocket.borrow().as_ref() {
+            websocket.look(self, now);
         }
     }
 
@@ -208,7 +227,8 @@ impl Flight {
         self.wake();
     }
 
-    fn wake(&self) {
+    /// The task looks again at what it waits for.
+    pub(super) fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -303,6 +323,7 @@ impl Flight {
         self.seat.take();
         self.queued.take();
         self.is_unwatched.set(false);
+        self.websocket.take();
         self.bytes_in.set(0);
         self.bytes_out.set(0);
     }

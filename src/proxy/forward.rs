@@ -276,9 +276,8 @@ async fn settle(
     body: &Body,
 ) -> Result<Ending, Fault> {
     let flight = client.flight.clone();
-    if let Some(early) = answered.tunnel {
-        let idle = answered.tunnel_idle;
-        return tunnel(client, &stream, early, &flight, idle)
+    if let Some(changed) = answered.changed {
+        return tunnel(client, &stream, changed, &flight)
             .await
             .map(|()| Ending::Close);
     }

@@ -21,6 +21,7 @@ mod fault;
 mod fields;
 mod flight;
 mod forward;
+mod frames;
 mod framing;
 mod lines;
 mod local;
@@ -36,9 +37,11 @@ mod response;
 mod screen;
 mod seat;
 mod tunnel;
+mod websocket;
 
 // What reads untrusted bytes is open to the fuzz targets and to the differential tests.
 pub use chunked::{BadChunk, Decoder, Piece};
+pub use frames::{Frames, close_frame};
 pub use framing::Framing;
 pub use request::{FieldRoom, HeadLimits, MOST_FIELDS, RequestHead};
 pub use response::{Asked, ResponseHead};
@@ -50,3 +53,4 @@ pub use fault::{Fault, Side, Timer};
 pub use flight::{Clock, Flight, State, TICK};
 pub use queue::Queued;
 pub use seat::Seat;
+pub use websocket::Websocket;

@@ -68,6 +68,11 @@ impl Seat {
         twin
     }
 
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
     /// Gives the place to the next request, while the counts stay: a tunnel is no request in flight.
     pub fn give_up_place(&self) {
         self.place.take();

@@ -1,5 +1,9 @@
 //! Counters by slot: one writer per worker, summed when somebody looks.
 
+use super::websockets::Farewell;
+use super::websockets::Parting;
+use super::websockets::WebsocketCounters;
+use super::websockets::WebsocketCounts;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -66,6 +70,7 @@ struct WorkerCounts {
     waited: Times,
     /// By [`Unserved`].
     unserved: [AtomicU64; Unserved::ALL.len()],
+    websockets: WebsocketCounters,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +91,7 @@ pub struct SlotCounts {
     pub waited: Histogram,
     /// In the order of [`Unserved::ALL`].
     pub unserved: [u64; Unserved::ALL.len()],
+    pub websockets: WebsocketCounts,
 }
 
 /// Counts per bucket of [`BUCKETS_US`] (not cumulative), and the sum in microseconds.
@@ -122,6 +128,17 @@ impl SlotMetrics {
         add(&self.0[worker].unserved[reason as usize], 1);
     }
 
+    /// A websocket was closed from here. Only ever called on the thread of `worker`.
+    pub fn websocket_closed(&self, worker: usize, parting: Parting, farewell: Farewell) {
+        self.0[worker].websockets.closed(parting, farewell);
+    }
+
+    /// A websocket was opened while those of another slot were being moved, or soon after.
+    /// Only ever called on the thread of `worker`.
+    pub fn websocket_returned(&self, worker: usize) {
+        self.0[worker].websockets.returned();
+    }
+
     #[must_use]
     pub fn counts(&self) -> SlotCounts {
         let mut sum = SlotCounts::default();
@@ -134,6 +151,7 @@ impl SlotMetrics {
             }
             worker.latency.add_to(&mut sum.latency);
             worker.waited.add_to(&mut sum.waited);
+            worker.websockets.add_to(&mut sum.websockets);
             sum.faults += worker.faults.load(Ordering::Relaxed);
             sum.bytes_in += worker.bytes_in.load(Ordering::Relaxed);
             sum.bytes_out += worker.bytes_out.load(Ordering::Relaxed);

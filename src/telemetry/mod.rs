@@ -10,6 +10,7 @@ mod bodies;
 mod metrics;
 mod prometheus;
 mod stamp;
+mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
 pub use bodies::{BodyFigures, KeptFigures};
@@ -19,3 +20,4 @@ pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use websockets::{Farewell, Parting, WebsocketCounts};

@@ -5,6 +5,8 @@ use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
 use super::metrics::Unserved;
+use super::websockets::Farewell;
+use super::websockets::Parting;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
@@ -178,6 +180,7 @@ impl Collector for Page {
         self.traffic(out)?;
         self.queues(out)?;
         self.times(out)?;
+        self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)
     }
@@ -277,6 +280,35 @@ impl Page {
             "How long those waited in line who got no place at once and got one",
         );
         self.histogram(out, &about, |counts| &counts.waited)
+    }
+
+    /// Open ones are among those in flight.
+    fn websockets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let closed = self.each_slot().flat_map(|(service, slot)| {
+            Parting::ALL.into_iter().flat_map(move |parting| {
+                Farewell::ALL.map(|farewell| {
+                    let [first, second] = labels(service, slot);
+                    let third = ("reason", parting.as_str());
+                    let fourth = ("end", farewell.as_str());
+                    let count = slot.counts.websockets.closed(parting, farewell);
+                    Sample::new(&[first, second, third, fourth], count)
+                })
+            })
+        });
+        let about = About(
+            "websockets_closed",
+            "Websockets that were closed from here, by reason and by whether the peers agreed in time",
+        );
+        counter(out, &about, closed)?;
+        let about = About(
+            "websockets_returned",
+            "Websockets opened on this slot from the moment those of another one are closed for a flip until 30 s after the last",
+        );
+        counter(
+            out,
+            &about,
+            self.by_slot(|slot| slot.counts.websockets.returned),
+        )
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]

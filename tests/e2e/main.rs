@@ -31,3 +31,4 @@ mod services;
 mod stop;
 mod timeouts;
 mod upgrade;
+mod websocket;

@@ -9,6 +9,7 @@ mod backend;
 mod child;
 mod config;
 mod daemon;
+pub(crate) mod frames;
 mod message;
 mod odoo;
 mod prometheus;
