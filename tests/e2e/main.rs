@@ -6,6 +6,8 @@ mod support;
 mod accesslog;
 mod admin;
 mod bodies;
+mod buffered_answers;
+mod buffered_requests;
 mod burst;
 mod cli;
 mod drain;
