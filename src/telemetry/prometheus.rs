@@ -5,8 +5,6 @@ use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
 use super::metrics::Unserved;
-use super::websockets::Farewell;
-use super::websockets::Parting;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
@@ -109,7 +107,7 @@ impl Page {
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// One line of a metric.
-pub(super) struct Sample<'a> {
+pub(super) pub(super) struct Sample<'a> {
     labels: Vec<(&'static str, &'a str)>,
     value: f64,
 }
@@ -126,7 +124,7 @@ impl<'a> Sample<'a> {
 }
 
 /// Name and help of one metric.
-pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
+pub(super) pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
 
 fn write<'a>(
     out: &mut DescriptorEncoder<'_>,
@@ -154,7 +152,7 @@ fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
     }
 }
 
-pub(super) fn counter<'a>(
+pub(super) pub(super) fn counter<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -203,13 +201,13 @@ impl Page {
     }
 
     /// All slots of all services: labels and figures.
-    fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
+    pub(super) fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
         let services = self.services.iter();
         services.flat_map(|service| service.slots.iter().map(move |slot| (service, slot)))
     }
 
     /// One line per slot.
-    fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+    pub(super) fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
         self.each_slot()
             .map(move |(service, slot)| Sample::new(&labels(service, slot), value(slot)))
     }
@@ -280,35 +278,6 @@ impl Page {
             "How long those waited in line who got no place at once and got one",
         );
         self.histogram(out, &about, |counts| &counts.waited)
-    }
-
-    /// Open ones are among those in flight.
-    fn websockets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let closed = self.each_slot().flat_map(|(service, slot)| {
-            Parting::ALL.into_iter().flat_map(move |parting| {
-                Farewell::ALL.map(|farewell| {
-                    let [first, second] = labels(service, slot);
-                    let third = ("reason", parting.as_str());
-                    let fourth = ("end", farewell.as_str());
-                    let count = slot.counts.websockets.closed(parting, farewell);
-                    Sample::new(&[first, second, third, fourth], count)
-                })
-            })
-        });
-        let about = About(
-            "websockets_closed",
-            "Websockets that were closed from here, by reason and by whether the peers agreed in time",
-        );
-        counter(out, &about, closed)?;
-        let about = About(
-            "websockets_returned",
-            "Websockets opened on this slot from the moment those of another one are closed for a flip until 30 s after the last",
-        );
-        counter(
-            out,
-            &about,
-            self.by_slot(|slot| slot.counts.websockets.returned),
-        )
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
@@ -395,7 +364,7 @@ impl Page {
     }
 }
 
-fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
+pub(super) fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
 
@@ -424,7 +393,9 @@ impl ClientFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Farewell;
     use crate::telemetry::Outcome;
+    use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
