@@ -107,7 +107,7 @@ impl Page {
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// One line of a metric.
-pub(super) pub(super) struct Sample<'a> {
+pub(super) struct Sample<'a> {
     labels: Vec<(&'static str, &'a str)>,
     value: f64,
 }
@@ -124,7 +124,7 @@ impl<'a> Sample<'a> {
 }
 
 /// Name and help of one metric.
-pub(super) pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
+pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
 
 fn write<'a>(
     out: &mut DescriptorEncoder<'_>,
@@ -152,7 +152,7 @@ fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
     }
 }
 
-pub(super) pub(super) fn counter<'a>(
+pub(super) fn counter<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -207,7 +207,10 @@ impl Page {
     }
 
     /// One line per slot.
-    pub(super) fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+    pub(super) fn by_slot(
+        &self,
+        value: fn(&SlotFigures) -> u64,
+    ) -> impl Iterator<Item = Sample<'_>> {
         self.each_slot()
             .map(move |(service, slot)| Sample::new(&labels(service, slot), value(slot)))
     }
@@ -364,7 +367,10 @@ impl Page {
     }
 }
 
-pub(super) fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
+pub(super) fn labels<'a>(
+    service: &'a ServiceFigures,
+    slot: &'a SlotFigures,
+) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
 
