@@ -108,7 +108,8 @@ impl Exchange<'_> {
             {
                 return Poll::Ready(Err(Read::Fault(fault)));
             }
-            if self.upstream.poll_readable(cx).is_ready() {
+            if let Poll::Ready(readable) = self.upstream.poll_readable(cx) {
+                readable.map_err(Read::Failed)?;
                 let read = self.upstream.poll_read(cx, input.room(size.get()));
                 if let Poll::Ready(read) = read {
                     let count = read.map_err(Read::Failed)?;

@@ -96,7 +96,7 @@ impl<'a> Lane<'a> {
                     Ok(Filled::Nothing) => continue,
                     Ok(Filled::End) | Err(_) if self.is_left(frames) => return Ok(Passed::Message),
                     Ok(Filled::End) => {
-                        self.to.finish();
+                        self.to.finish().await;
                         return Ok(Passed::All);
                     }
                     Err(cause) => return Err(cause),
@@ -104,7 +104,7 @@ impl<'a> Lane<'a> {
             }
             let portion = self.portion(buffer.bytes(), frames);
             let bytes = &buffer.bytes()[..portion];
-            let count = match poll_fn(|cx| self.to.poll_write(cx, bytes)).await {
+            let count = match self.write(bytes).await {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(count) => count,
                 // Where this leads is gone, but where it comes from must still be told.
@@ -115,6 +115,15 @@ impl<'a> Lane<'a> {
             buffer.consume(count);
             self.progress(count, frames);
         }
+    }
+
+    /// Writes some of `bytes`; when that is all, sees them off.
+    async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let count = poll_fn(|cx| self.to.poll_write(cx, bytes)).await?;
+        if count == bytes.len() {
+            poll_fn(|cx| self.to.poll_flush(cx)).await?;
+        }
+        Ok(count)
     }
 
     fn websocket(&self) -> &Websocket {

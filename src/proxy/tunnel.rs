@@ -16,6 +16,7 @@ use crate::net::Stream;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::task::ready;
 use std::time::Duration;
 
 /// What is spoken on an upgraded connection.
@@ -98,10 +99,18 @@ async fn copy(
             progress(count);
         }
         buffer.release();
-        from.readable().await?;
-        let read = poll_fn(|cx| from.poll_read(cx, buffer.room(LARGE))).await?;
+        let read = poll_fn(|cx| {
+            ready!(from.poll_readable(cx))?;
+            let read = from.poll_read(cx, buffer.room(LARGE));
+            if read.is_pending() {
+                // The readiness was of bytes that are read already.
+                buffer.release();
+            }
+            read
+        });
+        let read = read.await?;
         if read == 0 {
-            to.finish();
+            to.finish().await;
             return Ok(());
         }
         buffer.filled(read);

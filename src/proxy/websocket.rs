@@ -211,10 +211,10 @@ impl Tunnel<'_> {
         let told = |stage| matches!(stage, Stage::Told | Stage::Over);
         let heard = |stage| matches!(stage, Stage::Over | Stage::Closed | Stage::Ended);
         if told(down) && heard(up) {
-            self.client.finish();
+            self.client.finish_now();
         }
         if told(up) && heard(down) {
-            self.upstream.finish();
+            self.upstream.finish_now();
         }
     }
 }
