@@ -207,7 +207,10 @@ impl Page {
     }
 
     /// One line per slot.
-    pub(super) fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+    pub(super) fn by_slot(
+        &self,
+        value: fn(&SlotFigures) -> u64,
+    ) -> impl Iterator<Item = Sample<'_>> {
         self.each_slot()
             .map(move |(service, slot)| Sample::new(&labels(service, slot), value(slot)))
     }
@@ -364,7 +367,10 @@ impl Page {
     }
 }
 
-pub(super) fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
+pub(super) fn labels<'a>(
+    service: &'a ServiceFigures,
+    slot: &'a SlotFigures,
+) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
 
