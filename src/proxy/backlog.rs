@@ -133,6 +133,12 @@ impl Backlog {
     ) -> Poll<Result<(), Fault>> {
         let has_waited = self.waits.is_some();
         let given = self.give((client, flight), cx);
+        // What waits in memory goes to disk while the client thinks.
+        if given.is_pending()
+            && let Poll::Ready(Err(error)) = self.spool.poll_room(cx)
+        {
+            return Poll::Ready(Err(error.into()));
+        }
         match self.waits {
             Some(wait) if wait.until < self.upstream => flight.arm_at(wait.timer, wait.until),
             None if !has_waited => {}

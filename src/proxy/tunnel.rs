@@ -19,10 +19,17 @@ use std::io;
 use std::task::ready;
 use std::time::Duration;
 
+/// What is spoken on an upgraded connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Websocket,
+    Other,
+}
+
 /// What the connection became.
 #[derive(Debug)]
 pub(super) struct Changed {
-    pub is_websocket: bool,
+    pub protocol: Protocol,
     /// The bytes that came behind the 101.
     pub early: Buffer,
     pub idle: Duration,
@@ -36,7 +43,7 @@ pub(super) async fn tunnel(
     flight: &Flight,
 ) -> Result<(), Fault> {
     let Changed {
-        is_websocket,
+        protocol,
         early,
         idle,
     } = changed;
@@ -47,7 +54,7 @@ pub(super) async fn tunnel(
     }
     flight.arm_total(None);
     flight.arm(Timer::Tunnel, idle);
-    if is_websocket {
+    if protocol == Protocol::Websocket {
         // On its own: other requests must not carry its size.
         return Box::pin(talk(client, upstream, early, idle)).await;
     }

@@ -154,6 +154,14 @@ impl Config {
         self
     }
 
+    /// One more key of the route that was added last.
+    pub(crate) fn with_in_route(mut self, line: &str) -> Self {
+        assert!(!self.blocks.is_empty(), "there is a route");
+        self.blocks.push_str(line);
+        self.blocks.push('\n');
+        self
+    }
+
     /// As [`Config::route`], for requests that ask for an upgrade.
     pub(crate) fn upgrades_route(self, prefix: &str, member: &str) -> Self {
         let mut config = self.route(prefix, member);

@@ -12,6 +12,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use switchd::api::AuditRecord;
 use switchd::api::History;
+use switchd::api::RequestList;
+use switchd::api::RequestStatus;
 use switchd::api::ServiceStatus;
 use switchd::api::SlotStatus;
 use switchd::api::Status;
@@ -152,6 +154,26 @@ impl Daemon {
         let mut services = self.status().await.services;
         services.retain(|service| service.name == name);
         services.pop().expect("the service exists")
+    }
+
+    /// The sum of all samples on the metrics page whose line holds every one of `words`.
+    pub(crate) async fn metric(&self, words: &[&str]) -> f64 {
+        let page = self.call("GET /metrics", "").await.text;
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter(|line| words.iter().all(|word| line.contains(word)))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
+    /// What `ps` shows.
+    pub(crate) async fn requests(&self) -> Vec<RequestStatus> {
+        let list: RequestList = self.call("GET /v1/ps", "").await.json();
+        list.requests
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("the daemon runs")
     }
 
     /// Of service `app`.
