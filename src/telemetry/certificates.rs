@@ -2,10 +2,10 @@
 
 use super::metrics::Handshake;
 use super::metrics::HandshakeFailure;
-use super::prometheus::About;
-use super::prometheus::Sample;
-use super::prometheus::counter;
-use super::prometheus::gauge;
+use super::samples::About;
+use super::samples::Sample;
+use super::samples::counter;
+use super::samples::gauge;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
 

@@ -10,6 +10,7 @@ mod bodies;
 mod certificates;
 mod metrics;
 mod prometheus;
+mod samples;
 mod stamp;
 mod websockets;
 
