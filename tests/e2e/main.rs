@@ -22,6 +22,7 @@ mod limits;
 mod line;
 mod load;
 mod metrics;
+mod moving;
 mod odoo;
 mod odoo_websocket;
 mod queue;

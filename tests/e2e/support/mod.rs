@@ -24,6 +24,7 @@ pub(crate) use backend::Backend;
 pub(crate) use child::{ChildUpstream, serve_if_child};
 pub(crate) use config::Config;
 pub(crate) use daemon::{CtlOutput, Daemon, switchd};
+pub(crate) use link::Link;
 pub(crate) use message::{Answer, Body, End, Head};
 pub(crate) use odoo::{
     Behaviour, Content, Database, Digest, Event as WebsocketEvent, MOST_FRAMES,
