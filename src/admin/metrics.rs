@@ -118,6 +118,9 @@ impl Admin {
             turned_away: counts.turned_away,
             unrouted: counts.refused,
             access_log_dropped: self.access_log.dropped(),
+            streams: counts.streams,
+            streams_refused: counts.streams_refused,
+            floods: counts.floods,
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))
     }

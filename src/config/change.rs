@@ -1,7 +1,8 @@
 //! What a reload changes, in words for the operator.
 
 use super::settings::{
-    AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
+    AccessLog, AccessLogTarget, Health, HostPattern, Listener, Member, Route, Service, Settings,
+    Shared, Slot,
 };
 use super::units::{format_duration, format_size};
 use crate::switch::FailbackMode;
@@ -88,7 +89,7 @@ fn process(old: &Settings, new: &Settings) -> Differences {
             old: &old.listeners,
             new: &new.listeners,
         },
-        |listener| listener.address.to_string(),
+        shown_listener,
     );
     lines.value("workers", &old.runtime.workers, &new.runtime.workers);
     lines.value(
@@ -120,6 +121,11 @@ fn process(old: &Settings, new: &Settings) -> Differences {
     lines
 }
 
+fn shown_listener(listener: &Listener) -> String {
+    let without = if listener.http2 { "" } else { " (http2 off)" };
+    format!("{}{without}", listener.address)
+}
+
 fn shown_log(log: &AccessLog) -> String {
     let format = format!("{:?}", log.format).to_lowercase();
     match &log.target {
@@ -142,6 +148,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
+    lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     lines.list(

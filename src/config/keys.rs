@@ -102,7 +102,10 @@ pub(super) const ADMIN: Section = section(
 
 pub(super) const STATE: Section = section("state", &[key("dir", r#""/var/lib/switchd""#)]);
 
-pub(super) const LISTENER: Section = repeated("listener", &[key("address", r#""127.0.0.1:8080""#)]);
+pub(super) const LISTENER: Section = repeated(
+    "listener",
+    &[key("address", r#""127.0.0.1:8080""#), key("http2", "false")],
+);
 
 pub(super) const LIMITS: Section = section(
     "limits",
@@ -113,6 +116,7 @@ pub(super) const LIMITS: Section = section(
         key("idle_timeout", r#""75s""#),
         key("body_size", r#""1GiB""#),
         key("connections", "20000"),
+        key("http2_streams", "100"),
     ],
 );
 

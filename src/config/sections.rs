@@ -21,6 +21,7 @@ const MOST_HEADER_BYTES: u64 = 1 << 20;
 /// A listener and where it was written.
 pub(super) struct WrittenListener {
     pub(super) address: SocketAddr,
+    pub(super) http2: bool,
     pub(super) at: At,
 }
 
@@ -68,6 +69,7 @@ fn metrics(value: &Value<'_>) -> Option<WrittenListener> {
     match words::listen_address(text) {
         Ok(address) => Some(WrittenListener {
             address,
+            http2: false,
             at: value.at.clone(),
         }),
         Err(fault) => {
@@ -188,6 +190,7 @@ pub(super) fn limits(top: &Table<'_>) -> Limits {
         idle_timeout: table.duration("idle_timeout", Zero::Refused, default.idle_timeout),
         body_bytes: body_bytes(&table).unwrap_or(default.body_bytes),
         connections: table.number("connections", 1..=1_000_000, default.connections),
+        http2_streams: table.number("http2_streams", 1..=10_000, default.http2_streams),
     }
 }
 
@@ -253,6 +256,7 @@ pub(super) fn listeners(top: &Table<'_>) -> Vec<WrittenListener> {
         match words::listen_address(text) {
             Ok(address) => listeners.push(WrittenListener {
                 address,
+                http2: table.flag("http2", true),
                 at: value.at.clone(),
             }),
             Err(fault) => value.wrong(format!("\"{}\" {}", clip(text), fault.what), fault.help),
@@ -266,6 +270,7 @@ pub(super) fn plain(listeners: &[WrittenListener]) -> Vec<Listener> {
         .iter()
         .map(|listener| Listener {
             address: listener.address,
+            http2: listener.http2,
         })
         .collect()
 }

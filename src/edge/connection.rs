@@ -1,5 +1,7 @@
 //! One client's connection, request after request.
 
+use super::http2;
+use super::worker::Entrance;
 use crate::proxy::Client;
 use crate::proxy::Ending;
 use crate::proxy::Fault;
@@ -21,8 +23,13 @@ const LINGER_TOTAL: Duration = Duration::from_secs(20);
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAddr, port: u16) {
-    let peer = Peer::new(address, port);
+pub(super) async fn serve(
+    proxy: Rc<Proxy>,
+    socket: TcpStream,
+    address: SocketAddr,
+    entrance: Entrance,
+) {
+    let peer = Peer::new(address, entrance.port);
     let flight = Flight::new(proxy.clock.clone(), &peer.text);
     let _counted = Counted(proxy.clone());
     let _enlisted = proxy.enlist(flight.clone());
@@ -42,6 +49,9 @@ pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAd
                 break;
             }
         }
+        if is_first && entrance.http2 && speaks_http2(&mut client).await {
+            return Box::pin(http2::serve(&proxy, client)).await;
+        }
         is_first = false;
         match exchange(&proxy, &mut client).await {
             Ending::KeepAlive => {}
@@ -56,6 +66,25 @@ pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAd
             }
         }
     }
+}
+
+/// Whether the first bytes are those of HTTP/2. Reads on only where they may be.
+async fn speaks_http2(client: &mut Client) -> bool {
+    let flight = client.flight.clone();
+    let told = async {
+        loop {
+            match http2::first(&client.input) {
+                http2::First::Http1 => return Ok(false),
+                http2::First::Http2 => return Ok(true),
+                http2::First::Unclear => {}
+            }
+            if !matches!(client.fill().await, Ok(1..)) {
+                return Ok(false);
+            }
+        }
+    };
+    // Whatever ended it, the engine finds it again, and has words for it.
+    flight.guard(told).await.unwrap_or(false)
 }
 
 /// An open connection; dropping it counts it as closed, however it ended.
@@ -159,7 +188,15 @@ mod tests {
         let socket = TcpStream::connect(address).await.unwrap();
         proxy.metrics.opened();
         {
-            let mut serving = pin!(serve(proxy.clone(), socket, address, 80));
+            let mut serving = pin!(serve(
+                proxy.clone(),
+                socket,
+                address,
+                Entrance {
+                    port: 80,
+                    http2: true,
+                },
+            ));
             let waits = std::future::poll_fn(|cx| {
                 std::task::Poll::Ready(serving.as_mut().poll(cx).is_pending())
             });

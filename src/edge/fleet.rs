@@ -76,7 +76,7 @@ impl Edge {
             })?;
             listeners.push(shared[0].local_addr()?);
             for (own, socket) in sockets.iter_mut().zip(shared) {
-                own.push(socket);
+                own.push((socket, listener.http2));
             }
         }
         let metrics: Arc<[_]> = (0..count).map(|_| Arc::<EdgeMetrics>::default()).collect();

@@ -6,6 +6,7 @@
 
 mod connection;
 mod fleet;
+mod http2;
 mod worker;
 
 pub use fleet::Edge;

@@ -35,22 +35,35 @@ pub(super) enum Order {
 
 /// What a worker's thread starts with.
 pub(super) struct Start {
-    pub listeners: Vec<StdListener>,
+    /// With whether clients may speak HTTP/2 there.
+    pub listeners: Vec<(StdListener, bool)>,
     pub orders: mpsc::Receiver<Order>,
     pub all: Arc<[Arc<EdgeMetrics>]>,
+}
+
+/// What a connection has to know of its listener.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entrance {
+    pub port: u16,
+    /// Clients may speak HTTP/2.
+    pub http2: bool,
 }
 
 /// Accepts and serves until a stop order was carried out.
 pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
     let closing = Rc::new(Notify::new());
     let mut accepting = Vec::new();
-    for listener in start.listeners {
+    for (listener, http2) in start.listeners {
         let listener = TcpListener::from_std(listener)?;
+        let entrance = Entrance {
+            port: listener.local_addr().map_or(0, |address| address.port()),
+            http2,
+        };
         accepting.push(tokio::task::spawn_local(accept(
             proxy.clone(),
             listener,
             closing.clone(),
-            start.all.clone(),
+            (entrance, start.all.clone()),
         )));
     }
     let began = Instant::now();
@@ -65,6 +78,8 @@ pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
                 Some(Order::Kill(id, to)) => drop(to.send(kill(&proxy, id))),
                 Some(Order::Stop { grace, timeout, cut }) => {
                     proxy.stopping.set(true);
+                    // Those who speak HTTP/2 say so to their clients.
+                    proxy.flights().iter().for_each(|flight| flight.nudge());
                     closing.notify_waiters();
                     for listener in accepting {
                         // It ends when its queue is empty.
@@ -88,9 +103,8 @@ async fn accept(
     proxy: Rc<Proxy>,
     listener: TcpListener,
     closing: Rc<Notify>,
-    all: Arc<[Arc<EdgeMetrics>]>,
+    (entrance, all): (Entrance, Arc<[Arc<EdgeMetrics>]>),
 ) {
-    let port = listener.local_addr().map_or(0, |address| address.port());
     // The flag as well: those who are told by `closing` must be waiting for it.
     while !proxy.stopping.get() {
         let accepted = tokio::select! {
@@ -98,7 +112,7 @@ async fn accept(
             () = closing.notified() => break,
         };
         match accepted {
-            Ok((socket, address)) => welcome(&proxy, socket, address, (port, &all)),
+            Ok((socket, address)) => welcome(&proxy, socket, address, (entrance, &all)),
             Err(error) => {
                 // Out of file descriptors, most likely: others must close first.
                 tracing::error!(%error, "accept failed");
@@ -109,7 +123,7 @@ async fn accept(
     match close(listener) {
         Ok(taken) => {
             for (socket, address) in taken {
-                welcome(&proxy, socket, address, (port, &all));
+                welcome(&proxy, socket, address, (entrance, &all));
             }
         }
         Err(error) => tracing::error!(%error, "listener not closed in order"),
@@ -120,7 +134,7 @@ fn welcome(
     proxy: &Rc<Proxy>,
     socket: TcpStream,
     address: SocketAddr,
-    (port, all): (u16, &[Arc<EdgeMetrics>]),
+    (entrance, all): (Entrance, &[Arc<EdgeMetrics>]),
 ) {
     let open: u64 = all.iter().map(|worker| worker.connections()).sum();
     if open >= proxy.view().limits.connections as u64 {
@@ -128,7 +142,7 @@ fn welcome(
         return turn_away(&socket);
     }
     proxy.metrics.opened();
-    tokio::task::spawn_local(serve(proxy.clone(), socket, address, port));
+    tokio::task::spawn_local(serve(proxy.clone(), socket, address, entrance));
 }
 
 /// A best effort: a client that has sent its request already may only see the reset.
@@ -189,7 +203,7 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
 
 fn describe(flight: &Flight) -> Option<RequestStatus> {
     let state = match flight.state.get() {
-        State::Idle | State::Reading | State::Closing => return None,
+        State::Idle | State::Reading | State::Carrying | State::Closing => return None,
         State::Queued => "queued",
         State::Connecting => "connecting",
         State::Sending => "sending",

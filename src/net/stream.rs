@@ -1,9 +1,14 @@
 //! One connection, whatever it runs over.
 
 use super::address::EndpointAddr;
+use super::pipe::Pipe;
+use super::pipe::Remote;
+use super::pipe::pipe;
+use socket2::SockRef;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::pin::pin;
 use std::task::Context;
@@ -27,6 +32,7 @@ pub struct Stream(RefCell<Socket>);
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    Memory(Pipe),
 }
 
 /// Runs an expression on whichever socket it is.
@@ -35,6 +41,7 @@ macro_rules! each {
         match $socket {
             Socket::Tcp($name) => $run,
             Socket::Unix($name) => $run,
+            Socket::Memory($name) => $run,
         }
     };
 }
@@ -52,6 +59,13 @@ impl From<UnixStream> for Stream {
 }
 
 impl Stream {
+    /// A stream without a socket, and its other end.
+    #[must_use]
+    pub fn memory() -> (Self, Remote) {
+        let (near, remote) = pipe();
+        (Self(RefCell::new(Socket::Memory(near))), remote)
+    }
+
     /// Connects to an upstream. A name is looked up now, and its addresses are tried in order.
     ///
     /// # Errors
@@ -74,9 +88,21 @@ impl Stream {
     /// The operating system's.
     pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::new(room);
-        let mut socket = self.0.borrow_mut();
-        ready!(each!(&mut *socket, s => Pin::new(s).poll_read(cx, &mut room)))?;
+        ready!(self.poll_read_into(cx, &mut room))?;
         Poll::Ready(Ok(room.filled().len()))
+    }
+
+    /// The same into memory that need not be initialised.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn poll_read_into(
+        &self,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut socket = self.0.borrow_mut();
+        each!(&mut *socket, s => Pin::new(s).poll_read(cx, room))
     }
 
     /// Writes some of `bytes`.
@@ -124,16 +150,24 @@ impl Stream {
 
     /// Says that nothing more will be written (FIN); reading goes on.
     pub fn finish(&self) {
-        let socket = self.0.borrow();
         // A socket that is closed already needs no goodbye.
-        let _ = each!(&*socket, s => socket2::SockRef::from(s).shutdown(std::net::Shutdown::Write));
+        let _ = match &*self.0.borrow() {
+            Socket::Tcp(socket) => SockRef::from(socket).shutdown(Shutdown::Write),
+            Socket::Unix(socket) => SockRef::from(socket).shutdown(Shutdown::Write),
+            Socket::Memory(pipe) => {
+                pipe.finish();
+                Ok(())
+            }
+        };
     }
 
     /// Makes the coming close a reset (RST): the peer must not take what it got for a whole.
+    ///
+    /// A stream in memory needs none: only [`Stream::finish`] makes its end a whole one.
     pub fn reset_on_close(&self) {
         if let Socket::Tcp(socket) = &*self.0.borrow() {
             // Where it fails the connection is gone already.
-            let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
+            let _ = SockRef::from(socket).set_linger(Some(Duration::ZERO));
         }
     }
 }
@@ -144,8 +178,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut socket = self.0.borrow_mut();
-        each!(&mut *socket, s => Pin::new(s).poll_read(cx, room))
+        self.poll_read_into(cx, room)
     }
 }
 

@@ -37,6 +37,8 @@ pub enum State {
     Waiting,
     Answering,
     Tunnel,
+    /// An HTTP/2 connection with requests under way, each of which has a flight of its own.
+    Carrying,
     /// The last answer is out; what the client still sends is read and forgotten.
     Closing,
 }
@@ -45,7 +47,10 @@ impl State {
     /// A request is under way: `ps` shows it, and it can be killed.
     #[must_use]
     pub fn is_request(self) -> bool {
-        !matches!(self, Self::Idle | Self::Reading | Self::Closing)
+        !matches!(
+            self,
+            Self::Idle | Self::Reading | Self::Carrying | Self::Closing
+        )
     }
 }
 
@@ -90,6 +95,8 @@ pub struct Flight {
     total: Cell<u64>,
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
+    /// Where it stands in the worker's list.
+    pub(super) listed_at: Cell<usize>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -115,6 +122,7 @@ impl Flight {
             total: Cell::new(NEVER),
             order: Cell::new(None),
             waker: RefCell::new(None),
+            listed_at: Cell::new(0),
         })
     }
 
@@ -179,9 +187,20 @@ impl Flight {
         ) {
             self.order.set(Some(order));
         }
+        self.nudge();
+    }
+
+    /// Lets whoever runs under this flight look around.
+    pub fn nudge(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Its task is over: nothing of it is kept.
+    pub(super) fn rest(&self) {
+        self.clear();
+        self.waker.take();
     }
 
     /// Runs `work` until it is done or until this flight has to end: by a timer, an operator, a drain or a stop.

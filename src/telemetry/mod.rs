@@ -10,7 +10,7 @@ mod metrics;
 mod prometheus;
 mod stamp;
 
-pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
+pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget, Protocol};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics};
 pub use prometheus::{

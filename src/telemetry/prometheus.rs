@@ -40,6 +40,12 @@ pub struct ClientFigures {
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
+    /// Requests of HTTP/2 connections, open now.
+    pub streams: u64,
+    /// Those that were too many for their worker.
+    pub streams_refused: u64,
+    /// HTTP/2 connections sent away because they kept us busy without asking for anything.
+    pub floods: u64,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -348,7 +354,19 @@ impl ClientFigures {
         let by_class = by_class.map(|(class, count)| Sample::new(&[("class", class)], count));
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
-        counter(out, &about, one(self.access_log_dropped))
+        counter(out, &about, one(self.access_log_dropped))?;
+        let about = About("http2_streams", "Requests under way on HTTP/2 connections");
+        gauge(out, &about, one(self.streams))?;
+        let about = About(
+            "http2_streams_refused",
+            "Requests on HTTP/2 connections above the limit of connections",
+        );
+        counter(out, &about, one(self.streams_refused))?;
+        let about = About(
+            "http2_floods",
+            "HTTP/2 connections ended because of their frames or resets",
+        );
+        counter(out, &about, one(self.floods))
     }
 }
 
