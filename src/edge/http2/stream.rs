@@ -24,6 +24,10 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::task::Context;
 use std::task::Poll;
+use std::time::Duration;
+
+/// How long a client that is still sending may take to see its answer.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Both directions of one stream.
 struct Carrier {
@@ -74,7 +78,10 @@ pub(super) async fn serve(
         halt = carrier.finish(&begun, &client).await;
     }
     match halt {
-        Halt::Ended => session.line.answered(),
+        Halt::Ended => {
+            session.line.answered();
+            carrier.linger(&client).await;
+        }
         Halt::NeedsBytes | Halt::NeedsRoom => carrier.answer.cut(Reason::INTERNAL_ERROR),
         Halt::Gone => carrier.answer.cut(Reason::CANCEL),
     }
@@ -120,6 +127,24 @@ impl Carrier {
             Poll::Pending
         });
         flight.guard(rest).await.unwrap_or(Halt::NeedsRoom)
+    }
+
+    /// Waits for the client to see that its answer is complete, and to send no more: some take the reset that
+    /// follows for a failure. What comes meanwhile is forgotten, and its window stays as it is.
+    async fn linger(&mut self, client: &Client) {
+        if self.upload == Upload::None {
+            return;
+        }
+        let flight = &client.flight;
+        flight.state.set(State::Closing);
+        flight.arm(Timer::ClientIdle, LINGER);
+        let body = &mut self.body;
+        let forget = async {
+            while let Some(Ok(_)) = body.data().await {}
+            Ok(())
+        };
+        // Either way the stream ends now.
+        let _ = flight.guard(forget).await;
     }
 
     fn advance(&mut self, cx: &mut Context<'_>) -> Halt {
