@@ -12,6 +12,8 @@ pub(crate) struct Config {
     /// Arrays of tables, as text.
     blocks: String,
     listeners: usize,
+    /// Further keys of each listener.
+    listener_keys: String,
 }
 
 impl Config {
@@ -21,6 +23,7 @@ impl Config {
             tables: BTreeMap::new(),
             blocks: String::new(),
             listeners: 1,
+            listener_keys: String::new(),
         };
         config.set("runtime.workers = 2")
     }
@@ -84,6 +87,12 @@ impl Config {
         self
     }
 
+    /// One more key of each listener.
+    pub(crate) fn listener_key(mut self, line: &str) -> Self {
+        self.listener_keys += &format!("{line}\n");
+        self
+    }
+
     /// Requests below `prefix` go to `member`.
     pub(crate) fn route(mut self, prefix: &str, member: &str) -> Self {
         write!(
@@ -124,6 +133,7 @@ impl Config {
         }
         for _ in 0..self.listeners {
             text.push_str("[[listener]]\naddress = \"127.0.0.1:0\"\n");
+            text.push_str(&self.listener_keys);
         }
         text.push_str(&self.blocks);
         text
