@@ -14,4 +14,4 @@ pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
 pub use listen::{close, listen, listen_alone};
 pub use pipe::Remote;
-pub use stream::Stream;
+pub use stream::{Stream, connect_tcp};

@@ -126,6 +126,12 @@ impl Pipe {
         Poll::Pending
     }
 
+    /// Nothing more will be brought; what was before may still be read.
+    pub(super) fn has_hung_up(&self) -> bool {
+        let shared = lock(&self.0);
+        shared.inward.is_ended || shared.is_broken
+    }
+
     /// Nothing more will be written; reading goes on.
     pub(super) fn finish(&self) {
         let mut shared = lock(&self.0);
@@ -330,7 +336,7 @@ mod tests {
         let written = poll_fn(|cx| stream.poll_write(cx, b"world")).await.unwrap();
         assert_eq!(written, 5);
         assert!(!remote.is_finished());
-        stream.finish();
+        stream.finish().await;
         assert!(remote.is_finished());
         assert_eq!(remote.outward(BytesMut::split), "world");
     }

@@ -5,6 +5,7 @@ use crate::net::Buffer;
 use crate::net::LARGE;
 use crate::net::SMALL;
 use crate::net::Stream;
+use crate::tls::ClientCertificate;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -25,6 +26,8 @@ pub struct Peer {
     pub is_secure: bool,
     /// It speaks HTTP/2; each of its streams is a client of its own here.
     pub is_http2: bool,
+    /// What its verified certificate says; none where it was not asked for one, or showed none.
+    pub certificate: Option<ClientCertificate>,
 }
 
 impl Peer {
@@ -38,6 +41,7 @@ impl Peer {
             port: listener_port.to_string().into(),
             is_secure: false,
             is_http2: false,
+            certificate: None,
         }
     }
 
@@ -80,7 +84,12 @@ pub(super) fn poll_fill(
         SMALL..LARGE => LARGE,
         more => more * 2,
     };
-    let count = ready!(stream.poll_read(cx, input.room(size)))?;
+    let Poll::Ready(count) = stream.poll_read(cx, input.room(size)) else {
+        // The readiness was of bytes that are read already.
+        input.release();
+        return Poll::Pending;
+    };
+    let count = count?;
     input.filled(count);
     Poll::Ready(Ok(count))
 }
@@ -98,7 +107,7 @@ pub(super) fn poll_gone(stream: &Stream, input: &mut Buffer, cx: &mut Context<'_
     Poll::Pending
 }
 
-/// Writes all of `bytes`, telling `progress` after each piece.
+/// Writes all of `bytes` and sees them off, telling `progress` after each piece.
 pub(super) async fn write_all(
     stream: &Stream,
     mut bytes: &[u8],
@@ -114,5 +123,5 @@ pub(super) async fn write_all(
             progress();
         }
     }
-    Ok(())
+    poll_fn(|cx| stream.poll_flush(cx)).await
 }

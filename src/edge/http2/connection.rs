@@ -237,7 +237,7 @@ impl Connection {
             })
             .await;
             let _ = poll_fn(|cx| line.poll_write_out(cx)).await;
-            line.stream.finish();
+            line.stream.finish().await;
             let mut room = [0; 4096];
             for _ in 0..LINGER_READS {
                 match line.stream.read(&mut room).await {

@@ -74,7 +74,7 @@ impl Line {
             self.written.set(self.written.get() + count as u64);
         }
         out.release();
-        Poll::Ready(Ok(()))
+        self.stream.poll_flush(cx)
     }
 
     /// Everything that was written is out.
@@ -168,7 +168,6 @@ impl AsyncWrite for Wire {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.0.poll_write_out(cx))?;
-        self.0.stream.finish();
-        Poll::Ready(Ok(()))
+        self.0.stream.poll_finish(cx).map(Ok)
     }
 }

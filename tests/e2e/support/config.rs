@@ -1,6 +1,8 @@
 //! A daemon's config, with quick health checks and every key open to change.
 
 use super::backend::{Backend, HEALTH_PATH};
+use super::odoo::Odoo;
+use super::tls::Leaf;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -14,6 +16,10 @@ pub(crate) struct Config {
     listeners: usize,
     /// Further keys of each listener.
     listener_keys: String,
+    /// Further ones, as text.
+    more_listeners: String,
+    /// Written beside the config before the daemon starts.
+    files: BTreeMap<String, String>,
 }
 
 impl Config {
@@ -24,6 +30,8 @@ impl Config {
             blocks: String::new(),
             listeners: 1,
             listener_keys: String::new(),
+            more_listeners: String::new(),
+            files: BTreeMap::new(),
         };
         config.set("runtime.workers = 2")
     }
@@ -31,6 +39,26 @@ impl Config {
     /// One service `app` with the slots blue (initial) and green, one http member each.
     pub(crate) fn pair(blue: &Backend, green: &Backend) -> Self {
         Self::empty().service("app", blue, green)
+    }
+
+    /// One service `app` with two Odoos behind it, blue being the initial one.
+    pub(crate) fn odoo(blue: &Odoo, green: &Odoo) -> Self {
+        let mut config = Self::empty().set("service.app.initial = \"blue\"");
+        for (slot, odoo) in [("blue", blue), ("green", green)] {
+            let slot = format!("service.app.slots.{slot}");
+            let (http, websocket) = (odoo.http_address(), odoo.websocket_address());
+            config = config
+                .set(&format!("{slot}.http = [\"{http}\"]"))
+                .set(&format!("{slot}.websocket = [\"{websocket}\"]"));
+        }
+        config
+            .route("/websocket", "websocket")
+            .set("service.app.health.path = \"/web/health\"")
+            .set("service.app.health.timeout = \"10s\"")
+            .set("service.app.health.interval = \"100ms\"")
+            .set("service.app.health.fast_interval = \"20ms\"")
+            .set("service.app.health.websocket.path = \"/websocket/health\"")
+            .set("service.app.keepalive.enabled = false")
     }
 
     /// One more service of that shape.
@@ -93,6 +121,38 @@ impl Config {
         self
     }
 
+    /// One more listener, with these keys and the certificates of these names (see [`Config::leaf`]).
+    pub(crate) fn tls_listener(mut self, keys: &str, leaves: &[&str]) -> Self {
+        let text = &mut self.more_listeners;
+        writeln!(text, "[[listener]]\naddress = \"127.0.0.1:0\"\n{keys}").unwrap();
+        for name in leaves {
+            writeln!(
+                text,
+                "[[listener.certificate]]\nchain = \"DIR/{name}.pem\"\nkey = \"DIR/{name}.key\""
+            )
+            .unwrap();
+        }
+        self
+    }
+
+    /// A certificate and its key in the daemon's folder: `NAME.pem`, `NAME.key`.
+    pub(crate) fn leaf(self, name: &str, leaf: &Leaf) -> Self {
+        self.file(&format!("{name}.pem"), &leaf.chain)
+            .file(&format!("{name}.key"), &leaf.key)
+    }
+
+    /// A file in the daemon's folder, there before it starts.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.insert(name.to_owned(), text.to_owned());
+        self
+    }
+
+    pub(crate) fn write_files(&self, dir: &Path) {
+        for (name, text) in &self.files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+    }
+
     /// Requests below `prefix` go to `member`.
     pub(crate) fn route(mut self, prefix: &str, member: &str) -> Self {
         write!(
@@ -100,6 +160,14 @@ impl Config {
             "[[service.app.route]]\nprefix = {prefix:?}\nto = {member:?}\n"
         )
         .unwrap();
+        self
+    }
+
+    /// One more key of the route that was added last.
+    pub(crate) fn with_in_route(mut self, line: &str) -> Self {
+        assert!(!self.blocks.is_empty(), "there is a route");
+        self.blocks.push_str(line);
+        self.blocks.push('\n');
         self
     }
 
@@ -135,6 +203,8 @@ impl Config {
             text.push_str("[[listener]]\naddress = \"127.0.0.1:0\"\n");
             text.push_str(&self.listener_keys);
         }
+        let dir = dir.display().to_string();
+        text.push_str(&self.more_listeners.replace("DIR", &dir));
         text.push_str(&self.blocks);
         text
     }
