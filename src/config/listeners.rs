@@ -16,6 +16,7 @@ pub(super) const LISTENER: Section = repeated(
     "listener",
     &[
         key("address", r#""127.0.0.1:8080""#),
+        key("http2", "false"),
         key("certificate", "[[listener.certificate]]"),
         key("handshake_timeout", r#""10s""#),
         key("tls_min", r#""1.2""#),
@@ -36,6 +37,8 @@ pub(super) const CERTIFICATE: Section = repeated(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     pub address: SocketAddr,
+    /// Clients may speak HTTP/2.
+    pub http2: bool,
     /// TLS where there is one or more; the first is for clients that name no other's host.
     pub certificates: Vec<CertificateFiles>,
     pub tls: TlsRules,
@@ -119,6 +122,7 @@ impl Listener {
     pub fn plain(address: SocketAddr) -> Self {
         Self {
             address,
+            http2: true,
             certificates: Vec::new(),
             tls: TlsRules::default(),
         }
@@ -186,6 +190,7 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
         .ok()?;
     let listener = Listener {
         address,
+        http2: table.flag("http2", true),
         certificates,
         tls,
     };
@@ -315,6 +320,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         },
         |files| files.chain.display().to_string(),
     );
+    lines.value("http2", &old.http2, &new.http2);
     let (a, b) = (&old.tls, &new.tls);
     let time = |time| format_duration(time);
     lines.value(

@@ -14,7 +14,7 @@ mod samples;
 mod stamp;
 mod websockets;
 
-pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
+pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget, Protocol};
 pub use bodies::{BodyFigures, KeptFigures};
 pub use certificates::{CertificateFigures, ExpiryFigures, HandshakeFigures};
 pub use metrics::BUCKETS_US;

@@ -47,6 +47,12 @@ pub struct ClientFigures {
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
     pub handshakes: HandshakeFigures,
+    /// Requests of HTTP/2 connections, open now.
+    pub streams: u64,
+    /// Those that were too many for their worker.
+    pub streams_refused: u64,
+    /// HTTP/2 connections sent away because they kept us busy without asking for anything.
+    pub floods: u64,
     pub bodies: BodyFigures,
 }
 
@@ -336,6 +342,18 @@ impl ClientFigures {
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
         counter(out, &about, one(self.access_log_dropped))?;
+        let about = About("http2_streams", "Requests under way on HTTP/2 connections");
+        gauge(out, &about, one(self.streams))?;
+        let about = About(
+            "http2_streams_refused",
+            "Requests on HTTP/2 connections above the limit of connections",
+        );
+        counter(out, &about, one(self.streams_refused))?;
+        let about = About(
+            "http2_floods",
+            "HTTP/2 connections ended because of their frames or resets",
+        );
+        counter(out, &about, one(self.floods))?;
         self.bodies.encode(out)
     }
 }

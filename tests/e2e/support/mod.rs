@@ -10,6 +10,7 @@ mod child;
 mod config;
 mod daemon;
 pub(crate) mod frames;
+pub(crate) mod http2;
 mod link;
 mod message;
 mod odoo;
@@ -24,6 +25,7 @@ pub(crate) use backend::Backend;
 pub(crate) use child::{ChildUpstream, serve_if_child};
 pub(crate) use config::Config;
 pub(crate) use daemon::{CtlOutput, Daemon, switchd};
+pub(crate) use http2::{Frames, Http2, Http2Answer, h2_request};
 pub(crate) use link::Link;
 pub(crate) use message::{Answer, Body, End, Head};
 pub(crate) use odoo::{
