@@ -37,7 +37,7 @@ fn explain_text(text: &str, path: &Path) -> Result<String, Vec<Problem>> {
     for preset in &presets {
         preset.lay_under(&mut tree);
     }
-    let uncommented = keys::uncommented(DOCUMENTED);
+    let uncommented = keys::uncommented();
     let documented = defaults(&uncommented);
     let mut page = Page {
         report: &report,

@@ -6,9 +6,11 @@
 use super::access::{ACCESS, BASIC_AUTH};
 use super::buffering::{BUFFERING, SPOOL};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
+use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
 use super::service_limits::SERVICE_LIMITS;
+use super::upstream_tls::UPSTREAM_TLS;
 use super::websocket::WEBSOCKET;
 
 /// One key, with a value as an example for those who wrote something else.
@@ -111,8 +113,6 @@ pub(super) const ADMIN: Section = section(
 
 pub(super) const STATE: Section = section("state", &[key("dir", r#""/var/lib/switchd""#)]);
 
-pub(super) const LISTENER: Section = repeated("listener", &[key("address", r#""127.0.0.1:8080""#)]);
-
 pub(super) const LIMITS: Section = section(
     "limits",
     &[
@@ -122,6 +122,7 @@ pub(super) const LIMITS: Section = section(
         key("idle_timeout", r#""75s""#),
         key("body_size", r#""1GiB""#),
         key("connections", "20000"),
+        key("http2_streams", "100"),
     ],
 );
 
@@ -161,6 +162,7 @@ pub(super) const SERVICE: Section = section(
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
         key("buffering", "[service.NAME.buffering]"),
+        key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
         key("access", "[service.NAME.access]"),
         key("rate_limit", "[[service.NAME.rate_limit]]"),
@@ -280,6 +282,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &ADMIN,
     &STATE,
     &LISTENER,
+    &CERTIFICATE,
     &LIMITS,
     &STOP,
     &LOG,
@@ -297,6 +300,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TIMEOUTS,
     &QUEUE,
     &BUFFERING,
+    &UPSTREAM_TLS,
     &WEBSOCKET,
     &ACCESS,
     &BASIC_AUTH,
@@ -308,12 +312,23 @@ pub(super) const NAMED_SECTIONS: &[&Section] =
     &[&SLOT, &MEMBER_HEALTH, &HEADERS, &MEMBER_KEEPALIVE];
 
 /// The documented config with every commented key made active.
-pub(super) fn uncommented(documented: &str) -> String {
-    documented
+pub(super) fn uncommented() -> String {
+    with_lines_of(&["#"])
+}
+
+/// The same, and what is off unless it is written, as the examples (`#~`) show it.
+#[cfg(test)]
+pub(super) fn with_examples() -> String {
+    with_lines_of(&["#", "#~"])
+}
+
+fn with_lines_of(marks: &[&str]) -> String {
+    let is_key = |key: &&str| key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
+    include_str!("../../config/switchd.toml")
         .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => key,
-            _ => line,
+        .map(|line| {
+            let keys = marks.iter().filter_map(|mark| line.strip_prefix(mark));
+            keys.filter(is_key).last().unwrap_or(line)
         })
         .flat_map(|line| [line, "\n"])
         .collect()
@@ -335,14 +350,14 @@ mod tests {
 
     #[test]
     fn every_documented_default_is_the_default() {
-        let text = uncommented(DOCUMENTED);
+        let text = uncommented();
         assert_ne!(text, DOCUMENTED, "nothing was uncommented");
         assert_eq!(read(&text), read(DOCUMENTED));
     }
 
     #[test]
     fn every_key_is_documented() {
-        let tree = Value::Table(toml::from_str(&uncommented(DOCUMENTED)).unwrap());
+        let tree = Value::Table(toml::from_str(&with_examples()).unwrap());
         let mut found = 0;
         for section in SECTIONS.iter().chain([&&MEMBER_HEALTH, &&MEMBER_KEEPALIVE]) {
             let parts = section.header.split('.').filter(|part| !part.is_empty());
@@ -372,7 +387,7 @@ mod tests {
 
     #[test]
     fn every_example_that_help_shows_can_be_written() {
-        let text = uncommented(DOCUMENTED);
+        let text = with_examples();
         let mut tried = 0;
         for section in SECTIONS {
             let header = section.header.replace("NAME", "odoo");

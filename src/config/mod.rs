@@ -19,6 +19,7 @@ mod file;
 mod health;
 mod keepalive;
 mod keys;
+mod listeners;
 mod prefixes;
 mod presets;
 mod problem;
@@ -35,6 +36,7 @@ mod slots;
 mod table;
 mod toml_text;
 mod units;
+mod upstream_tls;
 mod users;
 mod value;
 mod watch;
@@ -48,15 +50,17 @@ pub use defaults::default_failback;
 pub use explain::explain;
 pub use file::{load, parse};
 pub use keepalive::{Keepalive, Keepalives};
+pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use service_limits::ServiceLimits;
 pub use settings::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Limits,
-    Listener, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,
-    Slot, State, Stop, Timeouts,
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Limits, Log,
+    LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared, Slot, State,
+    Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
 pub use websocket::{OnFlip, Websocket};

@@ -14,6 +14,7 @@ use super::service_limits;
 use super::settings::{HostPattern, Limits, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
+use super::upstream_tls;
 use super::value::clip;
 use super::websocket;
 use super::words;
@@ -77,6 +78,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
+    let upstream_tls = upstream_tls::read(&table, &addresses);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
         hosts: hosts.iter().map(|host| host.pattern.clone()).collect(),
@@ -96,6 +98,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         flip,
         failback,
         shared,
+        upstream_tls,
         websocket,
     });
     Some(WrittenService {

@@ -15,6 +15,7 @@ use crate::switch::MemberName;
 use crate::switch::Moment;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
+use crate::tls;
 use crate::upstream::probe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(super) struct Target {
     pub(super) health: Health,
     /// The Host header.
     pub(super) host: String,
+    /// None where it is spoken to without TLS.
+    pub(super) terms: Option<Arc<tls::Upstream>>,
 }
 
 /// What one probe found.
@@ -86,10 +89,11 @@ pub(super) fn host_of(service: &Service, health: &Health, address: &EndpointAddr
 /// One probe, now.
 pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
     let started = clock.now();
-    let endpoint = &target.endpoint;
+    let (terms, endpoint) = (target.terms.as_deref(), &target.endpoint);
     // A hint of traffic says that it is worse than busy.
     let is_busy = || endpoint.in_flight.counts().total() > 0 && !endpoint.health.is_suspected();
-    let probed = probe(&target.key.address, &target.health, &target.host, is_busy).await;
+    let address = &target.key.address;
+    let probed = probe(address, terms, &target.health, &target.host, is_busy).await;
     let result = match probed.result {
         Ok(status) => Ok(format!("HTTP {status}")),
         Err(failure) => Err(failure.to_string()),

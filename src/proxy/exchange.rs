@@ -56,6 +56,7 @@ const UNKNOWN: Asked = Asked {
 pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     let flight = client.flight.clone();
     let record = Record::begin();
+    record.is_http2.set(client.peer.is_http2);
     flight.begin(proxy.fresh_id(), record.began);
     if *flight.client.borrow() != *client.peer.text {
         // A trusted proxy spoke for another client before.
@@ -69,6 +70,17 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     };
     record.close(proxy, &flight, answered.as_ref().err());
     proxy.return_output(out);
+    flight.clear();
+    ending
+}
+
+/// Answers what has begun to arrive with a fault, whatever it is: nothing of it is read.
+pub async fn refuse(proxy: &Proxy, client: &mut Client, fault: &Fault) -> Ending {
+    let flight = client.flight.clone();
+    let record = Record::begin();
+    flight.begin(proxy.fresh_id(), record.began);
+    let ending = end(proxy, client, &record, fault).await;
+    record.close(proxy, &flight, Some(fault));
     flight.clear();
     ending
 }

@@ -3,7 +3,7 @@
 use super::connect;
 use crate::config::Health;
 use crate::net::EndpointAddr;
-use crate::net::Stream;
+use crate::tls;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::Empty;
@@ -54,12 +54,13 @@ pub enum ProbeFailure {
 /// Cancel safe: dropping the future closes the connection.
 pub async fn probe(
     address: &EndpointAddr,
+    terms: Option<&tls::Upstream>,
     health: &Health,
     host: &str,
     is_busy: impl Fn() -> bool,
 ) -> Probed {
     let started = Instant::now();
-    let mut asked = pin!(ask(address, health, host));
+    let mut asked = pin!(ask(address, terms, health, host));
     let mut end = started + health.timeout;
     let result = loop {
         match tokio::time::timeout_at(end, &mut asked).await {
@@ -87,9 +88,15 @@ fn waits_on(health: &Health, started: Instant, is_busy: &impl Fn() -> bool) -> b
     busy.is_some_and(|busy| started.elapsed() < busy) && is_busy()
 }
 
-async fn ask(address: &EndpointAddr, health: &Health, host: &str) -> Result<u16, ProbeFailure> {
+async fn ask(
+    address: &EndpointAddr,
+    terms: Option<&tls::Upstream>,
+    health: &Health,
+    host: &str,
+) -> Result<u16, ProbeFailure> {
     let request = request(health, host).map_err(ProbeFailure::Unsendable)?;
-    let stream: Stream = connect(address).await.map_err(ProbeFailure::Connect)?;
+    let stream = connect(address, terms, tls::Dialer::Probe).await;
+    let stream = stream.map_err(ProbeFailure::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .handshake(TokioIo::new(stream))
         .await
@@ -240,7 +247,7 @@ mod tests {
 
     async fn words(answer: &'static str, health: &Health) -> String {
         let (address, _served) = upstream(answer).await;
-        match probe(&address, health, "erp.example.com", || false)
+        match probe(&address, None, health, "erp.example.com", || false)
             .await
             .result
         {
@@ -254,7 +261,7 @@ mod tests {
         let (address, served) =
             upstream("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok")
                 .await;
-        let probed = probe(&address, &health(), "erp.example.com", || false).await;
+        let probed = probe(&address, None, &health(), "erp.example.com", || false).await;
         assert_eq!(probed.result.unwrap(), 200);
         let asked = served.await.unwrap().to_ascii_lowercase();
         assert!(asked.starts_with("get /health http/1.1\r\n"), "{asked}");
@@ -290,14 +297,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
         drop(listener);
-        let probed = probe(&address, &health(), "h", || false).await;
+        let probed = probe(&address, None, &health(), "h", || false).await;
         assert_eq!(probed.result.unwrap_err().to_string(), "connection refused");
     }
 
     #[tokio::test]
     async fn a_missing_socket_is_told() {
         let address = EndpointAddr::Unix("/nonexistent/upstream.sock".into());
-        let probed = probe(&address, &health(), "h", || false).await;
+        let probed = probe(&address, None, &health(), "h", || false).await;
         assert_eq!(probed.result.unwrap_err().to_string(), "no such socket");
     }
 
@@ -307,7 +314,7 @@ mod tests {
         let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
         let mut health = health();
         health.timeout = Duration::from_millis(60);
-        let probed = probe(&address, &health, "h", || false).await;
+        let probed = probe(&address, None, &health, "h", || false).await;
         assert_eq!(probed.result.unwrap_err().to_string(), "timeout after 60ms");
         assert!(probed.took >= health.timeout);
     }
@@ -320,14 +327,14 @@ mod tests {
         health.timeout = Duration::from_millis(30);
         health.fast_interval = Duration::from_millis(10);
         health.busy_timeout = Some(Duration::from_millis(120));
-        let probed = probe(&address, &health, "h", || true).await;
+        let probed = probe(&address, None, &health, "h", || true).await;
         assert_eq!(
             probed.result.unwrap_err().to_string(),
             "timeout after 120ms"
         );
         let turns = std::cell::Cell::new(2_u8);
         let is_busy = || turns.replace(turns.get().saturating_sub(1)) > 0;
-        let probed = probe(&address, &health, "h", is_busy).await;
+        let probed = probe(&address, None, &health, "h", is_busy).await;
         assert_eq!(probed.result.unwrap_err().to_string(), "timeout after 30ms");
         assert!(
             probed.took >= Duration::from_millis(50),
