@@ -3,6 +3,7 @@
 use super::underway::Underway;
 use super::views::Stock;
 use crate::config::Service as ServiceSettings;
+use crate::filter::Filter;
 use crate::live::Service;
 use crate::live::Slot;
 use crate::switch::Generation;
@@ -23,6 +24,7 @@ use tokio::task::AbortHandle;
 pub(super) struct Steered {
     pub(super) name: ServiceName,
     pub(super) settings: Arc<ServiceSettings>,
+    pub(super) filter: Option<Arc<Filter>>,
     pub(super) switch: Switch,
     /// When the machine wants to look again.
     pub(super) wake: Option<Moment>,
@@ -142,6 +144,7 @@ impl Steered {
         let mut steered = Self {
             name: settings.name.clone(),
             shared: SharedCheck::for_service(&settings),
+            filter: stock.filter(&settings, None),
             settings: Arc::new(settings),
             switch,
             wake: None,
@@ -215,6 +218,7 @@ impl Steered {
     ) -> Vec<Arc<Slot>> {
         let old_settings = std::mem::replace(&mut self.settings, Arc::new(settings));
         let settings = Arc::clone(&self.settings);
+        self.filter = stock.filter(&settings, self.filter.as_deref());
         if old_settings.shared != settings.shared {
             self.shared = SharedCheck::for_service(&settings);
             self.withheld = None;
@@ -268,6 +272,7 @@ impl Steered {
     pub(super) fn picture(&self) -> Service {
         Service {
             settings: Arc::clone(&self.settings),
+            filter: self.filter.clone(),
             active: self.active,
             slots: self.slots.clone(),
         }

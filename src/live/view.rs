@@ -7,6 +7,7 @@ use crate::config::HostPattern;
 use crate::config::Limits;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
+use crate::filter::Filter;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
@@ -31,6 +32,8 @@ pub struct View {
 #[derive(Debug)]
 pub struct Service {
     pub settings: Arc<ServiceSettings>,
+    /// None for a service that takes whoever comes.
+    pub filter: Option<Arc<Filter>>,
     /// Index into `slots`.
     pub active: usize,
     pub slots: Vec<Arc<Slot>>,

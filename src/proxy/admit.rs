@@ -39,10 +39,12 @@ pub(super) async fn admit(
                 peer: &client.peer,
                 flight: &flight,
                 look: Look::Again,
+                worker: proxy.worker(),
             };
             match prepare(client.input.bytes(), judge, out)?.ok_or(Fault::ClientGone)? {
                 Decision::Forward(anew) => *prepared = anew,
                 Decision::Answer(local) => return Ok(Some(local)),
+                Decision::Refuse(refused) => return Err(refused.fault),
             }
         }
         let service = &view.services[prepared.service];

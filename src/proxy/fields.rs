@@ -28,6 +28,7 @@ pub enum Field {
     RequestId,
     UserAgent,
     Referer,
+    Authorization,
 }
 
 /// Looks a field name up, in any case.
@@ -53,6 +54,7 @@ pub(super) fn classify(name: &str) -> Field {
         10 if name.as_bytes()[0] | 0x20 == b'k' => is("keep-alive", Field::HopByHop),
         10 => is("user-agent", Field::UserAgent),
         12 => is("x-request-id", Field::RequestId),
+        13 => is("authorization", Field::Authorization),
         14 => is("content-length", Field::ContentLength),
         15 => is("x-forwarded-for", Field::ForwardedFor),
         16 if name.as_bytes()[0] | 0x20 == b'p' => is("proxy-connection", Field::HopByHop),
@@ -125,6 +127,7 @@ mod tests {
             ("keep-alive", Field::HopByHop),
             ("user-agent", Field::UserAgent),
             ("x-request-id", Field::RequestId),
+            ("authorization", Field::Authorization),
             ("content-length", Field::ContentLength),
             ("x-forwarded-for", Field::ForwardedFor),
             ("proxy-connection", Field::HopByHop),

@@ -21,6 +21,7 @@ mod fields;
 mod flight;
 mod forward;
 mod framing;
+mod guard;
 mod lines;
 mod local;
 mod orphan;

@@ -6,6 +6,8 @@ use super::fields::Field;
 use super::fields::options;
 use super::flight::Flight;
 use super::framing::Framing;
+use super::guard::Refused;
+use super::guard::guard;
 use super::local::Local;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
@@ -47,6 +49,8 @@ pub(super) enum Decision {
     Forward(Prepared),
     /// No upstream is asked.
     Answer(Box<Local>),
+    /// It does not come in.
+    Refuse(Box<Refused>),
 }
 
 /// Which look at a head this is: a View that changes under a waiting request makes us look again.
@@ -64,6 +68,8 @@ pub(super) struct Judge<'a> {
     pub peer: &'a Peer,
     pub flight: &'a Flight,
     pub look: Look,
+    /// Who counts.
+    pub worker: usize,
 }
 
 /// Reads the head at the front of `bytes` and writes the upstream's into `out`. None when it is not complete.
@@ -80,7 +86,7 @@ pub(super) fn prepare(
         bytes: view.limits.header_bytes,
         fields: view.limits.header_count,
     };
-    let Some(head) = RequestHead::read(bytes, &mut room, limits)? else {
+    let Some(mut head) = RequestHead::read(bytes, &mut room, limits)? else {
         return Ok(None);
     };
     let trusted = !view.trusted_proxies.is_empty() && is_trusted(view, peer.address);
@@ -91,6 +97,11 @@ pub(super) fn prepare(
         .ok_or(Fault::UnknownHost)?;
     let settings = &view.services[service].settings;
     let caller = client.unwrap_or(peer.address);
+    if let Some(filter) = &view.services[service].filter
+        && let Some(refused) = guard(&mut head, filter, caller, judge)
+    {
+        return Ok(Some(Decision::Refuse(refused)));
+    }
     if let Some(local) = screen(&head, settings, caller, judge)? {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }

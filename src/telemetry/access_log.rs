@@ -63,6 +63,8 @@ pub struct AccessRecord<'a> {
     pub endpoint: &'a str,
     pub request_id: &'a str,
     pub fault: Option<&'static str>,
+    /// By whose name it came in; empty where none was needed.
+    pub user: &'a [u8],
 }
 
 enum Message {

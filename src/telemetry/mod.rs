@@ -14,6 +14,6 @@ pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarge
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics};
 pub use prometheus::{
-    CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
-    ServiceFigures, SlotFigures,
+    CONTENT_TYPE, ClientFigures, DeniedFigures, EndpointFigures, FlipFigures, InFlightFigures,
+    Page, ServiceFigures, SlotFigures, ZoneFigures,
 };

@@ -47,7 +47,26 @@ pub struct ServiceFigures {
     pub name: String,
     pub generation: u64,
     pub flips: Vec<FlipFigures>,
+    pub denied: DeniedFigures,
+    pub zones: Vec<ZoneFigures>,
     pub slots: Vec<SlotFigures>,
+}
+
+/// Requests that were refused, by why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DeniedFigures {
+    pub clients: u64,
+    pub paths: u64,
+    pub passwords: u64,
+}
+
+/// One rate limit.
+#[derive(Debug, Clone, Default)]
+pub struct ZoneFigures {
+    pub name: String,
+    pub allowed: u64,
+    pub limited: u64,
+    pub evicted: u64,
 }
 
 #[derive(Debug, Clone)]
@@ -174,7 +193,8 @@ impl Collector for Page {
         self.traffic(out)?;
         self.latency(out)?;
         self.slots(out)?;
-        self.flips(out)
+        self.flips(out)?;
+        self.filters(out)
     }
 }
 
@@ -327,6 +347,50 @@ impl Page {
     }
 }
 
+impl Page {
+    fn filters(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let denied = self.services.iter().flat_map(|it| {
+            let DeniedFigures {
+                clients,
+                paths,
+                passwords,
+            } = it.denied;
+            let reasons = [
+                ("client", clients),
+                ("path", paths),
+                ("password", passwords),
+            ];
+            reasons.map(|(reason, count)| {
+                Sample::new(&[("service", &it.name), ("reason", reason)], count)
+            })
+        });
+        let about = About(
+            "denied",
+            "Requests that were refused by [service.NAME.access]",
+        );
+        counter(out, &about, denied)?;
+        let about = About("rate_limit_allowed", "Requests that a rate limit let pass");
+        counter(out, &about, self.by_zone(|zone| zone.allowed))?;
+        let about = About("rate_limit_limited", "Requests that were answered with 429");
+        counter(out, &about, self.by_zone(|zone| zone.limited))?;
+        let about = About(
+            "rate_limit_evicted",
+            "Keys that were forgotten too soon: more came than there are buckets",
+        );
+        counter(out, &about, self.by_zone(|zone| zone.evicted))
+    }
+
+    /// One line per rate limit.
+    fn by_zone(&self, value: fn(&ZoneFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+        self.services.iter().flat_map(move |service| {
+            service.zones.iter().map(move |zone| {
+                let labels = [("service", service.name.as_str()), ("zone", &zone.name)];
+                Sample::new(&labels, value(zone))
+            })
+        })
+    }
+}
+
 fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
@@ -401,6 +465,16 @@ mod tests {
                 name: "odoo".into(),
                 generation: 9,
                 flips,
+                denied: DeniedFigures {
+                    paths: 5,
+                    ..DeniedFigures::default()
+                },
+                zones: vec![ZoneFigures {
+                    name: "login".into(),
+                    allowed: 7,
+                    limited: 6,
+                    evicted: 1,
+                }],
                 slots: vec![blue],
             }],
             ..Page::default()
@@ -422,6 +496,10 @@ mod tests {
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
+            r#"switchd_denied_total{service="odoo",reason="path"} 5.0"#,
+            r#"switchd_rate_limit_allowed_total{service="odoo",zone="login"} 7.0"#,
+            r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,
+            r#"switchd_rate_limit_evicted_total{service="odoo",zone="login"} 1.0"#,
             "switchd_connections_accepted_total 0.0",
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");

@@ -9,6 +9,7 @@ mod bodies;
 mod cli;
 mod drain;
 mod failback;
+mod filter;
 mod flip;
 mod gate;
 mod headers;
