@@ -93,6 +93,7 @@ pub mod telemetry;
 
 pub mod filter;
 pub mod journal;
+pub mod spool;
 
 pub mod live;
 pub mod upstream;

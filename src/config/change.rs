@@ -1,11 +1,14 @@
 //! What a reload changes, in words for the operator.
 
 use super::access;
+use super::buffering;
+use super::queue;
 use super::rate_limit;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
 use super::units::{format_duration, format_size};
+use super::websocket;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -113,6 +116,7 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &old.state.dir.display().to_string(),
         &new.state.dir.display().to_string(),
     );
+    buffering::dir_changes(&mut lines, &old.spool, &new.spool);
     lines.value(
         "access log",
         &shown_log(&old.access_log),
@@ -151,6 +155,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.value("connections", &a.connections, &b.connections);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
+    buffering::limit_changes(lines, &old.spool, &new.spool);
     lines.list(
         "trusted proxy",
         &Lists {
@@ -196,13 +201,17 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
         ));
     }
     slots(lines, &old.slots, &new.slots);
+    let routes = |service: &Service| -> Vec<String> {
+        let routes = service.routes.iter();
+        routes.map(shown_route).collect()
+    };
     lines.list(
         "route",
         &Lists {
-            old: &old.routes,
-            new: &new.routes,
+            old: &routes(old),
+            new: &routes(new),
         },
-        shown_route,
+        String::clone,
     );
     rules(lines, old, new);
     access::changes(lines, &old.access, &new.access);
@@ -331,10 +340,8 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     let total = |total: Option<Duration>| total.map_or("none".to_owned(), format_duration);
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
-    let (a, b) = (&old.queue, &new.queue);
-    lines.value("queue max_in_flight", &a.max_in_flight, &b.max_in_flight);
-    lines.value("queue length", &a.length, &b.length);
-    lines.time("queue timeout", a.timeout, b.timeout);
+    queue::changes(lines, &old.queue, &new.queue);
+    buffering::changes(lines, old, new);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
     lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
@@ -362,6 +369,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
         &shown_shared(old.shared.as_ref()),
         &shown_shared(new.shared.as_ref()),
     );
+    websocket::changes(lines, &old.websocket, &new.websocket);
 }
 
 fn shown_shared(shared: Option<&Shared>) -> String {
@@ -474,6 +482,21 @@ total = "90s"
                 "body_size 1GiB -> none",
             ),
             edit(
+                "[runtime]",
+                "[spool]\nmax_size = \"9GiB\"\n[runtime]",
+                "spool max_size 4GiB -> 9GiB",
+            ),
+            edit(
+                "[service.web.timeouts]",
+                "[service.web.buffering]\nrequests = true\n[service.web.timeouts]",
+                "service web: buffering requests false -> true",
+            ),
+            edit(
+                "to = \"ws\"",
+                "to = \"ws\"\nbuffer_responses = true",
+                "service web: route /ws -> ws: buffer_responses false -> true",
+            ),
+            edit(
                 "[service.web.timeouts]",
                 "[service.web.shared]\ntcp = \"db:5432\"\n[service.web.timeouts]",
                 "service web: shared off -> db:5432 every 2s within 2s",
@@ -507,7 +530,12 @@ total = "90s"
             edit(
                 "[runtime]",
                 "[state]\ndir = \"/tmp\"\n[runtime]",
-                "state dir /var/lib/switchd -> /tmp",
+                "state dir /var/lib/switchd -> /tmp\nspool dir /var/lib/switchd/spool -> /tmp/spool",
+            ),
+            edit(
+                "[runtime]",
+                "[spool]\ndir = \"/big/spool\"\n[runtime]",
+                "spool dir /var/lib/switchd/spool -> /big/spool",
             ),
             edit(
                 "[runtime]",
@@ -607,6 +635,9 @@ http = ["127.0.0.1:6001"]
             ("workers", _) => "200".to_owned(),
             ("hosts", _) => r#"["a.example"]"#.to_owned(),
             ("initial", _) => r#""green""#.to_owned(),
+            ("on_flip", _) => r#""keep""#.to_owned(),
+            ("close_code", _) => "4002".to_owned(),
+            ("spread", _) => r#""5s""#.to_owned(),
             ("mode" | "metrics", _) => r#""off""#.to_owned(),
             ("filter", _) => r#""warn""#.to_owned(),
             ("format", r#""text""#) => r#""json""#.to_owned(),
@@ -615,7 +646,7 @@ http = ["127.0.0.1:6001"]
             ("fast_interval", _) => r#""200ms""#.to_owned(),
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
-            ("expect_body" | "host", _) => r#""other""#.to_owned(),
+            ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),
@@ -628,6 +659,7 @@ http = ["127.0.0.1:6001"]
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
+            ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),

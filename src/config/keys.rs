@@ -4,7 +4,10 @@
 //! `config/switchd.toml` to it.
 
 use super::access::{ACCESS, BASIC_AUTH};
+use super::buffering::{BUFFERING, SPOOL};
+use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
+use super::websocket::WEBSOCKET;
 
 /// One key, with a value as an example for those who wrote something else.
 pub(super) struct Key {
@@ -89,6 +92,7 @@ pub(super) const TOP: Section = section(
         key("stop", "[stop]"),
         key("log", "[log]"),
         key("access_log", "[access_log]"),
+        key("spool", "[spool]"),
         key("service", "[service.NAME]"),
     ],
 );
@@ -151,6 +155,8 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("buffering", "[service.NAME.buffering]"),
+        key("websocket", "[service.NAME.websocket]"),
         key("access", "[service.NAME.access]"),
         key("rate_limit", "[[service.NAME.rate_limit]]"),
     ],
@@ -169,6 +175,8 @@ pub(super) const ROUTE: Section = repeated(
         key("prefix", r#""/websocket""#),
         key("to", r#""websocket""#),
         key("upgrades_only", "true"),
+        key("buffer_requests", "true"),
+        key("buffer_responses", "true"),
     ],
 );
 
@@ -263,15 +271,6 @@ pub(super) const TIMEOUTS: Section = section(
     ],
 );
 
-pub(super) const QUEUE: Section = section(
-    "service.NAME.queue",
-    &[
-        key("max_in_flight", "16"),
-        key("length", "1000"),
-        key("timeout", r#""30s""#),
-    ],
-);
-
 /// Every section with keys of its own.
 pub(super) const SECTIONS: &[&Section] = &[
     &TOP,
@@ -283,6 +282,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &STOP,
     &LOG,
     &ACCESS_LOG,
+    &SPOOL,
     &SERVICE,
     &ROUTE,
     &HEALTH,
@@ -292,6 +292,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &BUFFERING,
+    &WEBSOCKET,
     &ACCESS,
     &BASIC_AUTH,
     &RATE_LIMIT,

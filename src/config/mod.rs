@@ -9,6 +9,7 @@
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
 mod access;
+mod buffering;
 mod change;
 mod check;
 mod defaults;
@@ -17,6 +18,7 @@ mod health;
 mod keys;
 mod prefixes;
 mod problem;
+mod queue;
 mod rate_limit;
 mod routes;
 mod rules;
@@ -30,18 +32,22 @@ mod units;
 mod users;
 mod value;
 mod watch;
+mod websocket;
 mod words;
 
 pub use access::{Access, BasicAuth, User};
+pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};
 pub use problem::{Place, Problem, summary};
+pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,
-    Settings, Shared, Slot, State, Stop, Timeouts,
+    Limits, Listener, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
+    Shared, Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use watch::Watcher;
+pub use websocket::{OnFlip, Websocket};

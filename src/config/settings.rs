@@ -1,7 +1,10 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
 use super::access::Access;
+use super::buffering::{Buffering, Spooling};
+use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -23,6 +26,7 @@ pub struct Settings {
     pub access_log: AccessLog,
     pub limits: Limits,
     pub stop: Stop,
+    pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
     /// One or more.
@@ -139,6 +143,7 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub buffering: Buffering,
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,
@@ -146,6 +151,7 @@ pub struct Service {
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    pub websocket: Websocket,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -171,6 +177,8 @@ pub struct Route {
     /// Only requests that ask for an upgrade.
     pub upgrades_only: bool,
     pub to: MemberName,
+    pub buffer_requests: bool,
+    pub buffer_responses: bool,
 }
 
 /// How an endpoint is probed.
@@ -240,17 +248,6 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// Longest silence on an upgraded connection.
     pub tunnel_idle: Duration,
-}
-
-/// Requests in flight per slot, and those who wait for a place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Queue {
-    /// Over all workers; 0 means no limit.
-    pub max_in_flight: usize,
-    /// How many may wait; more are refused with 503.
-    pub length: usize,
-    /// How long one may wait; then 503.
-    pub timeout: Duration,
 }
 
 /// How long what is under way on the old slot may last after a flip, by kind.

@@ -66,7 +66,7 @@ pub(super) fn guard(
     }
     let refusal = match judge.look {
         Look::First => filter.refuses(&asked),
-        Look::Again => filter.refuses_still(&asked),
+        Look::Again | Look::Received => filter.refuses_still(&asked),
     };
     let mut comparison = None;
     let fault = match refusal? {

@@ -35,7 +35,9 @@ pub(super) fn for_fault(fault: &Fault, id: &str, asked: Asked, out: &mut Vec<u8>
             let wait = whole_seconds(*wait);
             out.extend_from_slice(format!("Retry-After: {wait}\r\n").as_bytes());
         }
-        Fault::Connect(_) | Fault::QueueFull | Fault::Timeout(_) if status >= 500 => {
+        Fault::Connect(_) | Fault::QueueFull | Fault::Spool(_) | Fault::Timeout(_)
+            if status >= 500 =>
+        {
             out.extend_from_slice(b"Retry-After: 5\r\n");
         }
         _ => {}

@@ -6,14 +6,21 @@
 
 mod access_line;
 mod access_log;
+mod bodies;
+mod denied;
 mod metrics;
 mod prometheus;
+mod samples;
 mod stamp;
+mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
+pub use bodies::{BodyFigures, KeptFigures};
+pub use denied::{DeniedFigures, ZoneFigures};
 pub use metrics::BUCKETS_US;
-pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics};
+pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{
-    CONTENT_TYPE, ClientFigures, DeniedFigures, EndpointFigures, FlipFigures, InFlightFigures,
-    Page, ServiceFigures, SlotFigures, ZoneFigures,
+    CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
+    ServiceFigures, SlotFigures,
 };
+pub use websockets::{Farewell, Parting, WebsocketCounts};
