@@ -61,6 +61,7 @@ fn view(settings: &config::Settings) -> View {
         filter: None,
         active: 0,
         slots: service.slots.iter().map(&mut slot).collect(),
+        tls: None,
     });
     View {
         epoch: Epoch(1),
@@ -68,7 +69,7 @@ fn view(settings: &config::Settings) -> View {
         hosts: HostTable::new(&settings.services),
         limits: settings.limits.clone(),
         spool: settings.spool.clone(),
-        trusted_proxies: Vec::new(),
+        ..View::default()
     }
 }
 

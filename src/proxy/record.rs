@@ -7,6 +7,7 @@ use super::flight::Flight;
 use super::response::Asked;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Outcome;
+use crate::telemetry::Parting;
 use crate::telemetry::Unserved;
 use std::cell::Cell;
 use std::time::Duration;
@@ -74,6 +75,7 @@ impl Record {
             return;
         }
         let said = flight.said.borrow();
+        let websocket = flight.websocket.borrow();
         let waited_for = queued.as_ref().map(|queued| &queued.service);
         let service_name = service.map(|service| &service.settings).or(waited_for);
         log.write(&AccessRecord {
@@ -100,6 +102,10 @@ impl Record {
                 .map_or("", |endpoint| &endpoint.label),
             request_id: &flight.request_id.borrow(),
             fault: fault.map(Fault::code),
+            closed: websocket
+                .as_ref()
+                .and_then(|websocket| websocket.parting())
+                .map(Parting::as_str),
         });
     }
 }

@@ -19,6 +19,7 @@ pub use bodies::{BodyFigures, KeptFigures};
 pub use denied::{DeniedFigures, ZoneFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
+pub use metrics::{Handshake, HandshakeFailure};
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,

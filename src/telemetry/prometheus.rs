@@ -383,6 +383,10 @@ mod tests {
             };
             metrics.record(0, outcome);
         }
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Killed, Farewell::Cut);
+        metrics.websocket_returned(0);
         metrics.waited(0, Duration::from_millis(40));
         metrics.unserved(0, Unserved::Deadline);
         let blue = SlotFigures {
@@ -448,6 +452,10 @@ mod tests {
             r#"switchd_request_faults_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_sent_bytes_total{service="odoo",slot="blue"} 300.0"#,
             r#"switchd_in_flight{service="odoo",slot="blue",kind="websocket"} 7.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="moved",end="answered"} 2.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="killed",end="cut"} 1.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
+            r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,

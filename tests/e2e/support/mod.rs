@@ -10,10 +10,12 @@ mod child;
 mod config;
 mod daemon;
 pub(crate) mod frames;
+mod link;
 mod message;
 mod odoo;
 mod prometheus;
 mod script;
+mod tls;
 mod websocket;
 mod wire;
 
@@ -29,6 +31,7 @@ pub(crate) use odoo::{
 };
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
+pub(crate) use tls::Authority;
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
 
