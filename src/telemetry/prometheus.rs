@@ -11,8 +11,6 @@ use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;
 use super::samples::gauge;
-use super::websockets::Farewell;
-use super::websockets::Parting;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::NoLabelSet;
@@ -146,13 +144,16 @@ impl Page {
     }
 
     /// All slots of all services: labels and figures.
-    fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
+    pub(super) fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
         let services = self.services.iter();
         services.flat_map(|service| service.slots.iter().map(move |slot| (service, slot)))
     }
 
     /// One line per slot.
-    fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+    pub(super) fn by_slot(
+        &self,
+        value: fn(&SlotFigures) -> u64,
+    ) -> impl Iterator<Item = Sample<'_>> {
         self.each_slot()
             .map(move |(service, slot)| Sample::new(&labels(service, slot), value(slot)))
     }
@@ -223,35 +224,6 @@ impl Page {
             "How long those waited in line who got no place at once and got one",
         );
         self.histogram(out, &about, |counts| &counts.waited)
-    }
-
-    /// Open ones are among those in flight.
-    fn websockets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let closed = self.each_slot().flat_map(|(service, slot)| {
-            Parting::ALL.into_iter().flat_map(move |parting| {
-                Farewell::ALL.map(|farewell| {
-                    let [first, second] = labels(service, slot);
-                    let third = ("reason", parting.as_str());
-                    let fourth = ("end", farewell.as_str());
-                    let count = slot.counts.websockets.closed(parting, farewell);
-                    Sample::new(&[first, second, third, fourth], count)
-                })
-            })
-        });
-        let about = About(
-            "websockets_closed",
-            "Websockets that were closed from here, by reason and by whether the peers agreed in time",
-        );
-        counter(out, &about, closed)?;
-        let about = About(
-            "websockets_returned",
-            "Websockets opened on this slot from the moment those of another one are closed for a flip until 30 s after the last",
-        );
-        counter(
-            out,
-            &about,
-            self.by_slot(|slot| slot.counts.websockets.returned),
-        )
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
@@ -338,7 +310,10 @@ impl Page {
     }
 }
 
-fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
+pub(super) fn labels<'a>(
+    service: &'a ServiceFigures,
+    slot: &'a SlotFigures,
+) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
 
@@ -367,7 +342,9 @@ impl ClientFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Farewell;
     use crate::telemetry::Outcome;
+    use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
