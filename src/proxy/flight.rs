@@ -76,6 +76,8 @@ pub struct Said {
     pub host: Vec<u8>,
     pub referer: Vec<u8>,
     pub agent: Vec<u8>,
+    /// By whose name it comes in; empty where none is needed.
+    pub user: Vec<u8>,
 }
 
 /// One connection's present. Shared between its task and the worker.
@@ -319,6 +321,7 @@ impl Flight {
         said.host.clear();
         said.referer.clear();
         said.agent.clear();
+        said.user.clear();
         let mut request_id = self.request_id.borrow_mut();
         request_id.clear();
         for byte in fastrand::u128(..).to_be_bytes() {

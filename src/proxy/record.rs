@@ -97,6 +97,7 @@ impl Record {
             host: &said.host,
             referer: &said.referer,
             agent: &said.agent,
+            user: &said.user,
             status,
             bytes_in,
             bytes_out,

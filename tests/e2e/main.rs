@@ -12,6 +12,7 @@ mod burst;
 mod cli;
 mod drain;
 mod failback;
+mod filter;
 mod flip;
 mod gate;
 mod headers;
