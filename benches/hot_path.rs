@@ -60,6 +60,7 @@ fn view(settings: &config::Settings) -> View {
         settings: Arc::new(service.clone()),
         active: 0,
         slots: service.slots.iter().map(&mut slot).collect(),
+        tls: None,
     });
     View {
         epoch: Epoch(1),
@@ -67,7 +68,7 @@ fn view(settings: &config::Settings) -> View {
         hosts: HostTable::new(&settings.services),
         limits: settings.limits.clone(),
         spool: settings.spool.clone(),
-        trusted_proxies: Vec::new(),
+        ..View::default()
     }
 }
 

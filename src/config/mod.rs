@@ -16,6 +16,7 @@ mod defaults;
 mod file;
 mod health;
 mod keys;
+mod listeners;
 mod prefixes;
 mod problem;
 mod queue;
@@ -29,6 +30,7 @@ mod settings;
 mod slots;
 mod table;
 mod units;
+mod upstream_tls;
 mod users;
 mod value;
 mod watch;
@@ -40,14 +42,16 @@ pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};
+pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
-    Shared, Slot, State, Stop, Timeouts,
+    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,
+    Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
 pub use websocket::{OnFlip, Websocket};

@@ -2,8 +2,10 @@
 
 use super::access::Access;
 use super::buffering::{Buffering, Spooling};
+use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
@@ -110,11 +112,6 @@ pub struct Stop {
     pub timeout: Duration,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    pub address: SocketAddr,
-}
-
 /// A network in CIDR form; a bare address is a network of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -151,6 +148,8 @@ pub struct Service {
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    /// None means that upstreams are spoken to without TLS.
+    pub upstream_tls: Option<UpstreamTls>,
     pub websocket: Websocket,
 }
 

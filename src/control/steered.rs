@@ -13,6 +13,7 @@ use crate::switch::ServiceName;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
 use crate::switch::Switch;
+use crate::tls::Upstream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Weak;
@@ -254,8 +255,9 @@ impl Steered {
     }
 
     /// As workers see it.
-    pub(super) fn picture(&self) -> Service {
+    pub(super) fn picture(&self, tls: Option<Arc<Upstream>>) -> Service {
         Service {
+            tls,
             settings: Arc::clone(&self.settings),
             active: self.active,
             slots: self.slots.clone(),

@@ -22,6 +22,7 @@ use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
 use super::tunnel::Changed;
+use super::tunnel::Protocol;
 use crate::config::Timeouts;
 use crate::live::Kind;
 use crate::net::Buffer;
@@ -69,7 +70,7 @@ struct Meta {
     length: usize,
     status: u16,
     is_interim: bool,
-    is_websocket: bool,
+    protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
     is_kept: bool,
@@ -107,7 +108,8 @@ impl Exchange<'_> {
             {
                 return Poll::Ready(Err(Read::Fault(fault)));
             }
-            if self.upstream.poll_readable(cx).is_ready() {
+            if let Poll::Ready(readable) = self.upstream.poll_readable(cx) {
+                readable.map_err(Read::Failed)?;
                 let read = self.upstream.poll_read(cx, input.room(size.get()));
                 if let Poll::Ready(read) = read {
                     let count = read.map_err(Read::Failed)?;
@@ -180,7 +182,7 @@ pub(super) async fn answer(
             backlog: None,
             cut: None,
             changed: Some(Changed {
-                is_websocket: meta.is_websocket,
+                protocol: meta.protocol,
                 early: input,
                 idle: exchange.timeouts.tunnel_idle,
             }),
@@ -298,7 +300,10 @@ fn translate(
         length: head.length,
         status: head.status,
         is_interim: head.is_interim(),
-        is_websocket: head.status == 101 && head.changes_to(b"websocket"),
+        protocol: match head.status {
+            101 if head.changes_to(b"websocket") => Protocol::Websocket,
+            _ => Protocol::Other,
+        },
         framing: head.framing,
         outlet: dress.outlet,
         is_kept: dress.is_kept,

@@ -73,6 +73,17 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     ending
 }
 
+/// Answers what has begun to arrive with a fault, whatever it is: nothing of it is read.
+pub async fn refuse(proxy: &Proxy, client: &mut Client, fault: &Fault) -> Ending {
+    let flight = client.flight.clone();
+    let record = Record::begin();
+    flight.begin(proxy.fresh_id(), record.began);
+    let ending = end(proxy, client, &record, fault).await;
+    record.close(proxy, &flight, Some(fault));
+    flight.clear();
+    ending
+}
+
 async fn answer(
     proxy: &Rc<Proxy>,
     client: &mut Client,

@@ -17,6 +17,8 @@ pub enum Side {
 pub enum Timer {
     /// An idle keep-alive connection: nobody's fault.
     KeepAlive,
+    /// TLS with the client.
+    Handshake,
     Head,
     Queue,
     Connect,
@@ -38,6 +40,8 @@ pub enum Timer {
 pub enum Fault {
     #[error("bad request: {0}")]
     BadRequest(&'static str),
+    #[error("this port speaks TLS: ask again with https://")]
+    PlainHttp,
     #[error("method not allowed: {0} is not forwarded")]
     Method(&'static str),
     #[error("expectation failed: only 100-continue is understood")]
@@ -80,6 +84,7 @@ impl Timer {
     pub fn code(self) -> &'static str {
         match self {
             Self::KeepAlive => "timeout-keep-alive",
+            Self::Handshake => "timeout-handshake",
             Self::Head => "timeout-head",
             Self::Queue => "timeout-queue",
             Self::Connect => "timeout-connect",
@@ -97,6 +102,7 @@ impl Timer {
     fn in_words(self) -> &'static str {
         match self {
             Self::KeepAlive => "the connection was idle for too long",
+            Self::Handshake => "the TLS handshake was not over in time",
             Self::Head => "the headers of the request did not arrive in time",
             Self::Queue => "no place became free in time",
             Self::Connect => "connecting to the upstream took too long",
@@ -125,14 +131,16 @@ impl Fault {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::BadRequest(_) => 400,
+            Self::BadRequest(_) | Self::PlainHttp => 400,
             Self::Method(_) => 405,
             Self::Expectation => 417,
             Self::HeadTooLarge(_) => 431,
             Self::BodyTooLarge { .. } => 413,
             Self::UnknownHost => 421,
             Self::ClientGone => 499,
-            Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => 408,
+            Self::Timeout(
+                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+            ) => 408,
             Self::Timeout(Timer::Queue)
             | Self::QueueFull
             | Self::Killed
@@ -148,13 +156,16 @@ impl Fault {
     pub fn side(&self) -> Side {
         match self {
             Self::BadRequest(_)
+            | Self::PlainHttp
             | Self::Method(_)
             | Self::Expectation
             | Self::HeadTooLarge(_)
             | Self::BodyTooLarge { .. }
             | Self::UnknownHost
             | Self::ClientGone
-            | Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => Side::Client,
+            | Self::Timeout(
+                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+            ) => Side::Client,
             Self::Connect(_)
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
@@ -176,6 +187,7 @@ impl Fault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad-request",
+            Self::PlainHttp => "plain-http",
             Self::Method(_) => "method",
             Self::Expectation => "expectation",
             Self::HeadTooLarge(_) => "head-too-large",

@@ -7,6 +7,7 @@ use super::flight::Flight;
 use super::response::Asked;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Outcome;
+use crate::telemetry::Parting;
 use crate::telemetry::Unserved;
 use std::cell::Cell;
 use std::time::Duration;
@@ -74,8 +75,13 @@ impl Record {
             return;
         }
         let said = flight.said.borrow();
+        let websocket = flight.websocket.borrow();
         let waited_for = queued.as_ref().map(|queued| &queued.service);
-        let service_name = service.map(|service| &service.settings).or(waited_for);
+        let bound_for = flight.bound_for.borrow();
+        let service_name = service
+            .map(|service| &service.settings)
+            .or(waited_for)
+            .or(bound_for.as_ref());
         log.write(&AccessRecord {
             client: &flight.client.borrow(),
             method: &flight.method.borrow(),
@@ -99,6 +105,10 @@ impl Record {
                 .map_or("", |endpoint| &endpoint.label),
             request_id: &flight.request_id.borrow(),
             fault: fault.map(Fault::code),
+            closed: websocket
+                .as_ref()
+                .and_then(|websocket| websocket.parting())
+                .map(Parting::as_str),
         });
     }
 }

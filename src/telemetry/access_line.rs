@@ -49,6 +49,11 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
         }
         None => out.extend_from_slice(b"null"),
     }
+    if let Some(closed) = record.closed {
+        out.extend_from_slice(b",\"closed\":\"");
+        out.extend_from_slice(closed.as_bytes());
+        out.push(b'"');
+    }
     out.extend_from_slice(b"}\n");
 }
 
@@ -142,6 +147,7 @@ pub(super) mod tests {
             endpoint: "127.0.0.1:8069",
             request_id: "ab-cd",
             fault: Some("timeout-first-byte"),
+            closed: None,
         }
     }
 
@@ -157,6 +163,20 @@ pub(super) mod tests {
         assert_eq!(value["queued_ms"], 1500.0);
         assert_eq!(value["fault"], "timeout-first-byte");
         assert_eq!(value["request_id"], "ab-cd");
+        assert_eq!(value.get("closed"), None);
+    }
+
+    #[test]
+    fn a_websocket_that_was_closed_from_here_says_why() {
+        let mut line = Vec::new();
+        let closed = Some("moved");
+        json(
+            &AccessRecord { closed, ..record() },
+            &mut Stamp::default(),
+            &mut line,
+        );
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["closed"], "moved");
     }
 
     #[test]

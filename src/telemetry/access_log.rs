@@ -65,6 +65,8 @@ pub struct AccessRecord<'a> {
     pub endpoint: &'a str,
     pub request_id: &'a str,
     pub fault: Option<&'static str>,
+    /// Why a websocket was closed from here, if it was.
+    pub closed: Option<&'static str>,
 }
 
 enum Message {

@@ -16,6 +16,7 @@ pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarge
 pub use bodies::{BodyFigures, KeptFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
+pub use metrics::{Handshake, HandshakeFailure};
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,

@@ -5,8 +5,6 @@ use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
 use super::metrics::Unserved;
-use super::websockets::Farewell;
-use super::websockets::Parting;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
@@ -203,13 +201,16 @@ impl Page {
     }
 
     /// All slots of all services: labels and figures.
-    fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
+    pub(super) fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
         let services = self.services.iter();
         services.flat_map(|service| service.slots.iter().map(move |slot| (service, slot)))
     }
 
     /// One line per slot.
-    fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+    pub(super) fn by_slot(
+        &self,
+        value: fn(&SlotFigures) -> u64,
+    ) -> impl Iterator<Item = Sample<'_>> {
         self.each_slot()
             .map(move |(service, slot)| Sample::new(&labels(service, slot), value(slot)))
     }
@@ -280,35 +281,6 @@ impl Page {
             "How long those waited in line who got no place at once and got one",
         );
         self.histogram(out, &about, |counts| &counts.waited)
-    }
-
-    /// Open ones are among those in flight.
-    fn websockets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let closed = self.each_slot().flat_map(|(service, slot)| {
-            Parting::ALL.into_iter().flat_map(move |parting| {
-                Farewell::ALL.map(|farewell| {
-                    let [first, second] = labels(service, slot);
-                    let third = ("reason", parting.as_str());
-                    let fourth = ("end", farewell.as_str());
-                    let count = slot.counts.websockets.closed(parting, farewell);
-                    Sample::new(&[first, second, third, fourth], count)
-                })
-            })
-        });
-        let about = About(
-            "websockets_closed",
-            "Websockets that were closed from here, by reason and by whether the peers agreed in time",
-        );
-        counter(out, &about, closed)?;
-        let about = About(
-            "websockets_returned",
-            "Websockets opened on this slot from the moment those of another one are closed for a flip until 30 s after the last",
-        );
-        counter(
-            out,
-            &about,
-            self.by_slot(|slot| slot.counts.websockets.returned),
-        )
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
@@ -395,7 +367,10 @@ impl Page {
     }
 }
 
-fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
+pub(super) fn labels<'a>(
+    service: &'a ServiceFigures,
+    slot: &'a SlotFigures,
+) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
 
@@ -424,7 +399,9 @@ impl ClientFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Farewell;
     use crate::telemetry::Outcome;
+    use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
@@ -440,6 +417,10 @@ mod tests {
             };
             metrics.record(0, outcome);
         }
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Killed, Farewell::Cut);
+        metrics.websocket_returned(0);
         metrics.waited(0, Duration::from_millis(40));
         metrics.unserved(0, Unserved::Deadline);
         let blue = SlotFigures {
@@ -495,6 +476,10 @@ mod tests {
             r#"switchd_request_faults_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_sent_bytes_total{service="odoo",slot="blue"} 300.0"#,
             r#"switchd_in_flight{service="odoo",slot="blue",kind="websocket"} 7.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="moved",end="answered"} 2.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="killed",end="cut"} 1.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
+            r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,

@@ -51,6 +51,7 @@ impl Daemon {
     pub(crate) async fn start(config: &Config) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         std::fs::create_dir(dir.path().join("state")).unwrap();
+        config.write_files(dir.path());
         std::fs::write(config_path(dir.path()), config.text(dir.path())).unwrap();
         Self::start_in(dir, &[]).await
     }
@@ -73,6 +74,11 @@ impl Daemon {
         .await;
         daemon.address = daemon.status().await.listeners[0].parse().unwrap();
         daemon
+    }
+
+    /// Of the listener at this place in the config.
+    pub(crate) async fn listener(&self, at: usize) -> SocketAddr {
+        self.status().await.listeners[at].parse().unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {

@@ -15,7 +15,10 @@ pub(crate) const PING: u8 = 9;
 const ASK: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Accept: s3pPLBMiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Websockets that may be asked for before a test looks.
+const MOST: usize = 1024;
 
 /// One frame, its payload without its mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,12 +129,12 @@ fn number(bytes: &[u8]) -> usize {
 }
 
 /// The upstream's ends of the websockets that a backend was asked for on `/ws`.
-pub(crate) struct Upstreams(mpsc::UnboundedReceiver<Wire>);
+pub(crate) struct Upstreams(mpsc::Receiver<Wire>);
 
 impl Upstreams {
     /// The backend says yes to every handshake, and leaves the rest to the test.
     pub(crate) fn of(backend: &Backend) -> Self {
-        let (to, opened) = mpsc::unbounded_channel();
+        let (to, opened) = mpsc::channel(MOST);
         backend.on("/ws", Reply::steps([Step::send(AGREE), Step::Hand(to)]));
         Self(opened)
     }

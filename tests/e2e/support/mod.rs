@@ -11,11 +11,13 @@ mod child;
 mod config;
 mod daemon;
 pub(crate) mod frames;
+mod link;
 mod memory;
 mod message;
 mod odoo;
 mod prometheus;
 mod script;
+mod tls;
 mod websocket;
 mod wire;
 
@@ -33,6 +35,7 @@ pub(crate) use odoo::{
 };
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
+pub(crate) use tls::Authority;
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
 
