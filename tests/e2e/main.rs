@@ -5,6 +5,7 @@ mod support;
 
 mod accesslog;
 mod admin;
+mod big_bodies;
 mod bodies;
 mod buffered_answers;
 mod buffered_requests;
