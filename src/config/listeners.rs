@@ -20,6 +20,7 @@ pub(super) const LISTENER: Section = repeated(
         key("kind", r#""serve""#),
         key("redirect_port", "443"),
         key("proxy_protocol", r#"["10.0.0.0/8"]"#),
+        key("http2", "false"),
         key("certificate", "[[listener.certificate]]"),
         key("handshake_timeout", r#""10s""#),
         key("tls_min", r#""1.2""#),
@@ -40,6 +41,8 @@ pub(super) const CERTIFICATE: Section = repeated(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     pub address: SocketAddr,
+    /// Clients may speak HTTP/2.
+    pub http2: bool,
     /// TLS where there is one or more; the first is for clients that name no other's host.
     pub certificates: Vec<CertificateFiles>,
     pub tls: TlsRules,
@@ -124,6 +127,7 @@ impl Listener {
     pub fn plain(address: SocketAddr) -> Self {
         Self {
             address,
+            http2: true,
             certificates: Vec::new(),
             tls: TlsRules::default(),
             welcome: Welcome::default(),
@@ -193,6 +197,7 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
         .ok()?;
     let listener = Listener {
         address,
+        http2: table.flag("http2", true),
         certificates,
         tls,
         welcome,
@@ -323,6 +328,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         },
         |files| files.chain.display().to_string(),
     );
+    lines.value("http2", &old.http2, &new.http2);
     let (a, b) = (&old.tls, &new.tls);
     let time = |time| format_duration(time);
     lines.value(

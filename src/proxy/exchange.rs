@@ -55,6 +55,7 @@ const UNKNOWN: Asked = Asked {
 pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     let flight = client.flight.clone();
     let record = Record::begin();
+    record.is_http2.set(client.peer.is_http2);
     flight.begin(proxy.fresh_id(), record.began);
     if *flight.client.borrow() != *client.peer.text {
         // A trusted proxy spoke for another client before.

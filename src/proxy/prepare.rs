@@ -319,6 +319,20 @@ fn write_forwarded(head: &RequestHead<'_>, peer: &Peer, told: &Told<'_>, out: &m
             out,
         ),
     }
+    if peer.is_asked {
+        write_certificate(peer, out);
+    }
+}
+
+/// Who the client has proved to be.
+fn write_certificate(peer: &Peer, out: &mut Vec<u8>) {
+    let Some(certificate) = &peer.certificate else {
+        return line(b"X-Client-Verify: ", b"NONE", out);
+    };
+    line(b"X-Client-Verify: ", b"SUCCESS", out);
+    line(b"X-Client-Subject: ", certificate.subject.as_bytes(), out);
+    let fingerprint = certificate.fingerprint.as_bytes();
+    line(b"X-Client-Fingerprint: ", fingerprint, out);
 }
 
 fn write_connection(head: &RequestHead<'_>, keep_alive: bool, out: &mut Vec<u8>) {

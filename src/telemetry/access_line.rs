@@ -11,6 +11,8 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
     stamp.rfc3339(out);
     out.extend_from_slice(b"\",\"client\":\"");
     escaped(record.client.as_bytes(), out);
+    out.extend_from_slice(b"\",\"protocol\":\"");
+    out.extend_from_slice(record.protocol.as_str().as_bytes());
     out.extend_from_slice(b"\",\"method\":\"");
     escaped(record.method.as_bytes(), out);
     out.extend_from_slice(b"\",\"host\":\"");
@@ -77,7 +79,9 @@ pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut V
     or_dash(record.method.as_bytes(), out);
     out.push(b' ');
     or_dash(record.target, out);
-    out.extend_from_slice(b" HTTP/1.1\" ");
+    out.push(b' ');
+    out.extend_from_slice(record.protocol.version().as_bytes());
+    out.extend_from_slice(b"\" ");
     number(u64::from(record.status), out);
     out.push(b' ');
     number(record.bytes_out, out);
@@ -133,11 +137,13 @@ fn escaped(text: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::access_log::Protocol;
     use super::*;
 
     pub(in super::super) fn record() -> AccessRecord<'static> {
         AccessRecord {
             client: "192.0.2.7",
+            protocol: Protocol::Http2,
             method: "GET",
             target: b"/a?q=\"x\\\n\xff",
             host: b"erp.example.com",
@@ -171,6 +177,7 @@ pub(super) mod tests {
         assert_eq!(value["queued_ms"], 1500.0);
         assert_eq!(value["fault"], "timeout-first-byte");
         assert_eq!(value["request_id"], "ab-cd");
+        assert_eq!(value["protocol"], "h2");
         assert_eq!(value.get("closed"), None);
     }
 
@@ -231,7 +238,7 @@ pub(super) mod tests {
         assert!(
             line.contains(end)
                 && line.contains(
-                    " 504 12 \"-\" \"curl/8 \\\"quoted\\\"\" blue 127.0.0.1:8069 2000.042 "
+                    " HTTP/2.0\" 504 12 \"-\" \"curl/8 \\\"quoted\\\"\" blue 127.0.0.1:8069 2000.042 "
                 ),
             "{line}"
         );

@@ -1,6 +1,8 @@
 //! The metrics page.
 
 use super::bodies::BodyFigures;
+use super::certificates::CertificateFigures;
+use super::certificates::HandshakeFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::metrics::BUCKETS_US;
@@ -32,6 +34,7 @@ pub struct Page {
     /// The config file as it is now is in force.
     pub config_valid: bool,
     pub clients: Option<ClientFigures>,
+    pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
 }
 
@@ -45,6 +48,13 @@ pub struct ClientFigures {
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
+    pub handshakes: HandshakeFigures,
+    /// Requests of HTTP/2 connections, open now.
+    pub streams: u64,
+    /// Those that were too many for their worker.
+    pub streams_refused: u64,
+    /// HTTP/2 connections sent away because they kept us busy without asking for anything.
+    pub floods: u64,
     pub bodies: BodyFigures,
 }
 
@@ -116,7 +126,9 @@ impl Collector for Page {
         self.daemon(out)?;
         if let Some(clients) = &self.clients {
             clients.encode(out)?;
+            clients.handshakes.encode(out)?;
         }
+        self.certificates.encode(out)?;
         self.traffic(out)?;
         self.queues(out)?;
         self.times(out)?;
@@ -335,6 +347,18 @@ impl ClientFigures {
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
         counter(out, &about, one(self.access_log_dropped))?;
+        let about = About("http2_streams", "Requests under way on HTTP/2 connections");
+        gauge(out, &about, one(self.streams))?;
+        let about = About(
+            "http2_streams_refused",
+            "Requests on HTTP/2 connections above the limit of connections",
+        );
+        counter(out, &about, one(self.streams_refused))?;
+        let about = About(
+            "http2_floods",
+            "HTTP/2 connections ended because of their frames or resets",
+        );
+        counter(out, &about, one(self.floods))?;
         self.bodies.encode(out)
     }
 }

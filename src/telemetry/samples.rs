@@ -1,4 +1,4 @@
-//! How figures become lines of the metrics page.
+//! Lines of the metrics page.
 
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
@@ -10,8 +10,8 @@ use std::fmt;
 
 /// One line of a metric.
 pub(super) struct Sample<'a> {
-    labels: Vec<(&'static str, &'a str)>,
-    value: f64,
+    pub(super) labels: Vec<(&'static str, &'a str)>,
+    pub(super) value: f64,
 }
 
 impl<'a> Sample<'a> {

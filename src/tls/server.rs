@@ -65,8 +65,9 @@ impl Server {
             Some(before) => Arc::clone(&before.tickets),
             None => Ticketer::new().map_err(|error| vec![unusable(listener, &error)])?,
         };
-        let config = config(&listener.tls, &certificates, roots.as_ref(), &tickets)
+        let mut config = config(&listener.tls, &certificates, roots.as_ref(), &tickets)
             .map_err(|error| vec![unusable(listener, &error)])?;
+        config.alpn_protocols = protocols(listener);
         Ok(Arc::new(Self {
             rules: listener.tls.clone(),
             certificates,
@@ -86,6 +87,7 @@ impl Server {
             one.files == other.files && one.digest == other.digest
         };
         self.rules == listener.tls
+            && self.config.alpn_protocols == protocols(listener)
             && self.certificates.len() == certificates.len()
             && self.certificates.iter().zip(certificates).all(same)
             && self.trusts_as(&listener.tls.client_auth, roots)
@@ -126,7 +128,6 @@ fn config(
     let mut config = builder
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(Resolver::new(certificates)));
-    config.alpn_protocols = protocols();
     config.ticketer = Arc::clone(tickets);
     // Sessions are kept by clients, in their tickets.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -134,8 +135,9 @@ fn config(
 }
 
 /// What may be spoken inside, the preferred one first.
-fn protocols() -> Vec<Vec<u8>> {
-    vec![b"http/1.1".to_vec()]
+fn protocols(listener: &Listener) -> Vec<Vec<u8>> {
+    let http2 = listener.http2.then(|| b"h2".to_vec());
+    http2.into_iter().chain([b"http/1.1".to_vec()]).collect()
 }
 
 fn verifier(

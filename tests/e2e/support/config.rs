@@ -14,6 +14,8 @@ pub(crate) struct Config {
     /// Arrays of tables, as text.
     blocks: String,
     listeners: usize,
+    /// Further keys of each listener.
+    listener_keys: String,
     /// Further ones, as text.
     more_listeners: String,
     /// Written beside the config before the daemon starts.
@@ -27,6 +29,7 @@ impl Config {
             tables: BTreeMap::new(),
             blocks: String::new(),
             listeners: 1,
+            listener_keys: String::new(),
             more_listeners: String::new(),
             files: BTreeMap::new(),
         };
@@ -109,6 +112,12 @@ impl Config {
 
     pub(crate) fn listeners(mut self, count: usize) -> Self {
         self.listeners = count;
+        self
+    }
+
+    /// One more key of each listener.
+    pub(crate) fn listener_key(mut self, line: &str) -> Self {
+        self.listener_keys += &format!("{line}\n");
         self
     }
 
@@ -199,6 +208,7 @@ impl Config {
         }
         for _ in 0..self.listeners {
             text.push_str("[[listener]]\naddress = \"127.0.0.1:0\"\n");
+            text.push_str(&self.listener_keys);
         }
         let dir = dir.display().to_string();
         text.push_str(&self.more_listeners.replace("DIR", &dir));
