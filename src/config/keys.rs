@@ -159,6 +159,7 @@ pub(super) const SERVICE: Section = section(
         key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
+        key("upstream_proxy_protocol", r#""v2""#),
         key("access", "[service.NAME.access]"),
         key("rate_limit", "[[service.NAME.rate_limit]]"),
     ],

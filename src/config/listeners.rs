@@ -6,6 +6,7 @@ use super::sections::WrittenListener;
 use super::table::Table;
 use super::units::format_duration;
 use super::value::{Choice, Value, Zero, clip};
+use super::welcome::{self, Welcome};
 use super::words;
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,6 +17,9 @@ pub(super) const LISTENER: Section = repeated(
     "listener",
     &[
         key("address", r#""127.0.0.1:8080""#),
+        key("kind", r#""serve""#),
+        key("redirect_port", "443"),
+        key("proxy_protocol", r#"["10.0.0.0/8"]"#),
         key("http2", "false"),
         key("certificate", "[[listener.certificate]]"),
         key("handshake_timeout", r#""10s""#),
@@ -42,6 +46,7 @@ pub struct Listener {
     /// TLS where there is one or more; the first is for clients that name no other's host.
     pub certificates: Vec<CertificateFiles>,
     pub tls: TlsRules,
+    pub welcome: Welcome,
 }
 
 /// The files of one certificate, in PEM.
@@ -125,6 +130,7 @@ impl Listener {
             http2: true,
             certificates: Vec::new(),
             tls: TlsRules::default(),
+            welcome: Welcome::default(),
         }
     }
 
@@ -171,6 +177,7 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
         .filter_map(certificate)
         .collect();
     let tls = rules(table);
+    let welcome = welcome::read(table);
     if tls.client_auth != ClientAuth::Off
         && !table.has("certificate")
         && let Some(value) = table.get("client_auth")
@@ -193,6 +200,7 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
         http2: table.flag("http2", true),
         certificates,
         tls,
+        welcome,
     };
     let at = value.at;
     Some((WrittenListener { address, at }, listener))
@@ -334,6 +342,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         &a.client_auth.to_string(),
         &b.client_auth.to_string(),
     );
+    welcome::changes(lines, &old.welcome, &new.welcome);
     if lines.lines.len() == begun && old != new {
         lines.told("order of the certificates changed");
     }

@@ -35,6 +35,7 @@ mod users;
 mod value;
 mod watch;
 mod websocket;
+mod welcome;
 mod words;
 
 pub use access::{Access, BasicAuth, User};
@@ -55,3 +56,4 @@ pub use units::{UnitError, format_duration, format_size, parse_duration, parse_s
 pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
 pub use websocket::{OnFlip, Websocket};
+pub use welcome::{ListenerKind, Welcome};

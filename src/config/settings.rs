@@ -8,6 +8,7 @@ use super::rate_limit::RateLimit;
 use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
+use crate::net::ProxyVersion;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -143,6 +144,8 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub buffering: Buffering,
+    /// Whether upstreams are told for whom a connection is made, and how.
+    pub upstream_proxy_protocol: Option<ProxyVersion>,
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,
