@@ -93,6 +93,9 @@ pub mod telemetry;
 
 pub mod journal;
 
+pub mod tls;
+
+pub mod acme;
 pub mod live;
 pub mod upstream;
 

@@ -16,6 +16,20 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
 }
 
+/// How it stands with the certificate of one host that gets itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AcmeStatus {
+    pub host: String,
+    /// Certificates ordered since the start.
+    pub orders: u64,
+    /// Orders that failed since the start.
+    pub failures: u64,
+    /// Why the last order failed; none when it did not.
+    pub error: Option<String>,
+    /// Of the next order, in seconds since 1970; not after now means that it is under way.
+    pub next_attempt: i64,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ConfigStatus {
     pub path: String,

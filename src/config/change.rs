@@ -1,5 +1,6 @@
 //! What a reload changes, in words for the operator.
 
+use super::acme;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
@@ -116,6 +117,9 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &format!("{:?}", old.log.format).to_lowercase(),
         &format!("{:?}", new.log.format).to_lowercase(),
     );
+    lines
+        .lines
+        .extend(acme::difference(&old.acme, &new.acme).map(str::to_owned));
     lines.value("log filter", &old.log.filter, &new.log.filter);
     lines
 }

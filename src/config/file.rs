@@ -1,5 +1,6 @@
 //! From the text of a file to [`Settings`].
 
+use super::acme;
 use super::check;
 use super::keys::TOP;
 use super::problem::{Problem, Report, place};
@@ -136,6 +137,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         runtime: sections::runtime(&top),
         admin: admin.settings,
         state: sections::state(&top),
+        acme: acme::read(&top),
         log: sections::log(&top),
         access_log: sections::access_log(&top),
         limits: sections::limits(&top),

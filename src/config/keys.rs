@@ -3,6 +3,8 @@
 //! The readers ask for keys by name, suggestions come from here, and a test holds
 //! `config/switchd.toml` to it.
 
+use super::acme::ACME;
+
 /// One key, with a value as an example for those who wrote something else.
 pub(super) struct Key {
     pub(super) name: &'static str,
@@ -54,11 +56,11 @@ pub(super) fn home_of(name: &str) -> Option<&'static Section> {
     }
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, example: &'static str) -> Key {
     Key { name, example }
 }
 
-const fn section(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         header,
         keys,
@@ -86,6 +88,7 @@ pub(super) const TOP: Section = section(
         key("stop", "[stop]"),
         key("log", "[log]"),
         key("access_log", "[access_log]"),
+        key("acme", "[acme]"),
         key("service", "[service.NAME]"),
     ],
 );
@@ -273,6 +276,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &RUNTIME,
     &ADMIN,
     &STATE,
+    &ACME,
     &LISTENER,
     &LIMITS,
     &STOP,

@@ -8,6 +8,7 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod acme;
 mod change;
 mod check;
 mod defaults;
@@ -28,6 +29,7 @@ mod value;
 mod watch;
 mod words;
 
+pub use acme::{Acme, AcmeChallenge};
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};

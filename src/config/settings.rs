@@ -1,5 +1,6 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::acme::Acme;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -17,6 +18,7 @@ pub struct Settings {
     pub runtime: Runtime,
     pub admin: Admin,
     pub state: State,
+    pub acme: Acme,
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,

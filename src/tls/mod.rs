@@ -1,0 +1,6 @@
+//! CERTIFICATES AND HANDSHAKES, both directions.
+
+mod challenges;
+
+pub use challenges::Challenges;
+pub use challenges::Offer;
