@@ -4,6 +4,7 @@
 //! Rules: port 0 everywhere, one temporary folder per daemon, every wait has a deadline,
 //! and [`eventually`] is the only place that looks again after a pause.
 
+mod acme;
 mod api_client;
 mod backend;
 mod child;
@@ -15,6 +16,7 @@ mod script;
 mod websocket;
 mod wire;
 
+pub(crate) use acme::Authority;
 pub(crate) use api_client::{EventStream, Reply as ApiReply, call as api_call};
 pub(crate) use backend::Backend;
 pub(crate) use child::{ChildUpstream, serve_if_child};
