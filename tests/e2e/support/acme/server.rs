@@ -17,6 +17,7 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// A running authority.
 pub(crate) struct Authority {
@@ -30,6 +31,14 @@ struct Shared {
     ca: String,
     issuer: Issuer<'static, KeyPair>,
     memory: Mutex<Memory>,
+    names: watch::Sender<Option<Names>>,
+}
+
+/// Where all names lead to.
+#[derive(Clone, Copy)]
+struct Names {
+    http: SocketAddr,
+    tls: SocketAddr,
 }
 
 #[derive(Default)]
@@ -37,9 +46,6 @@ struct Memory {
     nonces: HashSet<String>,
     accounts: HashMap<String, Key>,
     orders: Vec<Order>,
-    /// Where names lead to.
-    http_at: Option<SocketAddr>,
-    tls_at: Option<SocketAddr>,
     /// How many days new certificates hold.
     days: i64,
     refusing: bool,
@@ -71,6 +77,7 @@ impl Authority {
                 days: 90,
                 ..Memory::default()
             }),
+            names: watch::Sender::default(),
         });
         let serving = shared.clone();
         tokio::spawn(async move {
@@ -93,11 +100,9 @@ impl Authority {
         &self.shared.ca
     }
 
-    /// All names lead there.
+    /// All names lead there; until this is said, no proof is looked at.
     pub(crate) fn names_lead_to(&self, http: SocketAddr, tls: SocketAddr) {
-        let mut memory = self.shared.memory.lock().unwrap();
-        memory.http_at = Some(http);
-        memory.tls_at = Some(tls);
+        self.shared.names.send_replace(Some(Names { http, tls }));
     }
 
     /// From now on certificates hold so long.
@@ -279,7 +284,7 @@ fn authorization(shared: &Shared, id: usize) -> Value {
 /// Looks at the proof at once, as far as the client can tell.
 async fn challenge(shared: &Shared, number: usize) -> Result<Response<Full<Bytes>>, Refusal> {
     let (id, over_tls) = (number / 2, number % 2 == 1);
-    let (host, token, expected, at) = {
+    let (host, token, expected) = {
         let memory = shared.memory.lock().unwrap();
         let order = memory
             .orders
@@ -287,18 +292,18 @@ async fn challenge(shared: &Shared, number: usize) -> Result<Response<Full<Bytes
             .ok_or(("malformed", "no such order".to_owned()))?;
         let key = &memory.accounts[&order.account];
         let expected = format!("{}.{}", order.token, key.thumbprint);
-        let at = if over_tls {
-            memory.tls_at
-        } else {
-            memory.http_at
-        };
-        (order.host.clone(), order.token.clone(), expected, at)
+        (order.host.clone(), order.token.clone(), expected)
     };
-    let at = at.expect("the test said where names lead to");
+    let mut told = shared.names.subscribe();
+    let names = told
+        .wait_for(Option::is_some)
+        .await
+        .map_or(None, |names| *names);
+    let names = names.expect("the test said where names lead to");
     let proved = if over_tls {
-        proof::by_handshake(at, &host, &expected).await
+        proof::by_handshake(names.tls, &host, &expected).await
     } else {
-        proof::by_http(at, &host, &token, &expected).await
+        proof::by_http(names.http, &host, &token, &expected).await
     };
     {
         let mut memory = shared.memory.lock().unwrap();
