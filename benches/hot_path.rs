@@ -60,13 +60,15 @@ fn view(settings: &config::Settings) -> View {
         settings: Arc::new(service.clone()),
         active: 0,
         slots: service.slots.iter().map(&mut slot).collect(),
+        tls: None,
     });
     View {
         epoch: Epoch(1),
         services: services.collect(),
         hosts: HostTable::new(&settings.services),
         limits: settings.limits.clone(),
-        trusted_proxies: Vec::new(),
+        spool: settings.spool.clone(),
+        ..View::default()
     }
 }
 

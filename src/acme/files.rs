@@ -1,6 +1,7 @@
 //! Where accounts and certificates are kept: below the state directory, readable by us alone.
 
 use super::error::AcmeError;
+use crate::config::Acme;
 use std::fs::DirBuilder;
 use std::fs::File;
 use std::fs::OpenOptions;
@@ -13,18 +14,38 @@ use std::path::PathBuf;
 
 /// The folder `acme` of the state directory.
 #[derive(Debug, Clone)]
-pub struct Files(PathBuf);
+pub struct Files {
+    state_dir: PathBuf,
+    folder: PathBuf,
+}
 
 impl Files {
     #[must_use]
     pub fn below(state_dir: &Path) -> Self {
-        Self(state_dir.join("acme"))
+        Self {
+            state_dir: state_dir.to_owned(),
+            folder: state_dir.join("acme"),
+        }
     }
 
-    /// The certificate of `host`, chain and key in one file, so that a pair is always replaced as one.
     #[must_use]
-    pub fn certificate(&self, host: &str) -> PathBuf {
-        self.0.join(format!("{host}.pem"))
+    pub(super) fn certificate(&self, host: &str) -> PathBuf {
+        Acme::certificate_file(&self.state_dir, host)
+    }
+
+    /// Makes the folder, so that it can be watched before the first certificate is there.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn prepare(&self) -> Result<(), AcmeError> {
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.folder);
+        made.map_err(|cause| AcmeError::File {
+            path: self.folder.clone(),
+            cause,
+        })
     }
 
     /// The account at one authority: another directory URL is another account.
@@ -33,7 +54,7 @@ impl Files {
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
             .collect();
-        self.0.join(format!("account-{name}.json"))
+        self.folder.join(format!("account-{name}.json"))
     }
 
     /// What the file holds; none when there is no such file.
@@ -50,6 +71,7 @@ impl Files {
 
     /// Replaces the file as a whole; after a crash it is the old one or the new one.
     pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), AcmeError> {
+        self.prepare()?;
         self.replace(path, bytes).map_err(|cause| AcmeError::File {
             path: path.to_owned(),
             cause,
@@ -57,10 +79,6 @@ impl Files {
     }
 
     fn replace(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(&self.0)?;
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let mut file = OpenOptions::new()
@@ -72,7 +90,7 @@ impl Files {
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&beside, path)?;
-        File::open(&self.0)?.sync_all()
+        File::open(&self.folder)?.sync_all()
     }
 }
 

@@ -96,8 +96,9 @@ impl Keeper {
             .collect();
         loop {
             for turn in &turns {
+                let due = jiff::Timestamp::from_second(turn.due).unwrap_or_default();
                 self.known
-                    .tell(&turn.host, |status| status.next_attempt = turn.due);
+                    .tell(&turn.host, |status| status.next_attempt = due.to_string());
             }
             let Some(next) = turns.iter_mut().min_by_key(|turn| turn.due) else {
                 return;

@@ -13,4 +13,4 @@ mod schedule;
 
 pub use error::AcmeError;
 pub use files::Files;
-pub use keeper::Keeper;
+pub use keeper::{Keeper, Known};

@@ -4,6 +4,7 @@ use super::keys::{Section, key, section};
 use super::table::Table;
 use super::value::{Choice, clip};
 use super::words;
+use std::path::Path;
 use std::path::PathBuf;
 
 /// Let's Encrypt, by its short names.
@@ -50,6 +51,14 @@ pub enum AcmeChallenge {
     Http,
     /// By a handshake on port 443 (RFC 8737).
     TlsAlpn,
+}
+
+impl Acme {
+    /// Where the certificate of `host` is kept, chain and key in one file: a pair is always replaced as one.
+    #[must_use]
+    pub fn certificate_file(state_dir: &Path, host: &str) -> PathBuf {
+        state_dir.join("acme").join(format!("{host}.pem"))
+    }
 }
 
 impl Default for Acme {

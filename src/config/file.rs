@@ -1,8 +1,10 @@
 //! From the text of a file to [`Settings`].
 
 use super::acme;
+use super::buffering;
 use super::check;
 use super::keys::TOP;
+use super::listeners;
 use super::problem::{Problem, Report, place};
 use super::sections;
 use super::service::{self, WrittenService};
@@ -111,7 +113,8 @@ fn unexplained(file: &Path) -> Problem {
 fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Settings> {
     let top = Table::top(&TOP, tree, report);
     let admin = sections::admin(&top);
-    let listeners = sections::listeners(&top);
+    let (written_listeners, listeners): (Vec<_>, Vec<_>) =
+        listeners::read(&top).into_iter().unzip();
     let written = top.named("service");
     let services: Vec<WrittenService> = written.iter().filter_map(service::read).collect();
     if !top.has("listener") {
@@ -128,22 +131,24 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
             "add [service.NAME] with two slots; config/examples/minimal.toml is a start",
         );
     }
-    check::together(report, &listeners, &services, &admin);
+    check::together(report, &written_listeners, &services, &admin);
     let complete: Vec<_> = services
         .iter()
         .filter_map(|written| written.service.clone())
         .collect();
+    let state = sections::state(&top);
     let settings = Settings {
         runtime: sections::runtime(&top),
         admin: admin.settings,
-        state: sections::state(&top),
         acme: acme::read(&top),
+        spool: buffering::spooling(&top, &state.dir),
+        state,
         log: sections::log(&top),
         access_log: sections::access_log(&top),
         limits: sections::limits(&top),
         stop: sections::stop(&top),
         trusted_proxies: sections::trusted_proxies(&top),
-        listeners: sections::plain(&listeners),
+        listeners,
         services: complete,
     };
     (settings.services.len() == written.len()).then_some(settings)
@@ -191,7 +196,7 @@ fn syntax_help(message: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::uncommented;
+    use super::super::keys::{uncommented, with_examples};
     use super::super::problem::{MOST_PROBLEMS, Place};
     use super::super::settings::HostPattern;
     use super::super::{Change, format_duration, summary};
@@ -479,7 +484,7 @@ C = {{ env = "PATH" }}
 
     #[test]
     fn an_unknown_key_is_told_wherever_it_stands() {
-        let text = uncommented();
+        let text = with_examples();
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;
         for (number, line) in lines.iter().enumerate() {

@@ -8,14 +8,20 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod access;
 mod acme;
+mod buffering;
 mod change;
 mod check;
 mod defaults;
 mod file;
 mod health;
 mod keys;
+mod listeners;
+mod prefixes;
 mod problem;
+mod queue;
+mod rate_limit;
 mod routes;
 mod rules;
 mod secret;
@@ -25,19 +31,29 @@ mod settings;
 mod slots;
 mod table;
 mod units;
+mod upstream_tls;
+mod users;
 mod value;
 mod watch;
+mod websocket;
 mod words;
 
+pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
+pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
 pub use file::{load, parse};
+pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use problem::{Place, Problem, summary};
+pub use queue::Queue;
+pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,
-    Settings, Shared, Slot, State, Stop, Timeouts,
+    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,
+    Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
+pub use websocket::{OnFlip, Websocket};

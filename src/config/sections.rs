@@ -1,11 +1,11 @@
 //! The tables of the whole process: everything but the services.
 
 use super::defaults::MOST_WORKERS;
-use super::keys::{ACCESS_LOG, ADMIN, LIMITS, LISTENER, LOG, RUNTIME, STATE, STOP};
+use super::keys::{ACCESS_LOG, ADMIN, LIMITS, LOG, RUNTIME, STATE, STOP};
 use super::problem::{At, nearest};
 use super::settings::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Limits, Listener, Log, LogFormat, Network,
-    Runtime, State, Stop,
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Limits, Log, LogFormat, Network, Runtime,
+    State, Stop,
 };
 use super::table::Table;
 use super::value::{Choice, Value, Zero, clip};
@@ -228,11 +228,16 @@ pub(super) fn stop(top: &Table<'_>) -> Stop {
 }
 
 pub(super) fn trusted_proxies(top: &Table<'_>) -> Vec<Network> {
-    let Some(items) = top.get("trusted_proxies").and_then(|value| value.list()) else {
-        return Vec::new();
+    networks(top, "trusted_proxies", Vec::new())
+}
+
+/// The list of networks behind `key`; `before` where it is absent.
+pub(super) fn networks(table: &Table<'_>, key: &str, before: Vec<Network>) -> Vec<Network> {
+    let Some(value) = table.get(key) else {
+        return before;
     };
     let mut networks = Vec::new();
-    for item in items {
+    for item in value.list().unwrap_or_default() {
         let Some(text) = item.text() else { continue };
         match words::network(text) {
             Ok(network) => networks.push(network),
@@ -240,32 +245,4 @@ pub(super) fn trusted_proxies(top: &Table<'_>) -> Vec<Network> {
         }
     }
     networks
-}
-
-pub(super) fn listeners(top: &Table<'_>) -> Vec<WrittenListener> {
-    let mut listeners: Vec<WrittenListener> = Vec::new();
-    for table in top.tables("listener", &LISTENER) {
-        let Some(value) = table.get("address") else {
-            table.missing("address");
-            continue;
-        };
-        let Some(text) = value.text() else { continue };
-        match words::listen_address(text) {
-            Ok(address) => listeners.push(WrittenListener {
-                address,
-                at: value.at.clone(),
-            }),
-            Err(fault) => value.wrong(format!("\"{}\" {}", clip(text), fault.what), fault.help),
-        }
-    }
-    listeners
-}
-
-pub(super) fn plain(listeners: &[WrittenListener]) -> Vec<Listener> {
-    listeners
-        .iter()
-        .map(|listener| Listener {
-            address: listener.address,
-        })
-        .collect()
 }

@@ -1,6 +1,13 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::access::Access;
 use super::acme::Acme;
+use super::buffering::{Buffering, Spooling};
+use super::listeners::Listener;
+use super::queue::Queue;
+use super::rate_limit::RateLimit;
+use super::upstream_tls::UpstreamTls;
+use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -23,6 +30,7 @@ pub struct Settings {
     pub access_log: AccessLog,
     pub limits: Limits,
     pub stop: Stop,
+    pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
     /// One or more.
@@ -106,11 +114,6 @@ pub struct Stop {
     pub timeout: Duration,
 }
 
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    pub address: SocketAddr,
-}
-
 /// A network in CIDR form; a bare address is a network of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
@@ -139,10 +142,17 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub buffering: Buffering,
+    pub access: Access,
+    /// Each with a name of its own.
+    pub rate_limits: Vec<RateLimit>,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    /// None means that upstreams are spoken to without TLS.
+    pub upstream_tls: Option<UpstreamTls>,
+    pub websocket: Websocket,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -168,6 +178,8 @@ pub struct Route {
     /// Only requests that ask for an upgrade.
     pub upgrades_only: bool,
     pub to: MemberName,
+    pub buffer_requests: bool,
+    pub buffer_responses: bool,
 }
 
 /// How an endpoint is probed.
@@ -237,17 +249,6 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// Longest silence on an upgraded connection.
     pub tunnel_idle: Duration,
-}
-
-/// Requests in flight per slot, and those who wait for a place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Queue {
-    /// Over all workers; 0 means no limit.
-    pub max_in_flight: usize,
-    /// How many may wait; more are refused with 503.
-    pub length: usize,
-    /// How long one may wait; then 503.
-    pub timeout: Duration,
 }
 
 /// How long what is under way on the old slot may last after a flip, by kind.

@@ -1,5 +1,6 @@
 //! The one writer: it alone moves the machines of the services, and alone publishes.
 
+use super::certificates::Certificates;
 use super::clock::millis;
 use super::drain;
 use super::drain::Drain;
@@ -14,9 +15,11 @@ use super::steered::Draining;
 use super::steered::Steered;
 use super::underway::Asker;
 use super::views::Stock;
+use crate::config::Listener as ListenerSettings;
 use crate::config::Settings;
 use crate::journal::Journal;
 use crate::live::HostTable;
+use crate::live::Listener;
 use crate::live::Live;
 use crate::live::View;
 use crate::switch::Effect;
@@ -29,6 +32,7 @@ use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::switch::Transition;
+use crate::tls::Material;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +52,7 @@ pub(super) struct Conductor {
     /// In the order of the settings.
     pub(super) services: Vec<Steered>,
     pub(super) stock: Stock,
+    pub(super) certificates: Certificates,
     pub(super) epoch: Epoch,
     pub(super) jobs: Jobs,
     pub(super) started: Moment,
@@ -64,13 +69,31 @@ pub(super) struct Asking {
 }
 
 /// What workers see, as the services are now.
-pub(super) fn view(epoch: Epoch, settings: &Settings, services: &[Steered]) -> View {
+pub(super) fn view(
+    epoch: Epoch,
+    settings: &Settings,
+    services: &[Steered],
+    material: &Material,
+) -> View {
+    let picture = |(at, service): (usize, &Steered)| service.picture(material.upstream(at));
+    let listener = |(at, settings): (usize, &ListenerSettings)| Listener {
+        settings: settings.clone(),
+        tls: material.listeners.get(at).cloned().flatten(),
+    };
     View {
         epoch,
-        services: services.iter().map(Steered::picture).collect(),
+        services: services.iter().enumerate().map(picture).collect(),
         hosts: HostTable::new(services.iter().map(|service| &*service.settings)),
         limits: settings.limits.clone(),
+        spool: settings.spool.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
+        listeners: settings
+            .listeners
+            .iter()
+            .enumerate()
+            .map(listener)
+            .collect(),
+        challenges: material.challenges.clone(),
     }
 }
 
@@ -117,6 +140,7 @@ impl Conductor {
     /// Starts the probers and checks that do not run yet.
     pub(super) fn start_tasks(&mut self) {
         self.stock.endpoints.start_probers(&self.jobs);
+        self.certificates.watch(&self.settings, &self.jobs);
         for service in &mut self.services {
             let (Some(check), Some(settings)) = (&mut service.shared, &service.settings.shared)
             else {
@@ -145,6 +169,8 @@ impl Conductor {
             Message::Page(answer) => drop(answer.send(self.page())),
             Message::Audit(record) => self.finish(&record),
             Message::Settings(answer) => drop(answer.send(self.settings.clone())),
+            Message::CertificateFiles => self.reload_certificates(),
+            Message::CertificatesAge => self.certificates.warn(),
             Message::Probed(report) => {
                 let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
                 self.stock.endpoints.observe(report);
@@ -264,19 +290,20 @@ impl Conductor {
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
         let service = &mut self.services[at];
-        let left = service.activate(slot, generation, &mut self.stock);
+        service.activate(slot, generation, &mut self.stock);
         service.withheld = None;
         self.publish();
-        // Who waits for a place on the old slot asks the new one, now that it can be found.
-        if let Some(places) = left.as_ref().and_then(|slot| slot.places.as_ref()) {
-            places.reaim();
+        // Who waits for a place waits for one on the new slot, now that it can be found.
+        if let Some(places) = &self.services[at].active_slot().places {
+            places.aim(self.epoch.0);
         }
     }
 
     /// Shows the workers everything as it is now.
     pub(super) fn publish(&mut self) {
         self.epoch = self.epoch.next();
-        let view = view(self.epoch, &self.settings, &self.services);
+        let material = &self.certificates.material;
+        let view = view(self.epoch, &self.settings, &self.services, material);
         self.live.publish(view);
     }
 
@@ -285,6 +312,7 @@ impl Conductor {
         let service = &mut self.services[at];
         let pictures = service.pictures_of_generation(&slot, generation);
         let budgets = service.settings.flip.clone();
+        let websocket = service.settings.websocket.clone();
         service.drains.push(Draining {
             slot: slot.clone(),
             generation,
@@ -299,6 +327,7 @@ impl Conductor {
             generation,
             pictures,
             budgets,
+            websocket,
         };
         tokio::spawn(drain::run(drain, self.jobs.clone()));
     }

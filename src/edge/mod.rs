@@ -5,7 +5,9 @@
 //! a client that may still be sending is never reset.
 
 mod connection;
+mod door;
 mod fleet;
+mod handshake;
 mod worker;
 
 pub use fleet::Edge;

@@ -1,14 +1,23 @@
 //! One worker: one thread, one runtime, its own sockets.
 
 use super::connection::serve;
+use super::door::Door;
+use super::door::Handshakes;
 use crate::api::RequestStatus;
+use crate::live::Goodbye;
+use crate::live::Line;
+use crate::live::Listener;
+use crate::live::Spot;
 use crate::net::close;
 use crate::proxy::Flight;
 use crate::proxy::Proxy;
 use crate::proxy::State;
 use crate::proxy::TICK;
+use crate::proxy::Websocket;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
+use crate::telemetry::Parting;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
@@ -44,14 +53,17 @@ pub(super) struct Start {
 pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
     let closing = Rc::new(Notify::new());
     let mut accepting = Vec::new();
-    for listener in start.listeners {
+    let handshakes = Rc::<Handshakes>::default();
+    for (index, listener) in start.listeners.into_iter().enumerate() {
         let listener = TcpListener::from_std(listener)?;
-        accepting.push(tokio::task::spawn_local(accept(
-            proxy.clone(),
-            listener,
-            closing.clone(),
-            start.all.clone(),
-        )));
+        let door = Rc::new(Door {
+            index,
+            port: listener.local_addr().map_or(0, |address| address.port()),
+            all: start.all.clone(),
+            handshakes: handshakes.clone(),
+        });
+        let accept = accept(proxy.clone(), listener, closing.clone(), door);
+        accepting.push(tokio::task::spawn_local(accept));
     }
     let began = Instant::now();
     let mut tick = tokio::time::interval(TICK);
@@ -84,13 +96,7 @@ fn look(proxy: &Proxy, began: Instant) {
 }
 
 /// Takes connections until it is told to close; then those that the kernel has taken already.
-async fn accept(
-    proxy: Rc<Proxy>,
-    listener: TcpListener,
-    closing: Rc<Notify>,
-    all: Arc<[Arc<EdgeMetrics>]>,
-) {
-    let port = listener.local_addr().map_or(0, |address| address.port());
+async fn accept(proxy: Rc<Proxy>, listener: TcpListener, closing: Rc<Notify>, door: Rc<Door>) {
     // The flag as well: those who are told by `closing` must be waiting for it.
     while !proxy.stopping.get() {
         let accepted = tokio::select! {
@@ -98,7 +104,7 @@ async fn accept(
             () = closing.notified() => break,
         };
         match accepted {
-            Ok((socket, address)) => welcome(&proxy, socket, address, (port, &all)),
+            Ok((socket, address)) => welcome(&proxy, socket, address, &door),
             Err(error) => {
                 // Out of file descriptors, most likely: others must close first.
                 tracing::error!(%error, "accept failed");
@@ -109,26 +115,27 @@ async fn accept(
     match close(listener) {
         Ok(taken) => {
             for (socket, address) in taken {
-                welcome(&proxy, socket, address, (port, &all));
+                welcome(&proxy, socket, address, &door);
             }
         }
         Err(error) => tracing::error!(%error, "listener not closed in order"),
     }
 }
 
-fn welcome(
-    proxy: &Rc<Proxy>,
-    socket: TcpStream,
-    address: SocketAddr,
-    (port, all): (u16, &[Arc<EdgeMetrics>]),
-) {
-    let open: u64 = all.iter().map(|worker| worker.connections()).sum();
-    if open >= proxy.view().limits.connections as u64 {
+fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<Door>) {
+    let open: u64 = door.all.iter().map(|worker| worker.connections()).sum();
+    let view = proxy.view();
+    if open >= view.limits.connections as u64 {
         proxy.metrics.turned_away();
-        return turn_away(&socket);
+        // Without a handshake there are no words for those who speak TLS.
+        let is_tls = |listener: &Listener| listener.tls.is_some();
+        if !view.listeners.get(door.index).is_some_and(is_tls) {
+            turn_away(&socket);
+        }
+        return;
     }
     proxy.metrics.opened();
-    tokio::task::spawn_local(serve(proxy.clone(), socket, address, port));
+    tokio::task::spawn_local(serve(proxy.clone(), socket, address, door.clone()));
 }
 
 /// A best effort: a client that has sent its request already may only see the reset.
@@ -137,7 +144,7 @@ fn turn_away(socket: &TcpStream) {
     let _ = socket.try_write(ANSWER);
 }
 
-/// Ends in order: idle connections after `grace`, busy ones when they are done, the rest after `timeout`.
+/// Ends in order: idle connections and websockets after `grace`, busy ones when they are done, the rest after `timeout`.
 /// How many requests were cut.
 async fn stop(
     proxy: &Proxy,
@@ -151,11 +158,14 @@ async fn stop(
         look(proxy, began);
     }
     while proxy.connections() > 0 && since.elapsed() < grace + timeout {
-        proxy
-            .flights()
-            .iter()
-            .filter(|flight| flight.state.get() == State::Idle)
-            .for_each(|flight| flight.stop());
+        for flight in proxy.flights() {
+            match flight.state.get() {
+                State::Idle => flight.stop(),
+                // Those that begin meanwhile too.
+                State::Tunnel => drop(part(proxy, &flight, Parting::Stopped)),
+                _ => {}
+            }
+        }
         tick.tick().await;
         look(proxy, began);
     }
@@ -172,11 +182,33 @@ async fn stop(
 }
 
 fn list(proxy: &Proxy) -> Vec<RequestStatus> {
+    let mut standings = Standings::default();
     proxy
         .flights()
         .iter()
-        .filter_map(|flight| describe(flight))
+        .filter_map(|flight| describe(flight, &mut standings))
         .collect()
+}
+
+/// Everybody's places in the lines that are waited in, looked up once per line.
+#[derive(Default)]
+struct Standings(Vec<(Arc<Line>, HashMap<u64, usize>)>);
+
+impl Standings {
+    /// None when its turn has come.
+    fn of(&mut self, spot: &Spot) -> Option<u64> {
+        let known = self
+            .0
+            .iter()
+            .position(|(line, _)| Arc::ptr_eq(line, spot.line()));
+        let at = known.unwrap_or_else(|| {
+            let line = Arc::clone(spot.line());
+            let standing = line.standing();
+            self.0.push((line, standing));
+            self.0.len() - 1
+        });
+        self.0[at].1.get(&spot.turn()).map(|place| *place as u64)
+    }
 }
 
 fn kill(proxy: &Proxy, id: u64) -> bool {
@@ -184,29 +216,63 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
     let found = flights
         .iter()
         .find(|flight| flight.id.get() == id && flight.state.get().is_request());
-    found.inspect(|flight| flight.kill()).is_some()
+    // Whoever kills a websocket twice does not wait for its ends.
+    found
+        .inspect(|flight| {
+            if !part(proxy, flight, Parting::Killed) {
+                flight.kill();
+            }
+        })
+        .is_some()
 }
 
-fn describe(flight: &Flight) -> Option<RequestStatus> {
+/// Ends a websocket in order; false when it is none, or that was asked for before.
+fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
+    let seat = flight.seat.borrow();
+    let Some(seat) = seat.as_ref() else {
+        return false;
+    };
+    let known = &seat.ticket.service().settings;
+    flight.part(|| {
+        // As they are now: a websocket may be older than its service's settings.
+        let view = proxy.view();
+        let services = view.services.iter().map(|service| &service.settings);
+        let mut current = services.filter(|settings| settings.name == known.name);
+        Goodbye::new(parting, &current.next().unwrap_or(known).websocket)
+    })
+}
+
+fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
     let state = match flight.state.get() {
         State::Idle | State::Reading | State::Closing => return None,
+        State::Receiving => "receiving",
         State::Queued => "queued",
         State::Connecting => "connecting",
         State::Sending => "sending",
         State::Waiting => "waiting",
         State::Answering => "answering",
+        State::Delivering => "delivering",
         State::Tunnel => "tunnel",
     };
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
+    let queued = flight.queued.borrow();
+    let settings = ticket
+        .map(|ticket| &ticket.service().settings)
+        .or(queued.as_ref().map(|queued| &queued.service));
+    let spot = queued.as_ref().and_then(|queued| queued.spot());
+    let websocket = flight.websocket.borrow();
+    let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);
     Some(RequestStatus {
         id: flight.id.get(),
         kind: flight.kind().as_str().to_owned(),
         state: state.to_owned(),
-        service: ticket
-            .map(|ticket| ticket.service().settings.name.to_string())
+        service: settings
+            .map(|settings| settings.name.to_string())
             .unwrap_or_default(),
         slot: ticket.map(|ticket| ticket.slot().name.to_string()),
+        queue_place: spot.and_then(|spot| standings.of(spot)),
+        queued_ms: queued.as_ref().map(|queued| millis(queued.took())),
         generation: ticket.map(|ticket| ticket.slot().generation.0),
         endpoint: seat
             .as_ref()
@@ -215,11 +281,17 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
         client: flight.client.borrow().clone(),
         method: flight.method.borrow().clone(),
         path: String::from_utf8_lossy(&flight.target.borrow()).into_owned(),
-        age_ms: u64::try_from(flight.started.get().elapsed().as_millis()).unwrap_or(u64::MAX),
+        age_ms: millis(flight.started.get().elapsed()),
         bytes_in: flight.bytes_in.get(),
         bytes_out: flight.bytes_out.get(),
+        messages_in: messages(|it| it.messages_in.get()),
+        messages_out: messages(|it| it.messages_out.get()),
         request_id: flight.request_id.borrow().clone(),
     })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Adds up what all workers counted.

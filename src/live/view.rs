@@ -1,18 +1,24 @@
 //! The picture that workers act on: immutable, built whole by control, replaced as a whole.
 
 use super::admission::InFlight;
+use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::places::Places;
 use crate::config::HostPattern;
 use crate::config::Limits;
+use crate::config::Listener as ListenerSettings;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
+use crate::config::Spooling;
+use crate::config::State;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
 use crate::switch::MemberName;
 use crate::switch::SlotName;
 use crate::telemetry::SlotMetrics;
+use crate::tls;
+use crate::tls::Challenges;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
@@ -24,7 +30,36 @@ pub struct View {
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
+    /// In the order in which they were bound.
+    pub listeners: Vec<Listener>,
+    /// What proves to certificate authorities that names are served here.
+    pub challenges: Arc<Challenges>,
+}
+
+impl Default for View {
+    /// Of a config without services and listeners.
+    fn default() -> Self {
+        Self {
+            epoch: Epoch::default(),
+            services: Vec::new(),
+            hosts: HostTable::default(),
+            limits: Limits::default(),
+            spool: Spooling::below(&State::default().dir),
+            trusted_proxies: Vec::new(),
+            listeners: Vec::new(),
+            challenges: Arc::default(),
+        }
+    }
+}
+
+/// How one listener is spoken to now.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    pub settings: ListenerSettings,
+    /// None where no TLS is spoken.
+    pub tls: Option<Arc<tls::Server>>,
 }
 
 /// One service as it is now.
@@ -34,6 +69,8 @@ pub struct Service {
     /// Index into `slots`.
     pub active: usize,
     pub slots: Vec<Arc<Slot>>,
+    /// None where upstreams are spoken to without TLS.
+    pub tls: Option<Arc<tls::Upstream>>,
 }
 
 impl Service {
@@ -53,9 +90,11 @@ pub struct Slot {
     pub members: Vec<Member>,
     pub in_flight: InFlight,
     /// Absent when the service has no limit.
-    pub places: Option<Places>,
+    pub places: Option<Arc<Places>>,
     /// Shared by all generations of this slot.
     pub metrics: Arc<SlotMetrics>,
+    /// Of its websockets, once traffic has left it.
+    pub departure: Departure,
     cut: AtomicU8,
 }
 
@@ -65,7 +104,7 @@ impl Slot {
         (name, generation): (SlotName, Generation),
         members: Vec<Member>,
         workers: usize,
-        places: Option<Places>,
+        places: Option<Arc<Places>>,
         metrics: Arc<SlotMetrics>,
     ) -> Self {
         let in_flight = InFlight::new(workers);
@@ -76,6 +115,7 @@ impl Slot {
             in_flight,
             places,
             metrics,
+            departure: Departure::default(),
             cut: AtomicU8::new(0),
         }
     }

@@ -12,4 +12,4 @@ mod stream;
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
 pub use listen::{close, listen, listen_alone};
-pub use stream::Stream;
+pub use stream::{Stream, connect_tcp};

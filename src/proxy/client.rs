@@ -5,6 +5,7 @@ use crate::net::Buffer;
 use crate::net::LARGE;
 use crate::net::SMALL;
 use crate::net::Stream;
+use crate::tls::ClientCertificate;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -23,6 +24,8 @@ pub struct Peer {
     pub port: Box<str>,
     /// It came over TLS.
     pub is_secure: bool,
+    /// What its verified certificate says; none where it was not asked for one, or showed none.
+    pub certificate: Option<ClientCertificate>,
 }
 
 impl Peer {
@@ -35,6 +38,7 @@ impl Peer {
             text: address.to_string().into(),
             port: listener_port.to_string().into(),
             is_secure: false,
+            certificate: None,
         }
     }
 
@@ -77,7 +81,12 @@ pub(super) fn poll_fill(
         SMALL..LARGE => LARGE,
         more => more * 2,
     };
-    let count = ready!(stream.poll_read(cx, input.room(size)))?;
+    let Poll::Ready(count) = stream.poll_read(cx, input.room(size)) else {
+        // The readiness was of bytes that are read already.
+        input.release();
+        return Poll::Pending;
+    };
+    let count = count?;
     input.filled(count);
     Poll::Ready(Ok(count))
 }
@@ -95,7 +104,7 @@ pub(super) fn poll_gone(stream: &Stream, input: &mut Buffer, cx: &mut Context<'_
     Poll::Pending
 }
 
-/// Writes all of `bytes`, telling `progress` after each piece.
+/// Writes all of `bytes` and sees them off, telling `progress` after each piece.
 pub(super) async fn write_all(
     stream: &Stream,
     mut bytes: &[u8],
@@ -111,5 +120,5 @@ pub(super) async fn write_all(
             progress();
         }
     }
-    Ok(())
+    poll_fn(|cx| stream.poll_flush(cx)).await
 }

@@ -1,5 +1,6 @@
 //! Everything that can go wrong with one request, in one type: whose fault, which status, what next.
 
+use crate::spool::SpoolError;
 use std::io;
 
 /// Who has to do something about it.
@@ -16,6 +17,8 @@ pub enum Side {
 pub enum Timer {
     /// An idle keep-alive connection: nobody's fault.
     KeepAlive,
+    /// TLS with the client.
+    Handshake,
     Head,
     Queue,
     Connect,
@@ -24,8 +27,12 @@ pub enum Timer {
     UpstreamIdle,
     /// The client neither sent nor took a byte.
     ClientIdle,
+    /// The disk that bodies are kept on.
+    Spool,
     Total,
     Tunnel,
+    /// A websocket's ends were told that it ends.
+    Close,
 }
 
 /// Why a request did not get its answer, or not all of it.
@@ -33,6 +40,8 @@ pub enum Timer {
 pub enum Fault {
     #[error("bad request: {0}")]
     BadRequest(&'static str),
+    #[error("this port speaks TLS: ask again with https://")]
+    PlainHttp,
     #[error("method not allowed: {0} is not forwarded")]
     Method(&'static str),
     #[error("expectation failed: only 100-continue is understood")]
@@ -58,6 +67,9 @@ pub enum Fault {
     BadAnswer(&'static str),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
+    /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
+    #[error("a body cannot be kept: {0}")]
+    Spool(SpoolError),
     #[error("ended by an operator")]
     Killed,
     #[error("the slot was drained and its time is over")]
@@ -72,14 +84,17 @@ impl Timer {
     pub fn code(self) -> &'static str {
         match self {
             Self::KeepAlive => "timeout-keep-alive",
+            Self::Handshake => "timeout-handshake",
             Self::Head => "timeout-head",
             Self::Queue => "timeout-queue",
             Self::Connect => "timeout-connect",
             Self::FirstByte => "timeout-first-byte",
             Self::UpstreamIdle => "timeout-idle",
             Self::ClientIdle => "timeout-client-idle",
+            Self::Spool => "timeout-spool",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
+            Self::Close => "timeout-websocket-close",
         }
     }
 
@@ -87,14 +102,26 @@ impl Timer {
     fn in_words(self) -> &'static str {
         match self {
             Self::KeepAlive => "the connection was idle for too long",
+            Self::Handshake => "the TLS handshake was not over in time",
             Self::Head => "the headers of the request did not arrive in time",
             Self::Queue => "no place became free in time",
             Self::Connect => "connecting to the upstream took too long",
             Self::FirstByte => "the upstream did not begin its answer in time",
             Self::UpstreamIdle => "the upstream stood still for too long",
             Self::ClientIdle => "the client stood still for too long",
+            Self::Spool => "the disk that bodies are kept on stood still for too long",
             Self::Total => "the request took too long as a whole",
             Self::Tunnel => "the upgraded connection was silent for too long",
+            Self::Close => "an end of the websocket did not answer a close in time",
+        }
+    }
+}
+
+impl From<SpoolError> for Fault {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::TooLong { limit } => Self::BodyTooLarge { limit },
+            error => Self::Spool(error),
         }
     }
 }
@@ -104,19 +131,22 @@ impl Fault {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::BadRequest(_) => 400,
+            Self::BadRequest(_) | Self::PlainHttp => 400,
             Self::Method(_) => 405,
             Self::Expectation => 417,
             Self::HeadTooLarge(_) => 431,
             Self::BodyTooLarge { .. } => 413,
             Self::UnknownHost => 421,
             Self::ClientGone => 499,
-            Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => 408,
+            Self::Timeout(
+                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+            ) => 408,
             Self::Timeout(Timer::Queue)
             | Self::QueueFull
             | Self::Killed
             | Self::CutOff
             | Self::Stopping => 503,
+            Self::Spool(_) | Self::Timeout(Timer::Spool) => 507,
             Self::Timeout(_) => 504,
             Self::Connect(_) | Self::NoAnswer(_) | Self::BadAnswer(_) | Self::CutShort(_) => 502,
         }
@@ -126,13 +156,16 @@ impl Fault {
     pub fn side(&self) -> Side {
         match self {
             Self::BadRequest(_)
+            | Self::PlainHttp
             | Self::Method(_)
             | Self::Expectation
             | Self::HeadTooLarge(_)
             | Self::BodyTooLarge { .. }
             | Self::UnknownHost
             | Self::ClientGone
-            | Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => Side::Client,
+            | Self::Timeout(
+                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+            ) => Side::Client,
             Self::Connect(_)
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
@@ -140,9 +173,12 @@ impl Fault {
             | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
                 Side::Upstream
             }
-            Self::Timeout(_) | Self::QueueFull | Self::Killed | Self::CutOff | Self::Stopping => {
-                Side::Ours
-            }
+            Self::Timeout(_)
+            | Self::QueueFull
+            | Self::Spool(_)
+            | Self::Killed
+            | Self::CutOff
+            | Self::Stopping => Side::Ours,
         }
     }
 
@@ -151,6 +187,7 @@ impl Fault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad-request",
+            Self::PlainHttp => "plain-http",
             Self::Method(_) => "method",
             Self::Expectation => "expectation",
             Self::HeadTooLarge(_) => "head-too-large",
@@ -163,6 +200,8 @@ impl Fault {
             Self::NoAnswer(_) => "no-answer",
             Self::BadAnswer(_) => "bad-answer",
             Self::CutShort(_) => "cut-short",
+            Self::Spool(SpoolError::Full { .. }) => "spool-full",
+            Self::Spool(_) => "spool-failed",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
             Self::Stopping => "stopping",

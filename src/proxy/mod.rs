@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod backlog;
 mod belongings;
 mod body;
 mod chunked;
@@ -20,12 +21,16 @@ mod fault;
 mod fields;
 mod flight;
 mod forward;
+mod frames;
 mod framing;
+mod lane;
 mod lines;
 mod local;
 mod orphan;
 mod outlet;
 mod prepare;
+mod queue;
+mod receive;
 mod record;
 mod reply;
 mod request;
@@ -33,16 +38,20 @@ mod response;
 mod screen;
 mod seat;
 mod tunnel;
+mod websocket;
 
 // What reads untrusted bytes is open to the fuzz targets and to the differential tests.
 pub use chunked::{BadChunk, Decoder, Piece};
+pub use frames::{Frames, close_frame};
 pub use framing::Framing;
 pub use request::{FieldRoom, HeadLimits, MOST_FIELDS, RequestHead};
 pub use response::{Asked, ResponseHead};
 
 pub use belongings::{Enlisted, Proxy};
 pub use client::{Client, Peer};
-pub use exchange::{Ending, exchange};
+pub use exchange::{Ending, exchange, refuse};
 pub use fault::{Fault, Side, Timer};
 pub use flight::{Clock, Flight, State, TICK};
+pub use queue::Queued;
 pub use seat::Seat;
+pub use websocket::Websocket;

@@ -1,4 +1,6 @@
 //! An upgraded connection: bytes both ways until both ends are done. Idle tunnels hold no memory.
+//!
+//! Only websockets are understood; whatever else it may be is passed on blindly.
 
 use super::client::Client;
 use super::client::write_all;
@@ -6,6 +8,7 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
 use super::flight::State;
+use super::websocket::talk;
 use crate::live::Kind;
 use crate::net::Buffer;
 use crate::net::LARGE;
@@ -13,18 +16,37 @@ use crate::net::Stream;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::task::ready;
 use std::time::Duration;
 
-/// Runs until both directions have ended. `early` is what the upstream sent behind its 101.
-///
-/// An end without a goodbye is an end all the same: what the bytes mean is between the two.
+/// What is spoken on an upgraded connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Websocket,
+    Other,
+}
+
+/// What the connection became.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub protocol: Protocol,
+    /// The bytes that came behind the 101.
+    pub early: Buffer,
+    pub idle: Duration,
+}
+
+/// Runs until both directions have ended.
 pub(super) async fn tunnel(
     client: &mut Client,
     upstream: &Stream,
-    mut early: Buffer,
+    changed: Changed,
     flight: &Flight,
-    idle: Duration,
 ) -> Result<(), Fault> {
+    let Changed {
+        protocol,
+        early,
+        idle,
+    } = changed;
     flight.becomes(Kind::Websocket);
     flight.at(State::Tunnel);
     if let Some(seat) = flight.seat.borrow().as_ref() {
@@ -32,6 +54,22 @@ pub(super) async fn tunnel(
     }
     flight.arm_total(None);
     flight.arm(Timer::Tunnel, idle);
+    if protocol == Protocol::Websocket {
+        // On its own: other requests must not carry its size.
+        return Box::pin(talk(client, upstream, early, idle)).await;
+    }
+    pass_blindly(client, upstream, early, flight, idle).await;
+    Ok(())
+}
+
+/// An end without a goodbye is an end all the same: what the bytes mean is between the two.
+async fn pass_blindly(
+    client: &mut Client,
+    upstream: &Stream,
+    mut early: Buffer,
+    flight: &Flight,
+    idle: Duration,
+) {
     let progress = |counter: &Cell<u64>, count: usize| {
         counter.set(counter.get() + count as u64);
         flight.arm(Timer::Tunnel, idle);
@@ -44,7 +82,6 @@ pub(super) async fn tunnel(
     });
     // A broken direction ends both: half a tunnel is of no use.
     let _ = tokio::try_join!(up, down);
-    Ok(())
 }
 
 /// Copies until the end of `from`, and passes the end on. `buffer` may hold bytes already.
@@ -62,10 +99,18 @@ async fn copy(
             progress(count);
         }
         buffer.release();
-        from.readable().await?;
-        let read = poll_fn(|cx| from.poll_read(cx, buffer.room(LARGE))).await?;
+        let read = poll_fn(|cx| {
+            ready!(from.poll_readable(cx))?;
+            let read = from.poll_read(cx, buffer.room(LARGE));
+            if read.is_pending() {
+                // The readiness was of bytes that are read already.
+                buffer.release();
+            }
+            read
+        });
+        let read = read.await?;
         if read == 0 {
-            to.finish();
+            to.finish().await;
             return Ok(());
         }
         buffer.filled(read);

@@ -36,6 +36,8 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
         Some(took) => millis(took, out),
         None => out.extend_from_slice(b"null"),
     }
+    out.extend_from_slice(b",\"queued_ms\":");
+    millis(record.queued, out);
     out.extend_from_slice(b",\"request_id\":\"");
     escaped(record.request_id.as_bytes(), out);
     out.extend_from_slice(b"\",\"fault\":");
@@ -47,10 +49,15 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
         }
         None => out.extend_from_slice(b"null"),
     }
+    if let Some(closed) = record.closed {
+        out.extend_from_slice(b",\"closed\":\"");
+        out.extend_from_slice(closed.as_bytes());
+        out.push(b'"');
+    }
     out.extend_from_slice(b"}\n");
 }
 
-/// `combined`, with slot, endpoint, seconds and request id behind it.
+/// `combined`, with slot, endpoint, milliseconds, request id, fault and milliseconds in line behind it.
 pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     let or_dash = |text: &[u8], out: &mut Vec<u8>| match text {
         b"" => out.push(b'-'),
@@ -81,6 +88,8 @@ pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut V
     escaped(record.request_id.as_bytes(), out);
     out.push(b' ');
     or_dash(record.fault.unwrap_or_default().as_bytes(), out);
+    out.push(b' ');
+    millis(record.queued, out);
     out.push(b'\n');
 }
 
@@ -132,11 +141,13 @@ pub(super) mod tests {
             bytes_out: 12,
             took: Duration::from_micros(2_000_042),
             upstream: None,
+            queued: Duration::from_millis(1500),
             service: "odoo",
             slot: "blue",
             endpoint: "127.0.0.1:8069",
             request_id: "ab-cd",
             fault: Some("timeout-first-byte"),
+            closed: None,
         }
     }
 
@@ -149,8 +160,23 @@ pub(super) mod tests {
         assert_eq!(value["path"], "/a?q=\"x\\\n\u{fffd}");
         assert_eq!(value["took_ms"], 2000.042);
         assert_eq!(value["upstream_ms"], serde_json::Value::Null);
+        assert_eq!(value["queued_ms"], 1500.0);
         assert_eq!(value["fault"], "timeout-first-byte");
         assert_eq!(value["request_id"], "ab-cd");
+        assert_eq!(value.get("closed"), None);
+    }
+
+    #[test]
+    fn a_websocket_that_was_closed_from_here_says_why() {
+        let mut line = Vec::new();
+        let closed = Some("moved");
+        json(
+            &AccessRecord { closed, ..record() },
+            &mut Stamp::default(),
+            &mut line,
+        );
+        let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
+        assert_eq!(value["closed"], "moved");
     }
 
     #[test]

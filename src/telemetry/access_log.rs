@@ -58,11 +58,15 @@ pub struct AccessRecord<'a> {
     pub took: Duration,
     /// Until the first byte of the upstream's answer.
     pub upstream: Option<Duration>,
+    /// In line for a place.
+    pub queued: Duration,
     pub service: &'a str,
     pub slot: &'a str,
     pub endpoint: &'a str,
     pub request_id: &'a str,
     pub fault: Option<&'static str>,
+    /// Why a websocket was closed from here, if it was.
+    pub closed: Option<&'static str>,
 }
 
 enum Message {

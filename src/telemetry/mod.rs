@@ -6,14 +6,19 @@
 
 mod access_line;
 mod access_log;
+mod bodies;
 mod metrics;
 mod prometheus;
 mod stamp;
+mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
+pub use bodies::{BodyFigures, KeptFigures};
 pub use metrics::BUCKETS_US;
-pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics};
+pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
+pub use metrics::{Handshake, HandshakeFailure};
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use websockets::{Farewell, Parting, WebsocketCounts};

@@ -1,7 +1,10 @@
 //! The metrics page.
 
+use super::bodies::BodyFigures;
 use super::metrics::BUCKETS_US;
+use super::metrics::Histogram;
 use super::metrics::SlotCounts;
+use super::metrics::Unserved;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
@@ -40,6 +43,7 @@ pub struct ClientFigures {
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
+    pub bodies: BodyFigures,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -103,7 +107,7 @@ impl Page {
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// One line of a metric.
-struct Sample<'a> {
+pub(super) struct Sample<'a> {
     labels: Vec<(&'static str, &'a str)>,
     value: f64,
 }
@@ -111,7 +115,7 @@ struct Sample<'a> {
 impl<'a> Sample<'a> {
     /// Exact up to 2^53, as everything in Prometheus is.
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-    fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
+    pub(super) fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
         Self {
             labels: labels.to_vec(),
             value: value as f64,
@@ -120,7 +124,7 @@ impl<'a> Sample<'a> {
 }
 
 /// Name and help of one metric.
-struct About(&'static str, &'static str);
+pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
 
 fn write<'a>(
     out: &mut DescriptorEncoder<'_>,
@@ -148,7 +152,7 @@ fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
     }
 }
 
-fn counter<'a>(
+pub(super) fn counter<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -156,7 +160,7 @@ fn counter<'a>(
     write(out, about, MetricType::Counter, samples)
 }
 
-fn gauge<'a>(
+pub(super) fn gauge<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -172,7 +176,9 @@ impl Collector for Page {
             clients.encode(out)?;
         }
         self.traffic(out)?;
-        self.latency(out)?;
+        self.queues(out)?;
+        self.times(out)?;
+        self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)
     }
@@ -195,13 +201,16 @@ impl Page {
     }
 
     /// All slots of all services: labels and figures.
-    fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
+    pub(super) fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
         let services = self.services.iter();
         services.flat_map(|service| service.slots.iter().map(move |slot| (service, slot)))
     }
 
     /// One line per slot.
-    fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+    pub(super) fn by_slot(
+        &self,
+        value: fn(&SlotFigures) -> u64,
+    ) -> impl Iterator<Item = Sample<'_>> {
         self.each_slot()
             .map(move |(service, slot)| Sample::new(&labels(service, slot), value(slot)))
     }
@@ -241,28 +250,59 @@ impl Page {
                 Sample::new(&[first, second, ("kind", "websocket")], websockets),
             ]
         });
-        gauge(out, &About("in_flight", "Requests under way"), by_kind)?;
+        gauge(out, &About("in_flight", "Requests under way"), by_kind)
+    }
+
+    fn queues(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let about = About("queued", "Requests that wait for a place");
-        gauge(out, &about, self.by_slot(|slot| slot.queued))
+        gauge(out, &about, self.by_slot(|slot| slot.queued))?;
+        let by_reason = self.each_slot().flat_map(|(service, slot)| {
+            let reasons = Unserved::ALL.iter().zip(slot.counts.unserved);
+            reasons.map(move |(reason, count)| {
+                let [first, second] = labels(service, slot);
+                Sample::new(&[first, second, ("reason", reason.as_str())], count)
+            })
+        });
+        let about = About(
+            "queue_refused",
+            "Requests that got no place: the line was full, their deadline was over, or they left",
+        );
+        counter(out, &about, by_reason)
+    }
+
+    fn times(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let about = About(
+            "request_duration_seconds",
+            "From the head of a request to the end of its answer",
+        );
+        self.histogram(out, &about, |counts| &counts.latency)?;
+        let about = About(
+            "queue_wait_seconds",
+            "How long those waited in line who got no place at once and got one",
+        );
+        self.histogram(out, &about, |counts| &counts.waited)
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-    fn latency(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "From the head of a request to the end of its answer";
-        let name = "request_duration_seconds";
-        let mut lines = out.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    fn histogram(
+        &self,
+        out: &mut DescriptorEncoder<'_>,
+        about: &About,
+        of: fn(&SlotCounts) -> &Histogram,
+    ) -> fmt::Result {
+        let mut lines = out.encode_descriptor(about.0, about.1, None, MetricType::Histogram)?;
         let bounds = BUCKETS_US.iter().map(|bound| *bound as f64 / 1_000_000.0);
         let bounds: Vec<f64> = bounds.chain([f64::INFINITY]).collect();
         for (service, slot) in self.each_slot() {
-            let latency = &slot.counts.latency;
-            let buckets = bounds.iter().copied().zip(latency.buckets);
+            let times = of(&slot.counts);
+            let buckets = bounds.iter().copied().zip(times.buckets);
             let buckets: Vec<(f64, u64)> = buckets.collect();
             let labels = labels(service, slot);
             lines
                 .encode_family(&labels)?
                 .encode_histogram::<NoLabelSet>(
-                    latency.sum_us as f64 / 1_000_000.0,
-                    latency.buckets.iter().sum(),
+                    times.sum_us as f64 / 1_000_000.0,
+                    times.buckets.iter().sum(),
                     &buckets,
                     None,
                 )?;
@@ -327,7 +367,10 @@ impl Page {
     }
 }
 
-fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
+pub(super) fn labels<'a>(
+    service: &'a ServiceFigures,
+    slot: &'a SlotFigures,
+) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
 
@@ -348,14 +391,17 @@ impl ClientFigures {
         let by_class = by_class.map(|(class, count)| Sample::new(&[("class", class)], count));
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
-        counter(out, &about, one(self.access_log_dropped))
+        counter(out, &about, one(self.access_log_dropped))?;
+        self.bodies.encode(out)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Farewell;
     use crate::telemetry::Outcome;
+    use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
@@ -371,6 +417,12 @@ mod tests {
             };
             metrics.record(0, outcome);
         }
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Killed, Farewell::Cut);
+        metrics.websocket_returned(0);
+        metrics.waited(0, Duration::from_millis(40));
+        metrics.unserved(0, Unserved::Deadline);
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
@@ -396,7 +448,13 @@ mod tests {
         Page {
             version: "1.2.3",
             config_valid: true,
-            clients: Some(ClientFigures::default()),
+            clients: Some(ClientFigures {
+                bodies: BodyFigures {
+                    disk: 7,
+                    ..BodyFigures::default()
+                },
+                ..ClientFigures::default()
+            }),
             services: vec![ServiceFigures {
                 name: "odoo".into(),
                 generation: 9,
@@ -418,11 +476,21 @@ mod tests {
             r#"switchd_request_faults_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_sent_bytes_total{service="odoo",slot="blue"} 300.0"#,
             r#"switchd_in_flight{service="odoo",slot="blue",kind="websocket"} 7.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="moved",end="answered"} 2.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="killed",end="cut"} 1.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
+            r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
+            r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
+            r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,
+            r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="full"} 0.0"#,
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
             "switchd_connections_accepted_total 0.0",
+            r#"switchd_bodies_bytes{place="disk"} 7.0"#,
+            r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }

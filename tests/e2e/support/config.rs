@@ -1,6 +1,8 @@
 //! A daemon's config, with quick health checks and every key open to change.
 
 use super::backend::{Backend, HEALTH_PATH};
+use super::odoo::Odoo;
+use super::tls::Leaf;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -12,6 +14,10 @@ pub(crate) struct Config {
     /// Arrays of tables, as text.
     blocks: String,
     listeners: usize,
+    /// Further ones, as text.
+    more_listeners: String,
+    /// Written beside the config before the daemon starts.
+    files: BTreeMap<String, String>,
 }
 
 impl Config {
@@ -21,6 +27,8 @@ impl Config {
             tables: BTreeMap::new(),
             blocks: String::new(),
             listeners: 1,
+            more_listeners: String::new(),
+            files: BTreeMap::new(),
         };
         config.set("runtime.workers = 2")
     }
@@ -28,6 +36,26 @@ impl Config {
     /// One service `app` with the slots blue (initial) and green, one http member each.
     pub(crate) fn pair(blue: &Backend, green: &Backend) -> Self {
         Self::empty().service("app", blue, green)
+    }
+
+    /// One service `app` with two Odoos behind it, blue being the initial one.
+    pub(crate) fn odoo(blue: &Odoo, green: &Odoo) -> Self {
+        let mut config = Self::empty().set("service.app.initial = \"blue\"");
+        for (slot, odoo) in [("blue", blue), ("green", green)] {
+            let slot = format!("service.app.slots.{slot}");
+            let (http, websocket) = (odoo.http_address(), odoo.websocket_address());
+            config = config
+                .set(&format!("{slot}.http = [\"{http}\"]"))
+                .set(&format!("{slot}.websocket = [\"{websocket}\"]"));
+        }
+        config
+            .route("/websocket", "websocket")
+            .set("service.app.health.path = \"/web/health\"")
+            .set("service.app.health.timeout = \"10s\"")
+            .set("service.app.health.interval = \"100ms\"")
+            .set("service.app.health.fast_interval = \"20ms\"")
+            .set("service.app.health.websocket.path = \"/websocket/health\"")
+            .set("service.app.keepalive.enabled = false")
     }
 
     /// One more service of that shape.
@@ -84,6 +112,38 @@ impl Config {
         self
     }
 
+    /// One more listener, with these keys and the certificates of these names (see [`Config::leaf`]).
+    pub(crate) fn tls_listener(mut self, keys: &str, leaves: &[&str]) -> Self {
+        let text = &mut self.more_listeners;
+        writeln!(text, "[[listener]]\naddress = \"127.0.0.1:0\"\n{keys}").unwrap();
+        for name in leaves {
+            writeln!(
+                text,
+                "[[listener.certificate]]\nchain = \"DIR/{name}.pem\"\nkey = \"DIR/{name}.key\""
+            )
+            .unwrap();
+        }
+        self
+    }
+
+    /// A certificate and its key in the daemon's folder: `NAME.pem`, `NAME.key`.
+    pub(crate) fn leaf(self, name: &str, leaf: &Leaf) -> Self {
+        self.file(&format!("{name}.pem"), &leaf.chain)
+            .file(&format!("{name}.key"), &leaf.key)
+    }
+
+    /// A file in the daemon's folder, there before it starts.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.insert(name.to_owned(), text.to_owned());
+        self
+    }
+
+    pub(crate) fn write_files(&self, dir: &Path) {
+        for (name, text) in &self.files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+    }
+
     /// Requests below `prefix` go to `member`.
     pub(crate) fn route(mut self, prefix: &str, member: &str) -> Self {
         write!(
@@ -91,6 +151,14 @@ impl Config {
             "[[service.app.route]]\nprefix = {prefix:?}\nto = {member:?}\n"
         )
         .unwrap();
+        self
+    }
+
+    /// One more key of the route that was added last.
+    pub(crate) fn with_in_route(mut self, line: &str) -> Self {
+        assert!(!self.blocks.is_empty(), "there is a route");
+        self.blocks.push_str(line);
+        self.blocks.push('\n');
         self
     }
 
@@ -125,6 +193,8 @@ impl Config {
         for _ in 0..self.listeners {
             text.push_str("[[listener]]\naddress = \"127.0.0.1:0\"\n");
         }
+        let dir = dir.display().to_string();
+        text.push_str(&self.more_listeners.replace("DIR", &dir));
         text.push_str(&self.blocks);
         text
     }

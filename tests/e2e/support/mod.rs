@@ -10,21 +10,30 @@ mod backend;
 mod child;
 mod config;
 mod daemon;
+pub(crate) mod frames;
+mod link;
 mod message;
+mod odoo;
 mod prometheus;
 mod script;
+mod tls;
 mod websocket;
 mod wire;
 
-pub(crate) use acme::Authority;
+pub(crate) use acme::AcmeServer;
 pub(crate) use api_client::{EventStream, Reply as ApiReply, call as api_call};
 pub(crate) use backend::Backend;
 pub(crate) use child::{ChildUpstream, serve_if_child};
 pub(crate) use config::Config;
 pub(crate) use daemon::{CtlOutput, Daemon, switchd};
 pub(crate) use message::{Answer, Body, End, Head};
+pub(crate) use odoo::{
+    Behaviour, Content, Database, Digest, Event as WebsocketEvent, MOST_FRAMES,
+    Member as OdooMember, Odoo, SerializationFailure,
+};
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
+pub(crate) use tls::Authority;
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
 

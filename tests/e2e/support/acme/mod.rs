@@ -7,4 +7,4 @@ mod jws;
 mod proof;
 mod server;
 
-pub(crate) use server::Authority;
+pub(crate) use server::AcmeServer;

@@ -2,6 +2,7 @@
 
 use super::jws::{self, Key, Signed, decode};
 use super::proof;
+use crate::support::tls::TlsClient;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
@@ -20,8 +21,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 /// A running authority.
-pub(crate) struct Authority {
-    pub(crate) address: SocketAddr,
+pub(crate) struct AcmeServer {
     shared: Arc<Shared>,
 }
 
@@ -61,7 +61,7 @@ struct Order {
     chain: Option<String>,
 }
 
-impl Authority {
+impl AcmeServer {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -89,15 +89,16 @@ impl Authority {
                 tokio::spawn(connection);
             }
         });
-        Self { address, shared }
+        Self { shared }
     }
 
     pub(crate) fn directory(&self) -> String {
         format!("{}/directory", self.shared.base)
     }
 
-    pub(crate) fn ca(&self) -> &str {
-        &self.shared.ca
+    /// A client that trusts this authority and no other.
+    pub(crate) fn trusted(&self) -> TlsClient {
+        TlsClient::trusting(&self.shared.ca)
     }
 
     /// All names lead there; until this is said, no proof is looked at.
