@@ -153,6 +153,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
+    lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     buffering::limit_changes(lines, &old.spool, &new.spool);

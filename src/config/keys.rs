@@ -122,6 +122,7 @@ pub(super) const LIMITS: Section = section(
         key("idle_timeout", r#""75s""#),
         key("body_size", r#""1GiB""#),
         key("connections", "20000"),
+        key("http2_streams", "100"),
     ],
 );
 

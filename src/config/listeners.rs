@@ -16,6 +16,7 @@ pub(super) const LISTENER: Section = repeated(
     "listener",
     &[
         key("address", r#""127.0.0.1:8080""#),
+        key("http2", "false"),
         key("certificate", "[[listener.certificate]]"),
         key("acme", "true"),
         key("handshake_timeout", r#""10s""#),
@@ -37,6 +38,8 @@ pub(super) const CERTIFICATE: Section = repeated(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     pub address: SocketAddr,
+    /// Clients may speak HTTP/2.
+    pub http2: bool,
     /// TLS where there is one or more; the first is for clients that name no other's host.
     pub certificates: Vec<CertificateFiles>,
     /// The certificates that get themselves are shown here too.
@@ -122,6 +125,7 @@ impl Listener {
     pub fn plain(address: SocketAddr) -> Self {
         Self {
             address,
+            http2: true,
             certificates: Vec::new(),
             acme: false,
             tls: TlsRules::default(),
@@ -191,6 +195,7 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
         .ok()?;
     let listener = Listener {
         address,
+        http2: table.flag("http2", true),
         certificates,
         acme: table.flag("acme", false),
         tls,
@@ -321,6 +326,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         },
         |files| files.chain.display().to_string(),
     );
+    lines.value("http2", &old.http2, &new.http2);
     let (a, b) = (&old.tls, &new.tls);
     let time = |time| format_duration(time);
     lines.value(

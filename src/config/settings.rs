@@ -102,8 +102,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Bytes of a request body; 0 means no limit.
     pub body_bytes: u64,
-    /// Client connections over all workers.
+    /// Client connections over all workers; also requests of HTTP/2 connections per worker.
     pub connections: usize,
+    /// Requests that one HTTP/2 connection may have under way.
+    pub http2_streams: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]

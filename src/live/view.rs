@@ -11,6 +11,7 @@ use crate::config::Network;
 use crate::config::Service as ServiceSettings;
 use crate::config::Spooling;
 use crate::config::State;
+use crate::filter::Filter;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
@@ -66,6 +67,8 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Service {
     pub settings: Arc<ServiceSettings>,
+    /// None for a service that takes whoever comes.
+    pub filter: Option<Arc<Filter>>,
     /// Index into `slots`.
     pub active: usize,
     pub slots: Vec<Arc<Slot>>,

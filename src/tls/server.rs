@@ -71,8 +71,9 @@ impl Server {
             None => Ticketer::new().map_err(|error| vec![unusable(listener, &error)])?,
         };
         let resolver = Resolver::new(&certificates, listener.acme.then(|| challenges.clone()));
-        let config = config(&listener.tls, resolver, roots.as_ref(), &tickets)
+        let mut config = config(&listener.tls, resolver, roots.as_ref(), &tickets)
             .map_err(|error| vec![unusable(listener, &error)])?;
+        config.alpn_protocols = protocols(listener);
         Ok(Arc::new(Self {
             rules: listener.tls.clone(),
             certificates,
@@ -92,6 +93,7 @@ impl Server {
             one.files == other.files && one.digest == other.digest
         };
         self.rules == listener.tls
+            && self.config.alpn_protocols == protocols(listener)
             && self.certificates.len() == certificates.len()
             && self.certificates.iter().zip(certificates).all(same)
             && self.trusts_as(&listener.tls.client_auth, roots)
@@ -132,9 +134,6 @@ fn config(
     let mut config = builder
         .with_client_cert_verifier(verifier)
         .with_cert_resolver(Arc::new(resolver));
-    config.alpn_protocols = protocols();
-    // Only who asks for nothing else gets it: it stands last.
-    config.alpn_protocols.push(Challenges::ALPN.to_vec());
     config.ticketer = Arc::clone(tickets);
     // Sessions are kept by clients, in their tickets.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -142,8 +141,12 @@ fn config(
 }
 
 /// What may be spoken inside, the preferred one first.
-fn protocols() -> Vec<Vec<u8>> {
-    vec![b"http/1.1".to_vec()]
+fn protocols(listener: &Listener) -> Vec<Vec<u8>> {
+    let http2 = listener.http2.then(|| b"h2".to_vec());
+    // Only who asks for nothing else gets a proof.
+    let proof = listener.acme.then(|| Challenges::ALPN.to_vec());
+    let always = [b"http/1.1".to_vec()];
+    http2.into_iter().chain(always).chain(proof).collect()
 }
 
 fn verifier(

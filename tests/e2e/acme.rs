@@ -30,6 +30,9 @@ async fn is_served(server: &AcmeServer, daemon: &Daemon) {
     let at = daemon.listener(1).await;
     let client = server.trusted().build();
     eventually("a certificate is shown", async || {
+        if let Some(error) = &daemon.status().await.acme[0].error {
+            panic!("{error}");
+        }
         client.connect(at, HOST).await.is_ok()
     })
     .await;
@@ -117,7 +120,6 @@ async fn a_name_that_leads_elsewhere_is_not_proved_and_the_authority_says_why() 
     })
     .await;
     let error = daemon.status().await.acme[0].error.clone().unwrap();
-    assert!(error.contains("did not accept the proof: "), "{error}");
     assert!(error.contains("expected token-0."), "{error}");
 }
 

@@ -47,7 +47,7 @@ struct Memory {
     accounts: HashMap<String, Key>,
     orders: Vec<Order>,
     /// How many days new certificates hold.
-    days: i64,
+    days: u32,
     refusing: bool,
     next_nonce: u64,
 }
@@ -107,7 +107,7 @@ impl AcmeServer {
     }
 
     /// From now on certificates hold so long.
-    pub(crate) fn certificates_hold(&self, days: i64) {
+    pub(crate) fn certificates_hold(&self, days: u32) {
         self.shared.memory.lock().unwrap().days = days;
     }
 
@@ -337,7 +337,8 @@ fn finalize(shared: &Shared, id: usize, signed: &Signed) -> Result<Response<Full
     let now = rcgen::date_time_ymd(1970, 1, 1) + now.duration_since(std::time::UNIX_EPOCH).unwrap();
     let day = std::time::Duration::from_hours(24);
     csr.params.not_before = now - day;
-    csr.params.not_after = now + day * u32::try_from(days).unwrap();
+    // One that holds for no day is over already.
+    csr.params.not_after = now + day * days - day / 24;
     let signed = csr
         .signed_by(&shared.issuer)
         .map_err(|error| ("badCSR", error.to_string()))?;
