@@ -3,6 +3,8 @@
 use super::bodies::BodyFigures;
 use super::certificates::CertificateFigures;
 use super::certificates::HandshakeFigures;
+use super::denied::DeniedFigures;
+use super::denied::ZoneFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -61,6 +63,8 @@ pub struct ServiceFigures {
     pub name: String,
     pub generation: u64,
     pub flips: Vec<FlipFigures>,
+    pub denied: DeniedFigures,
+    pub zones: Vec<ZoneFigures>,
     pub slots: Vec<SlotFigures>,
 }
 
@@ -130,7 +134,8 @@ impl Collector for Page {
         self.times(out)?;
         self.websockets(out)?;
         self.slots(out)?;
-        self.flips(out)
+        self.flips(out)?;
+        self.filters(out)
     }
 }
 
@@ -421,6 +426,16 @@ mod tests {
                 name: "odoo".into(),
                 generation: 9,
                 flips,
+                denied: DeniedFigures {
+                    paths: 5,
+                    ..DeniedFigures::default()
+                },
+                zones: vec![ZoneFigures {
+                    name: "login".into(),
+                    allowed: 7,
+                    limited: 6,
+                    evicted: 1,
+                }],
                 slots: vec![blue],
             }],
             ..Page::default()
@@ -450,6 +465,10 @@ mod tests {
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
+            r#"switchd_denied_total{service="odoo",reason="path"} 5.0"#,
+            r#"switchd_rate_limit_allowed_total{service="odoo",zone="login"} 7.0"#,
+            r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,
+            r#"switchd_rate_limit_evicted_total{service="odoo",zone="login"} 1.0"#,
             "switchd_connections_accepted_total 0.0",
             r#"switchd_bodies_bytes{place="disk"} 7.0"#,
             r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
