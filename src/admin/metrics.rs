@@ -126,6 +126,9 @@ impl Admin {
                 done: counts.handshakes,
                 failed: counts.failed_handshakes,
             },
+            streams: counts.streams,
+            streams_refused: counts.streams_refused,
+            floods: counts.floods,
             bodies: bodies(self.edge.bodies()),
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))

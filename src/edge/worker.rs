@@ -77,6 +77,8 @@ pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
                 Some(Order::Kill(id, to)) => drop(to.send(kill(&proxy, id))),
                 Some(Order::Stop { grace, timeout, cut }) => {
                     proxy.stopping.set(true);
+                    // Those who speak HTTP/2 say so to their clients.
+                    proxy.flights().iter().for_each(|flight| flight.wake());
                     closing.notify_waiters();
                     for listener in accepting {
                         // It ends when its queue is empty.
@@ -244,7 +246,7 @@ fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
 
 fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
     let state = match flight.state.get() {
-        State::Idle | State::Reading | State::Closing => return None,
+        State::Idle | State::Reading | State::Carrying | State::Closing => return None,
         State::Receiving => "receiving",
         State::Queued => "queued",
         State::Connecting => "connecting",
@@ -257,9 +259,11 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
     let queued = flight.queued.borrow();
+    let bound_for = flight.bound_for.borrow();
     let settings = ticket
         .map(|ticket| &ticket.service().settings)
-        .or(queued.as_ref().map(|queued| &queued.service));
+        .or(queued.as_ref().map(|queued| &queued.service))
+        .or(bound_for.as_ref());
     let spot = queued.as_ref().and_then(|queued| queued.spot());
     let websocket = flight.websocket.borrow();
     let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);

@@ -31,6 +31,7 @@ pub enum Field {
     RequestId,
     UserAgent,
     Referer,
+    Authorization,
 }
 
 /// Looks a field name up, in any case.
@@ -56,6 +57,7 @@ pub(super) fn classify(name: &str) -> Field {
         10 if name.as_bytes()[0] | 0x20 == b'k' => is("keep-alive", Field::HopByHop),
         10 => is("user-agent", Field::UserAgent),
         12 => is("x-request-id", Field::RequestId),
+        13 => is("authorization", Field::Authorization),
         14 => is("content-length", Field::ContentLength),
         15 if name.as_bytes()[2] | 0x20 == b'f' => is("x-forwarded-for", Field::ForwardedFor),
         15 => is("x-client-verify", Field::ClientCertificate),
@@ -131,6 +133,7 @@ mod tests {
             ("keep-alive", Field::HopByHop),
             ("user-agent", Field::UserAgent),
             ("x-request-id", Field::RequestId),
+            ("authorization", Field::Authorization),
             ("content-length", Field::ContentLength),
             ("x-forwarded-for", Field::ForwardedFor),
             ("proxy-connection", Field::HopByHop),

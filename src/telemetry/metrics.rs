@@ -291,6 +291,12 @@ pub struct EdgeMetrics {
     connections: AtomicU64,
     /// Requests that reached no slot, by first digit of their status.
     refused: [AtomicU64; 6],
+    /// Requests of HTTP/2 connections, open now.
+    streams: AtomicU64,
+    /// Those that were too many for this worker.
+    streams_refused: AtomicU64,
+    /// HTTP/2 connections that kept us busy without asking for anything.
+    floods: AtomicU64,
     handshakes: [AtomicU64; Handshake::ALL.len()],
     failed_handshakes: [AtomicU64; HandshakeFailure::ALL.len()],
 }
@@ -303,6 +309,9 @@ pub struct EdgeCounts {
     pub connections: u64,
     /// By first digit of the status; index 0 is "no answer".
     pub refused: [u64; 6],
+    pub streams: u64,
+    pub streams_refused: u64,
+    pub floods: u64,
     /// In the order of [`Handshake::ALL`].
     pub handshakes: [u64; Handshake::ALL.len()],
     /// In the order of [`HandshakeFailure::ALL`].
@@ -321,6 +330,24 @@ impl EdgeMetrics {
             self.connections.load(Ordering::Relaxed) - 1,
             Ordering::Relaxed,
         );
+    }
+
+    pub fn stream_opened(&self) {
+        add(&self.streams, 1);
+    }
+
+    pub fn stream_closed(&self) {
+        // As `add`, the other way round.
+        self.streams
+            .store(self.streams.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+    }
+
+    pub fn stream_refused(&self) {
+        add(&self.streams_refused, 1);
+    }
+
+    pub fn flooded(&self) {
+        add(&self.floods, 1);
     }
 
     pub fn turned_away(&self) {
@@ -344,6 +371,9 @@ impl EdgeMetrics {
         sum.accepted += self.accepted.load(Ordering::Relaxed);
         sum.turned_away += self.turned_away.load(Ordering::Relaxed);
         sum.connections += self.connections.load(Ordering::Relaxed);
+        sum.streams += self.streams.load(Ordering::Relaxed);
+        sum.streams_refused += self.streams_refused.load(Ordering::Relaxed);
+        sum.floods += self.floods.load(Ordering::Relaxed);
         for (to, from) in sum.refused.iter_mut().zip(&self.refused) {
             *to += from.load(Ordering::Relaxed);
         }
@@ -354,6 +384,12 @@ impl EdgeMetrics {
         for (to, from) in failed.zip(&self.failed_handshakes) {
             *to += from.load(Ordering::Relaxed);
         }
+    }
+
+    /// Requests of HTTP/2 connections, open now on this worker.
+    #[must_use]
+    pub fn streams(&self) -> u64 {
+        self.streams.load(Ordering::Relaxed)
     }
 
     /// Open now, on this worker.

@@ -3,6 +3,8 @@
 use super::bodies::BodyFigures;
 use super::certificates::CertificateFigures;
 use super::certificates::HandshakeFigures;
+use super::denied::DeniedFigures;
+use super::denied::ZoneFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -47,6 +49,12 @@ pub struct ClientFigures {
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
     pub handshakes: HandshakeFigures,
+    /// Requests of HTTP/2 connections, open now.
+    pub streams: u64,
+    /// Those that were too many for their worker.
+    pub streams_refused: u64,
+    /// HTTP/2 connections sent away because they kept us busy without asking for anything.
+    pub floods: u64,
     pub bodies: BodyFigures,
 }
 
@@ -55,6 +63,8 @@ pub struct ServiceFigures {
     pub name: String,
     pub generation: u64,
     pub flips: Vec<FlipFigures>,
+    pub denied: DeniedFigures,
+    pub zones: Vec<ZoneFigures>,
     pub slots: Vec<SlotFigures>,
 }
 
@@ -124,7 +134,8 @@ impl Collector for Page {
         self.times(out)?;
         self.websockets(out)?;
         self.slots(out)?;
-        self.flips(out)
+        self.flips(out)?;
+        self.filters(out)
     }
 }
 
@@ -336,6 +347,18 @@ impl ClientFigures {
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
         counter(out, &about, one(self.access_log_dropped))?;
+        let about = About("http2_streams", "Requests under way on HTTP/2 connections");
+        gauge(out, &about, one(self.streams))?;
+        let about = About(
+            "http2_streams_refused",
+            "Requests on HTTP/2 connections above the limit of connections",
+        );
+        counter(out, &about, one(self.streams_refused))?;
+        let about = About(
+            "http2_floods",
+            "HTTP/2 connections ended because of their frames or resets",
+        );
+        counter(out, &about, one(self.floods))?;
         self.bodies.encode(out)
     }
 }
@@ -403,6 +426,16 @@ mod tests {
                 name: "odoo".into(),
                 generation: 9,
                 flips,
+                denied: DeniedFigures {
+                    paths: 5,
+                    ..DeniedFigures::default()
+                },
+                zones: vec![ZoneFigures {
+                    name: "login".into(),
+                    allowed: 7,
+                    limited: 6,
+                    evicted: 1,
+                }],
                 slots: vec![blue],
             }],
             ..Page::default()
@@ -432,6 +465,10 @@ mod tests {
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
+            r#"switchd_denied_total{service="odoo",reason="path"} 5.0"#,
+            r#"switchd_rate_limit_allowed_total{service="odoo",zone="login"} 7.0"#,
+            r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,
+            r#"switchd_rate_limit_evicted_total{service="odoo",zone="login"} 1.0"#,
             "switchd_connections_accepted_total 0.0",
             r#"switchd_bodies_bytes{place="disk"} 7.0"#,
             r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
