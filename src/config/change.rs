@@ -1,6 +1,7 @@
 //! What a reload changes, in words for the operator.
 
 use super::access;
+use super::acme;
 use super::buffering;
 use super::listeners;
 use super::queue;
@@ -11,6 +12,7 @@ use super::settings::{
 use super::units::{format_duration, format_size};
 use super::upstream_tls;
 use super::websocket;
+use super::welcome;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -123,6 +125,9 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &format!("{:?}", old.log.format).to_lowercase(),
         &format!("{:?}", new.log.format).to_lowercase(),
     );
+    lines
+        .lines
+        .extend(acme::difference(&old.acme, &new.acme).map(str::to_owned));
     lines.value("log filter", &old.log.filter, &new.log.filter);
     lines
 }
@@ -211,6 +216,11 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
         String::clone,
     );
     rules(lines, old, new);
+    welcome::upstream_changes(
+        lines,
+        old.upstream_proxy_protocol,
+        new.upstream_proxy_protocol,
+    );
     access::changes(lines, &old.access, &new.access);
     rate_limit::changes(lines, &old.rate_limits, &new.rate_limits);
     // The order of routes, hosts or slots alone: nothing above has words for it.
@@ -600,6 +610,10 @@ http = ["127.0.0.1:6001"]
             )
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace(
+                "upstream_proxy_protocol = \"/dev/x\"",
+                "upstream_proxy_protocol = \"v1\"",
+            )
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
@@ -651,13 +665,16 @@ http = ["127.0.0.1:6001"]
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("kind", _) => r#""redirect""#.to_owned(),
+            ("redirect_port", _) => "8443".to_owned(),
+            ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
             ("blocked" | "paths" | "open_paths", _) => r#"["/x"]"#.to_owned(),
-            ("allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
+            ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),

@@ -9,6 +9,7 @@
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
 mod access;
+mod acme;
 mod buffering;
 mod change;
 mod check;
@@ -35,9 +36,11 @@ mod users;
 mod value;
 mod watch;
 mod websocket;
+mod welcome;
 mod words;
 
 pub use access::{Access, BasicAuth, User};
+pub use acme::{Acme, AcmeChallenge};
 pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
@@ -55,3 +58,4 @@ pub use units::{UnitError, format_duration, format_size, parse_duration, parse_s
 pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
 pub use websocket::{OnFlip, Websocket};
+pub use welcome::{ListenerKind, Welcome};

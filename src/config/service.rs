@@ -15,6 +15,7 @@ use super::table::{Named, Table};
 use super::upstream_tls;
 use super::value::clip;
 use super::websocket;
+use super::welcome;
 use super::words;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -72,6 +73,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let queue = queue::read(&table, &members);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
+    let upstream_proxy_protocol = welcome::upstream(&table);
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
@@ -89,6 +91,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         timeouts,
         queue,
         buffering,
+        upstream_proxy_protocol,
         access,
         rate_limits,
         flip,

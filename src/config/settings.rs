@@ -1,6 +1,7 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
 use super::access::Access;
+use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
 use super::listeners::Listener;
 use super::queue::Queue;
@@ -8,6 +9,7 @@ use super::rate_limit::RateLimit;
 use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
+use crate::net::ProxyVersion;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -24,6 +26,7 @@ pub struct Settings {
     pub runtime: Runtime,
     pub admin: Admin,
     pub state: State,
+    pub acme: Acme,
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,
@@ -143,6 +146,8 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub buffering: Buffering,
+    /// Whether upstreams are told for whom a connection is made, and how.
+    pub upstream_proxy_protocol: Option<ProxyVersion>,
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,

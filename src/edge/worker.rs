@@ -259,9 +259,11 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
     let queued = flight.queued.borrow();
+    let bound_for = flight.bound_for.borrow();
     let settings = ticket
         .map(|ticket| &ticket.service().settings)
-        .or(queued.as_ref().map(|queued| &queued.service));
+        .or(queued.as_ref().map(|queued| &queued.service))
+        .or(bound_for.as_ref());
     let spot = queued.as_ref().and_then(|queued| queued.spot());
     let websocket = flight.websocket.borrow();
     let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);

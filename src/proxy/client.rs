@@ -27,7 +27,9 @@ pub struct Peer {
     /// It speaks HTTP/2; each of its streams is a client of its own here.
     pub is_http2: bool,
     /// What its verified certificate says; none where it was not asked for one, or showed none.
-    pub certificate: Option<ClientCertificate>,
+    pub certificate: Option<Rc<ClientCertificate>>,
+    /// It could have shown one.
+    pub is_asked: bool,
 }
 
 impl Peer {
@@ -42,6 +44,7 @@ impl Peer {
             is_secure: false,
             is_http2: false,
             certificate: None,
+            is_asked: false,
         }
     }
 

@@ -13,7 +13,6 @@ use super::flight::Flight;
 use super::flight::State;
 use super::forward::Trip;
 use super::forward::forward;
-use super::framing::Framing;
 use super::local;
 use super::prepare::Decision;
 use super::prepare::Judge;
@@ -99,12 +98,15 @@ async fn answer(
             record.unused_head.set(local.length);
             return Box::pin(local::send(proxy, client, record, &local)).await;
         }
+        Decision::Refuse(refused) => {
+            record.asked.set(Some(refused.asked));
+            record.unused_head.set(refused.length);
+            record.body_taken.set(refused.framing.is_empty());
+            return Err(refused.fault);
+        }
     };
     record.asked.set(Some(prepared.asked));
-    record.body_taken.set(matches!(
-        prepared.framing,
-        Framing::None | Framing::Length(0)
-    ));
+    record.body_taken.set(prepared.framing.is_empty());
     record.unused_head.set(prepared.length);
     let received = if receive::is_needed(&prepared, client) {
         Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
@@ -150,18 +152,30 @@ async fn read_head(
     flight: &Flight,
     out: &mut Vec<u8>,
 ) -> Result<Decision, Fault> {
+    let mut look = Look::First;
     loop {
         let view = proxy.view();
         let judge = Judge {
             view: &view,
             peer: &client.peer,
             flight,
-            look: Look::First,
+            look,
+            worker: proxy.worker(),
         };
         if let Some(decision) = prepare(client.input.bytes(), judge, out)? {
             // The head is complete: its timer must not end the request.
             flight.disarm();
-            return Ok(decision);
+            let mut refused = match decision {
+                Decision::Refuse(refused) if refused.comparison.is_some() => refused,
+                decision => return Ok(decision),
+            };
+            if let Some(comparison) = refused.comparison.take()
+                && Box::pin(comparison.carry_out(flight)).await?
+            {
+                look = Look::Again;
+                continue;
+            }
+            return Ok(Decision::Refuse(refused));
         }
         flight.at(State::Reading);
         match client.fill().await {

@@ -23,6 +23,7 @@ mod flight;
 mod forward;
 mod frames;
 mod framing;
+mod guard;
 mod lane;
 mod lines;
 mod local;

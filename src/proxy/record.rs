@@ -88,7 +88,11 @@ impl Record {
         let said = flight.said.borrow();
         let websocket = flight.websocket.borrow();
         let waited_for = queued.as_ref().map(|queued| &queued.service);
-        let service_name = service.map(|service| &service.settings).or(waited_for);
+        let bound_for = flight.bound_for.borrow();
+        let service_name = service
+            .map(|service| &service.settings)
+            .or(waited_for)
+            .or(bound_for.as_ref());
         log.write(&AccessRecord {
             client: &flight.client.borrow(),
             protocol: self.protocol(),
@@ -97,6 +101,7 @@ impl Record {
             host: &said.host,
             referer: &said.referer,
             agent: &said.agent,
+            user: &said.user,
             status,
             bytes_in,
             bytes_out,

@@ -38,6 +38,11 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
         Some(took) => millis(took, out),
         None => out.extend_from_slice(b"null"),
     }
+    if !record.user.is_empty() {
+        out.extend_from_slice(b",\"user\":\"");
+        escaped(record.user, out);
+        out.push(b'"');
+    }
     out.extend_from_slice(b",\"queued_ms\":");
     millis(record.queued, out);
     out.extend_from_slice(b",\"request_id\":\"");
@@ -66,7 +71,9 @@ pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut V
         text => escaped(text, out),
     };
     or_dash(record.client.as_bytes(), out);
-    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(b" - ");
+    or_dash(record.user, out);
+    out.extend_from_slice(b" [");
     stamp.clf(out);
     out.extend_from_slice(b"] \"");
     or_dash(record.method.as_bytes(), out);
@@ -153,6 +160,7 @@ pub(super) mod tests {
             endpoint: "127.0.0.1:8069",
             request_id: "ab-cd",
             fault: Some("timeout-first-byte"),
+            user: b"",
             closed: None,
         }
     }
@@ -184,6 +192,24 @@ pub(super) mod tests {
         );
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(value["closed"], "moved");
+    }
+
+    #[test]
+    fn a_user_stands_where_other_servers_write_it() {
+        let record = AccessRecord {
+            user: b"an na\"",
+            ..record()
+        };
+        let (mut line, mut object) = (Vec::new(), Vec::new());
+        combined(&record, &mut Stamp::default(), &mut line);
+        assert!(
+            line.starts_with(b"192.0.2.7 - an na\\\" ["),
+            "{}",
+            line.escape_ascii()
+        );
+        json(&record, &mut Stamp::default(), &mut object);
+        let value: serde_json::Value = serde_json::from_slice(&object).unwrap();
+        assert_eq!(value["user"], "an na\"");
     }
 
     #[test]

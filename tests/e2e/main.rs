@@ -4,7 +4,9 @@
 mod support;
 
 mod accesslog;
+mod acme;
 mod admin;
+mod big_bodies;
 mod bodies;
 mod buffered_answers;
 mod buffered_requests;
@@ -12,6 +14,7 @@ mod burst;
 mod cli;
 mod drain;
 mod failback;
+mod filter;
 mod flip;
 mod gate;
 mod headers;
@@ -28,6 +31,7 @@ mod limits;
 mod line;
 mod load;
 mod metrics;
+mod moving;
 mod odoo;
 mod odoo_websocket;
 mod queue;

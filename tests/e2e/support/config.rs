@@ -178,6 +178,13 @@ impl Config {
         config
     }
 
+    /// More of the file, as it is written.
+    pub(crate) fn block(mut self, text: &str) -> Self {
+        self.blocks.push_str(text.trim_start());
+        self.blocks.push('\n');
+        self
+    }
+
     /// The file's text, with all paths below `dir`.
     pub(crate) fn text(&self, dir: &Path) -> String {
         let here = |name: &str| format!("{:?}", dir.join(name).display().to_string());
