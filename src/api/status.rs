@@ -16,6 +16,23 @@ pub struct Status {
     #[serde(default)]
     pub certificates: CertificatesStatus,
     pub services: Vec<ServiceStatus>,
+    /// Certificates that get themselves, one for each host.
+    #[serde(default)]
+    pub acme: Vec<AcmeStatus>,
+}
+
+/// How it stands with the certificate of one host that gets itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AcmeStatus {
+    pub host: String,
+    /// Certificates ordered since the start.
+    pub orders: u64,
+    /// Orders that failed since the start.
+    pub failures: u64,
+    /// Why the last order failed; none when it did not.
+    pub error: Option<String>,
+    /// When the next order begins; in the past while it is under way.
+    pub next_attempt: String,
 }
 
 /// What listeners speak TLS with.

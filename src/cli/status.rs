@@ -87,6 +87,16 @@ fn render(status: &Status, look: &Look) -> String {
         text.push('\n');
         text.push_str(&render_service(service, look));
     }
+    for certificate in &status.acme {
+        if let Some(error) = &certificate.error {
+            let next = words::until(&certificate.next_attempt, look);
+            let what = format!(
+                "certificate of {} not ordered: {error}; tried again {next}",
+                certificate.host
+            );
+            push(&mut text, &look.style.paint(Paint::Bad, &printable(&what)));
+        }
+    }
     text.push_str(&render_certificates(&status.certificates, look));
     text.push_str(&render_config(&status.config, look));
     text
@@ -333,6 +343,7 @@ mod tests {
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
             metrics: None,
+            acme: Vec::new(),
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),
                 loaded: "2026-08-01T09:00:00Z".to_owned(),

@@ -1,6 +1,7 @@
 //! What a reload changes, in words for the operator.
 
 use super::access;
+use super::acme;
 use super::buffering;
 use super::listeners;
 use super::queue;
@@ -124,6 +125,9 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &format!("{:?}", old.log.format).to_lowercase(),
         &format!("{:?}", new.log.format).to_lowercase(),
     );
+    lines
+        .lines
+        .extend(acme::difference(&old.acme, &new.acme).map(str::to_owned));
     lines.value("log filter", &old.log.filter, &new.log.filter);
     lines
 }

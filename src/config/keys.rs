@@ -4,6 +4,7 @@
 //! `config/switchd.toml` to it.
 
 use super::access::{ACCESS, BASIC_AUTH};
+use super::acme::ACME;
 use super::buffering::{BUFFERING, SPOOL};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
@@ -94,6 +95,7 @@ pub(super) const TOP: Section = section(
         key("stop", "[stop]"),
         key("log", "[log]"),
         key("access_log", "[access_log]"),
+        key("acme", "[acme]"),
         key("spool", "[spool]"),
         key("service", "[service.NAME]"),
     ],
@@ -280,6 +282,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &RUNTIME,
     &ADMIN,
     &STATE,
+    &ACME,
     &LISTENER,
     &CERTIFICATE,
     &LIMITS,

@@ -22,6 +22,7 @@ pub(super) const LISTENER: Section = repeated(
         key("proxy_protocol", r#"["10.0.0.0/8"]"#),
         key("http2", "false"),
         key("certificate", "[[listener.certificate]]"),
+        key("acme", "true"),
         key("handshake_timeout", r#""10s""#),
         key("tls_min", r#""1.2""#),
         key("client_auth", r#""off""#),
@@ -45,6 +46,8 @@ pub struct Listener {
     pub http2: bool,
     /// TLS where there is one or more; the first is for clients that name no other's host.
     pub certificates: Vec<CertificateFiles>,
+    /// The certificates that get themselves are shown here too.
+    pub acme: bool,
     pub tls: TlsRules,
     pub welcome: Welcome,
 }
@@ -129,6 +132,7 @@ impl Listener {
             address,
             http2: true,
             certificates: Vec::new(),
+            acme: false,
             tls: TlsRules::default(),
             welcome: Welcome::default(),
         }
@@ -137,7 +141,7 @@ impl Listener {
     /// Whether TLS is spoken here.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        !self.certificates.is_empty()
+        self.acme || !self.certificates.is_empty()
     }
 
     /// What a reload makes of the listeners that are bound: their addresses stay, and those that are
@@ -180,6 +184,7 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
     let welcome = welcome::read(table);
     if tls.client_auth != ClientAuth::Off
         && !table.has("certificate")
+        && !table.flag("acme", false)
         && let Some(value) = table.get("client_auth")
     {
         value.wrong(
@@ -199,6 +204,7 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
         address,
         http2: table.flag("http2", true),
         certificates,
+        acme: table.flag("acme", false),
         tls,
         welcome,
     };

@@ -9,6 +9,7 @@
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
 mod access;
+mod acme;
 mod buffering;
 mod change;
 mod check;
@@ -39,6 +40,7 @@ mod welcome;
 mod words;
 
 pub use access::{Access, BasicAuth, User};
+pub use acme::{Acme, AcmeChallenge};
 pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;

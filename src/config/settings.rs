@@ -1,6 +1,7 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
 use super::access::Access;
+use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
 use super::listeners::Listener;
 use super::queue::Queue;
@@ -25,6 +26,7 @@ pub struct Settings {
     pub runtime: Runtime,
     pub admin: Admin,
     pub state: State,
+    pub acme: Acme,
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,

@@ -105,6 +105,7 @@ impl Conductor {
             started: stamp(self.started),
             listeners: Vec::new(),
             metrics: None,
+            acme: Vec::new(),
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),
                 loaded: stamp(self.config.loaded),

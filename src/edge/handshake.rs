@@ -78,6 +78,9 @@ async fn secure(
     let (reason, error) = match first {
         Ok(First::Secured(secured)) => {
             proxy.metrics.handshake(secured.handshake);
+            if secured.is_proof {
+                return Greeted::Nobody;
+            }
             peer.is_secure = true;
             peer.certificate = secured.certificate.map(Rc::new);
             peer.is_asked = tls.rules.client_auth != ClientAuth::Off;

@@ -19,6 +19,7 @@ use crate::switch::MemberName;
 use crate::switch::SlotName;
 use crate::telemetry::SlotMetrics;
 use crate::tls;
+use crate::tls::Challenges;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
@@ -34,6 +35,8 @@ pub struct View {
     pub trusted_proxies: Vec<Network>,
     /// In the order in which they were bound.
     pub listeners: Vec<Listener>,
+    /// What proves to certificate authorities that names are served here.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Default for View {
@@ -47,6 +50,7 @@ impl Default for View {
             spool: Spooling::below(&State::default().dir),
             trusted_proxies: Vec::new(),
             listeners: Vec::new(),
+            challenges: Arc::default(),
         }
     }
 }

@@ -21,7 +21,10 @@ use tokio::io::AsyncWrite;
 use tokio::io::ReadBuf;
 
 /// Bytes that may wait on their way out of the stream; whoever writes more waits.
-const OUTWARD: usize = 32 * 1024;
+const OUTWARD: usize = 40 * 1024;
+/// From so much room on it is worth while to fetch more; framing may come on top of what was fetched.
+const ENOUGH: usize = 16 * 1024;
+const FRAMING: usize = 8 * 1024;
 /// Bytes on their way into the stream, from which on its remote end brings no more.
 const INWARD: usize = 16 * 1024;
 
@@ -123,6 +126,17 @@ impl Pipe {
             return Poll::Ready(Ok(()));
         }
         shared.reader.wait(cx);
+        Poll::Pending
+    }
+
+    /// How much may be written without waiting, once that is worth while.
+    pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        let mut shared = lock(&self.0);
+        let room = (OUTWARD - FRAMING).saturating_sub(shared.outward.bytes.len());
+        if room >= ENOUGH || shared.is_broken {
+            return Poll::Ready(room.max(ENOUGH));
+        }
+        shared.writer.wait(cx);
         Poll::Pending
     }
 
@@ -349,6 +363,22 @@ mod tests {
         remote.took(&idle());
         assert_eq!(taken.len(), 1000);
         assert_eq!(fill(&stream), 1000);
+    }
+
+    #[test]
+    fn room_for_more_is_there_once_some_of_it_was_taken() {
+        let (stream, remote) = Stream::memory();
+        let room = OUTWARD - FRAMING;
+        assert_eq!(stream.poll_room(&mut idle()), Poll::Ready(room));
+        fill(&stream);
+        assert!(stream.poll_room(&mut idle()).is_pending());
+        remote.outward(|out| out.truncate(room - ENOUGH + 1));
+        assert!(stream.poll_room(&mut idle()).is_pending());
+        remote.outward(|out| out.truncate(room - ENOUGH));
+        assert_eq!(stream.poll_room(&mut idle()), Poll::Ready(ENOUGH));
+        fill(&stream);
+        remote.reset(&idle());
+        assert!(stream.poll_room(&mut idle()).is_ready(), "to find it out");
     }
 
     #[test]

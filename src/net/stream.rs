@@ -1,6 +1,7 @@
 //! One connection, whatever it runs over.
 
 use super::address::EndpointAddr;
+use super::buffer::LARGE;
 use super::pipe::Pipe;
 use super::pipe::Remote;
 use super::pipe::pipe;
@@ -135,6 +136,14 @@ impl Stream {
     pub fn poll_write(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut socket = self.0.borrow_mut();
         each!(&mut *socket, s => Pin::new(s).poll_write(cx, bytes))
+    }
+
+    /// Ready when more may be written without much waiting: how much. A socket's room is the kernel's to know.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &*self.0.borrow() {
+            Socket::Memory(pipe) => pipe.poll_room(cx),
+            _ => Poll::Ready(LARGE),
+        }
     }
 
     /// Ready when everything that was written is on its way. Costs nothing where nothing is held back.

@@ -110,7 +110,10 @@ impl Exchange<'_> {
             }
             if let Poll::Ready(readable) = self.upstream.poll_readable(cx) {
                 readable.map_err(Read::Failed)?;
-                let read = self.upstream.poll_read(cx, input.room(size.get()));
+                let most = size.get();
+                let room = input.room(if most > SMALL { LARGE } else { SMALL });
+                let most = room.len().min(most);
+                let read = self.upstream.poll_read(cx, &mut room[..most]);
                 if let Poll::Ready(read) = read {
                     let count = read.map_err(Read::Failed)?;
                     input.filled(count);
@@ -126,6 +129,19 @@ impl Exchange<'_> {
                 }
                 None => Poll::Pending,
             }
+        })
+        .await
+    }
+
+    /// Waits until the client has room: what it does not take is not read. How much it may be.
+    async fn room(&self) -> usize {
+        poll_fn(|cx| {
+            let room = self.client.poll_room(cx);
+            if room.is_pending() {
+                // We are here because it took something.
+                self.flight.arm(Timer::ClientIdle, self.timeouts.idle);
+            }
+            room
         })
         .await
     }
@@ -325,13 +341,11 @@ async fn pass_body(
     let mut trailers = Vec::new();
     let mut sent = 0;
     let mut begun = false;
-    let size = Cell::new(
-        if matches!(meta.framing, Framing::Length(length) if length < SMALL as u64) {
-            SMALL
-        } else {
-            LARGE
-        },
-    );
+    let most = match meta.framing {
+        Framing::Length(length) if length < SMALL as u64 => SMALL,
+        _ => LARGE,
+    };
+    let size = Cell::new(most);
     loop {
         let ended = loop {
             let Ok((taken, piece)) = body.next(input.bytes(), &mut trailers) else {
@@ -378,6 +392,9 @@ async fn pass_body(
             return Ok(());
         }
         input.release();
+        if backlog.is_none() {
+            size.set(most.min(exchange.room().await));
+        }
         flight.arm(Timer::UpstreamIdle, idle);
         match exchange.read(input, &size, early, backlog).await {
             Ok(0) if meta.framing == Framing::UntilClose => body = BodyReader::Done,

@@ -8,6 +8,7 @@ use super::flight::Flight;
 use super::framing::Framing;
 use super::guard::Refused;
 use super::guard::guard;
+use super::local;
 use super::local::Local;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
@@ -105,6 +106,9 @@ pub(super) fn prepare(
     };
     let trusted = !view.trusted_proxies.is_empty() && is_trusted(view, peer.address);
     let client = describe(&head, view, trusted, flight);
+    if let Some(local) = local::proof(&head, &view.challenges) {
+        return Ok(Some(Decision::Answer(Box::new(local))));
+    }
     let service = view
         .hosts
         .find(head.host_name())

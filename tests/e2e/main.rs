@@ -4,6 +4,7 @@
 mod support;
 
 mod accesslog;
+mod acme;
 mod admin;
 mod big_bodies;
 mod bodies;

@@ -12,7 +12,9 @@ use http::HeaderMap;
 use http::Request;
 use std::io;
 use std::net::SocketAddr;
+use tokio::io::AsyncRead;
 use tokio::io::AsyncReadExt;
+use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
@@ -67,6 +69,13 @@ impl Http2 {
     pub(crate) async fn connect_with(to: SocketAddr, builder: &Builder) -> Self {
         let stream = TcpStream::connect(to).await.expect("the proxy listens");
         stream.set_nodelay(true).unwrap();
+        Self::over(stream, builder).await
+    }
+
+    pub(crate) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+        builder: &Builder,
+    ) -> Self {
         let (send, connection) = builder.handshake(stream).await.unwrap();
         Self {
             send,

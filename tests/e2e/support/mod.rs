@@ -4,6 +4,7 @@
 //! Rules: port 0 everywhere, one temporary folder per daemon, every wait has a deadline,
 //! and [`eventually`] is the only place that looks again after a pause.
 
+mod acme;
 mod api_client;
 mod backend;
 mod bulk;
@@ -22,6 +23,7 @@ mod tls;
 mod websocket;
 mod wire;
 
+pub(crate) use acme::AcmeServer;
 pub(crate) use api_client::{EventStream, Reply as ApiReply, call as api_call};
 pub(crate) use backend::Backend;
 pub(crate) use bulk::{Bulk, Pace};

@@ -131,13 +131,7 @@ impl Authority {
 
     /// A client that trusts this CA and no other.
     pub(crate) fn client(&self) -> TlsClient {
-        TlsClient {
-            roots: vec![self.pem.clone()],
-            versions: aws_lc_rs_versions(),
-            provider: aws_lc_rs::default_provider(),
-            leaf: None,
-            protocols: Vec::new(),
-        }
+        TlsClient::trusting(&self.pem)
     }
 }
 
@@ -156,6 +150,17 @@ pub(crate) struct TlsClient {
 }
 
 impl TlsClient {
+    /// Trusts this CA and no other.
+    pub(crate) fn trusting(ca: &str) -> Self {
+        Self {
+            roots: vec![ca.to_owned()],
+            versions: aws_lc_rs_versions(),
+            provider: aws_lc_rs::default_provider(),
+            leaf: None,
+            protocols: Vec::new(),
+        }
+    }
+
     pub(crate) fn only(mut self, version: &'static SupportedProtocolVersion) -> Self {
         self.versions = vec![version];
         self
