@@ -2,6 +2,7 @@
 
 use super::access;
 use super::buffering;
+use super::errors;
 use super::queue;
 use super::rate_limit;
 use super::settings::{
@@ -341,6 +342,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    errors::changes(lines, &old.errors, &new.errors);
     buffering::changes(lines, old, new);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
@@ -626,6 +628,7 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/error.html");
     const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
 
     /// The same key with another value of its kind.
@@ -647,6 +650,7 @@ http = ["127.0.0.1:6001"]
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("page", _) => format!("\"{PAGE}\""),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),

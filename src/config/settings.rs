@@ -2,6 +2,7 @@
 
 use super::access::Access;
 use super::buffering::{Buffering, Spooling};
+use super::errors::Errors;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::websocket::Websocket;
@@ -143,6 +144,7 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub errors: Errors,
     pub buffering: Buffering,
     pub access: Access,
     /// Each with a name of its own.

@@ -14,6 +14,7 @@ use super::flight::State;
 use super::forward::Failure;
 use super::framing::BodyReader;
 use super::framing::Framing;
+use super::guard::guard;
 use super::outlet::Outlet;
 use super::outlet::Pushed;
 use super::record::Record;
@@ -276,6 +277,7 @@ fn translate(
             "it changes to a protocol that was not asked for",
         ));
     }
+    guard(&head, exchange)?;
     let mut asked = exchange.asked;
     let dress = dress(&head, exchange);
     let framing = dress.outlet.framing();

@@ -63,6 +63,9 @@ pub enum Fault {
     BadAnswer(&'static str),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
+    /// A redirect to itself with a new session, which is what Odoo answers while its database is down.
+    #[error("the upstream's answer would end the session: its database does not answer")]
+    LoggedOut,
     /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
     #[error("a body cannot be kept: {0}")]
     Spool(SpoolError),
@@ -135,6 +138,7 @@ impl Fault {
             Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => 408,
             Self::Timeout(Timer::Queue)
             | Self::QueueFull
+            | Self::LoggedOut
             | Self::Killed
             | Self::CutOff
             | Self::Stopping => 503,
@@ -159,6 +163,7 @@ impl Fault {
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
             | Self::CutShort(_)
+            | Self::LoggedOut
             | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
                 Side::Upstream
             }
@@ -188,11 +193,26 @@ impl Fault {
             Self::NoAnswer(_) => "no-answer",
             Self::BadAnswer(_) => "bad-answer",
             Self::CutShort(_) => "cut-short",
+            Self::LoggedOut => "logged-out",
             Self::Spool(SpoolError::Full { .. }) => "spool-full",
             Self::Spool(_) => "spool-failed",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
             Self::Stopping => "stopping",
+        }
+    }
+
+    /// Whether the same request may do better after a while, and does no harm.
+    #[must_use]
+    pub fn may_be_retried(&self) -> bool {
+        match self {
+            Self::Connect(_)
+            | Self::QueueFull
+            | Self::LoggedOut
+            | Self::Spool(_)
+            | Self::Stopping => true,
+            Self::Timeout(_) => self.status() >= 500,
+            _ => false,
         }
     }
 

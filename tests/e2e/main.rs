@@ -9,6 +9,7 @@ mod bodies;
 mod burst;
 mod cli;
 mod drain;
+mod errors;
 mod failback;
 mod flip;
 mod gate;
