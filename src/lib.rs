@@ -95,6 +95,7 @@ pub mod telemetry;
 pub mod filter;
 pub mod journal;
 pub mod spool;
+pub mod tls;
 
 pub mod live;
 pub mod upstream;

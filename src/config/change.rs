@@ -3,12 +3,14 @@
 use super::access;
 use super::buffering;
 use super::errors;
+use super::listeners;
 use super::queue;
 use super::rate_limit;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
 use super::units::{format_duration, format_size};
+use super::upstream_tls;
 use super::websocket;
 use crate::switch::FailbackMode;
 use std::fmt;
@@ -33,6 +35,7 @@ impl Change {
         };
         let mut live = Differences::default();
         limits(&mut live, old, new);
+        listeners::applied(&mut live, &old.listeners, &new.listeners);
         services(&mut live, &old.services, &new.services);
         change.applied = live.lines;
         change
@@ -49,7 +52,7 @@ impl Change {
 #[derive(Default)]
 pub(super) struct Differences {
     pub(super) prefix: String,
-    lines: Vec<String>,
+    pub(super) lines: Vec<String>,
 }
 
 impl Differences {
@@ -93,14 +96,7 @@ pub(super) struct Lists<'l, T> {
 
 fn process(old: &Settings, new: &Settings) -> Differences {
     let mut lines = Differences::default();
-    lines.list(
-        "listener",
-        &Lists {
-            old: &old.listeners,
-            new: &new.listeners,
-        },
-        |listener| listener.address.to_string(),
-    );
+    listeners::needs_restart(&mut lines, &old.listeners, &new.listeners);
     lines.value("workers", &old.runtime.workers, &new.runtime.workers);
     lines.value(
         "admin socket",
@@ -154,6 +150,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
+    lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     buffering::limit_changes(lines, &old.spool, &new.spool);
@@ -366,6 +363,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("failback start_grace", a.start_grace, b.start_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
+    upstream_tls::changes(lines, old.upstream_tls.as_ref(), new.upstream_tls.as_ref());
     lines.value(
         "shared",
         &shown_shared(old.shared.as_ref()),
@@ -594,8 +592,14 @@ http = ["127.0.0.1:6001"]
 
     #[test]
     fn no_difference_goes_untold() {
-        let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
+        let documented = super::super::keys::with_examples().replace("\"off\"", "\"/dev/x\"");
         let text = documented
+            .replace("client_auth = \"/dev/x\"", "client_auth = \"optional\"")
+            .replace("client_ca = \"\"", "client_ca = \"/dev/x\"")
+            .replace(
+                "upstream_tls]\nenabled = false",
+                "upstream_tls]\nenabled = true",
+            )
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
@@ -662,6 +666,10 @@ http = ["127.0.0.1:6001"]
             }
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
+            ("client_auth", _) => r#""required""#.to_owned(),
+            ("tls_min", _) => r#""1.3""#.to_owned(),
+            ("ca", _) => r#""/other.pem""#.to_owned(),
+            ("server_name", _) => r#""other.example""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
             ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),

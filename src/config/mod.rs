@@ -17,6 +17,7 @@ mod errors;
 mod file;
 mod health;
 mod keys;
+mod listeners;
 mod page;
 mod prefixes;
 mod problem;
@@ -31,6 +32,7 @@ mod settings;
 mod slots;
 mod table;
 mod units;
+mod upstream_tls;
 mod users;
 mod value;
 mod watch;
@@ -43,15 +45,17 @@ pub use change::Change;
 pub use defaults::default_failback;
 pub use errors::{ErrorFormat, Errors};
 pub use file::{load, parse};
+pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use page::{Blank, Page};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
-    Shared, Slot, State, Stop, Timeouts,
+    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,
+    Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
 pub use websocket::{OnFlip, Websocket};

@@ -13,6 +13,7 @@ use super::rules;
 use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
+use super::upstream_tls;
 use super::value::clip;
 use super::websocket;
 use super::words;
@@ -76,6 +77,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
+    let upstream_tls = upstream_tls::read(&table, &addresses);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
         hosts: hosts.iter().map(|host| host.pattern.clone()).collect(),
@@ -95,6 +97,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         flip,
         failback,
         shared,
+        upstream_tls,
         websocket,
     });
     Some(WrittenService {

@@ -3,8 +3,10 @@
 use super::access::Access;
 use super::buffering::{Buffering, Spooling};
 use super::errors::Errors;
+use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
@@ -99,8 +101,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Bytes of a request body; 0 means no limit.
     pub body_bytes: u64,
-    /// Client connections over all workers.
+    /// Client connections over all workers; also requests of HTTP/2 connections per worker.
     pub connections: usize,
+    /// Requests that one HTTP/2 connection may have under way.
+    pub http2_streams: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -109,11 +113,6 @@ pub struct Stop {
     pub grace: Duration,
     /// How long running requests may take after that.
     pub timeout: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    pub address: SocketAddr,
 }
 
 /// A network in CIDR form; a bare address is a network of one.
@@ -153,6 +152,8 @@ pub struct Service {
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    /// None means that upstreams are spoken to without TLS.
+    pub upstream_tls: Option<UpstreamTls>,
     pub websocket: Websocket,
 }
 

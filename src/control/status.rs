@@ -111,6 +111,7 @@ impl Conductor {
                 problems: self.config.problems.clone(),
                 needs_restart: self.config.needs_restart.clone(),
             },
+            certificates: self.certificates.status(),
             services: self
                 .services
                 .iter()

@@ -7,6 +7,7 @@ use crate::config::AccessLogFormat;
 use crate::config::AccessLogTarget;
 use crate::config::Settings;
 use crate::config::Stop;
+use crate::config::summary;
 use crate::control::Control;
 use crate::control::Handle;
 use crate::control::Prepared;
@@ -53,7 +54,8 @@ impl Daemon {
         let access_log = access_log(settings)?;
         let admin_socket = settings.admin.socket.clone();
         let stop = settings.stop.clone();
-        let prepared = Prepared::new(settings.clone(), config.to_owned(), journal);
+        let prepared = Prepared::new(settings.clone(), config.to_owned(), journal)
+            .map_err(|problems| anyhow::anyhow!(summary(&problems).trim_end().to_owned()))?;
         // Listeners are bound before any worker runs, and workers find the first View ready.
         let edge = Edge::start(settings, &prepared.live(), &access_log);
         let edge = Arc::new(edge?);

@@ -24,4 +24,4 @@ pub use line::{Line, Refused, Spot, Waiting};
 pub use order::Origin;
 pub use places::{Place, Places};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
-pub use view::{Endpoint, EndpointId, HostTable, Member, Service, Slot, View};
+pub use view::{Endpoint, EndpointId, HostTable, Listener, Member, Service, Slot, View};

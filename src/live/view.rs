@@ -6,15 +6,19 @@ use super::health::EndpointHealth;
 use super::places::Places;
 use crate::config::HostPattern;
 use crate::config::Limits;
+use crate::config::Listener as ListenerSettings;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
 use crate::config::Spooling;
+use crate::config::State;
+use crate::filter::Filter;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
 use crate::switch::MemberName;
 use crate::switch::SlotName;
 use crate::telemetry::SlotMetrics;
+use crate::tls;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
@@ -28,15 +32,44 @@ pub struct View {
     pub limits: Limits,
     pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
+    /// In the order in which they were bound.
+    pub listeners: Vec<Listener>,
+}
+
+impl Default for View {
+    /// Of a config without services and listeners.
+    fn default() -> Self {
+        Self {
+            epoch: Epoch::default(),
+            services: Vec::new(),
+            hosts: HostTable::default(),
+            limits: Limits::default(),
+            spool: Spooling::below(&State::default().dir),
+            trusted_proxies: Vec::new(),
+            listeners: Vec::new(),
+        }
+    }
+}
+
+/// How one listener is spoken to now.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    pub settings: ListenerSettings,
+    /// None where no TLS is spoken.
+    pub tls: Option<Arc<tls::Server>>,
 }
 
 /// One service as it is now.
 #[derive(Debug)]
 pub struct Service {
     pub settings: Arc<ServiceSettings>,
+    /// None for a service that takes whoever comes.
+    pub filter: Option<Arc<Filter>>,
     /// Index into `slots`.
     pub active: usize,
     pub slots: Vec<Arc<Slot>>,
+    /// None where upstreams are spoken to without TLS.
+    pub tls: Option<Arc<tls::Upstream>>,
 }
 
 impl Service {

@@ -7,9 +7,11 @@
 mod address;
 mod buffer;
 mod listen;
+mod pipe;
 mod stream;
 
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
 pub use listen::{close, listen, listen_alone};
-pub use stream::Stream;
+pub use pipe::Remote;
+pub use stream::{Stream, connect_tcp};

@@ -14,7 +14,6 @@ use super::flight::State;
 use super::forward::Failure;
 use super::framing::BodyReader;
 use super::framing::Framing;
-use super::guard::guard;
 use super::outlet::Outlet;
 use super::outlet::Pushed;
 use super::record::Record;
@@ -22,7 +21,9 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::sessions;
 use super::tunnel::Changed;
+use super::tunnel::Protocol;
 use crate::config::Timeouts;
 use crate::live::Kind;
 use crate::net::Buffer;
@@ -70,7 +71,7 @@ struct Meta {
     length: usize,
     status: u16,
     is_interim: bool,
-    is_websocket: bool,
+    protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
     is_kept: bool,
@@ -108,7 +109,8 @@ impl Exchange<'_> {
             {
                 return Poll::Ready(Err(Read::Fault(fault)));
             }
-            if self.upstream.poll_readable(cx).is_ready() {
+            if let Poll::Ready(readable) = self.upstream.poll_readable(cx) {
+                readable.map_err(Read::Failed)?;
                 let read = self.upstream.poll_read(cx, input.room(size.get()));
                 if let Poll::Ready(read) = read {
                     let count = read.map_err(Read::Failed)?;
@@ -181,7 +183,7 @@ pub(super) async fn answer(
             backlog: None,
             cut: None,
             changed: Some(Changed {
-                is_websocket: meta.is_websocket,
+                protocol: meta.protocol,
                 early: input,
                 idle: exchange.timeouts.tunnel_idle,
             }),
@@ -277,7 +279,7 @@ fn translate(
             "it changes to a protocol that was not asked for",
         ));
     }
-    guard(&head, exchange)?;
+    sessions::guard(&head, exchange)?;
     let mut asked = exchange.asked;
     let dress = dress(&head, exchange);
     let framing = dress.outlet.framing();
@@ -300,7 +302,10 @@ fn translate(
         length: head.length,
         status: head.status,
         is_interim: head.is_interim(),
-        is_websocket: head.status == 101 && head.changes_to(b"websocket"),
+        protocol: match head.status {
+            101 if head.changes_to(b"websocket") => Protocol::Websocket,
+            _ => Protocol::Other,
+        },
         framing: head.framing,
         outlet: dress.outlet,
         is_kept: dress.is_kept,

@@ -25,6 +25,7 @@ mod forward;
 mod frames;
 mod framing;
 mod guard;
+mod lane;
 mod lines;
 mod local;
 mod orphan;
@@ -38,6 +39,7 @@ mod request;
 mod response;
 mod screen;
 mod seat;
+mod sessions;
 mod tunnel;
 mod websocket;
 
@@ -50,7 +52,7 @@ pub use response::{Asked, ResponseHead};
 
 pub use belongings::{Enlisted, Proxy};
 pub use client::{Client, Peer};
-pub use exchange::{Ending, exchange};
+pub use exchange::{Ending, exchange, refuse};
 pub use fault::{Fault, Side, Timer};
 pub use flight::{Clock, Flight, State, TICK};
 pub use queue::Queued;

@@ -3,8 +3,8 @@
 use super::asker::Asker;
 use super::asker::Shape;
 use super::fault::Fault;
-use super::fault::Side;
 use super::fault::Timer;
+use super::fault::whole_seconds;
 use super::response::Asked;
 use super::response::write_connection;
 use super::response::write_length;
@@ -39,8 +39,8 @@ impl Reply<'_> {
         let reason = reason(status);
         let shape = self.shape();
         let retry = fault
-            .may_be_retried()
-            .then_some(self.errors.retry_after.as_secs());
+            .retry_after(self.errors.retry_after)
+            .map(whole_seconds);
         let (kind, body) = match shape {
             Shape::Html => ("text/html; charset=utf-8", self.page(fault, retry)),
             Shape::Json => ("application/problem+json", self.problem(fault, retry)),
@@ -59,8 +59,15 @@ impl Reply<'_> {
         if shape == Shape::Html {
             head.push_str(PAGE_POLICY);
         }
-        if matches!(fault, Fault::Method(_)) {
-            head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+        match fault {
+            Fault::Method(_) => {
+                head.push_str("Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+            }
+            Fault::Unauthorized { realm } => {
+                let basic = format!("Basic realm=\"{realm}\", charset=\"UTF-8\"");
+                head.extend(["WWW-Authenticate: ", &basic, "\r\n"]);
+            }
+            _ => {}
         }
         if let Some(seconds) = retry {
             head.push_str("Retry-After: ");
@@ -144,11 +151,8 @@ impl Reply<'_> {
             data["retry_after"] = seconds.into();
         }
         let call = self.asker.map_or(&Value::Null, |asker| &asker.call);
-        let code = match fault.side() {
-            // "Invalid request"; the other is the first of those that a server may give a meaning to.
-            Side::Client => -32600,
-            Side::Upstream | Side::Ours => -32000,
-        };
+        // "Invalid request"; the other is the first of those that a server may give a meaning to.
+        let code = if status < 500 { -32600 } else { -32000 };
         let error = json!({
             "jsonrpc": "2.0",
             "id": call,
@@ -181,6 +185,9 @@ fn for_people(fault: &Fault) -> Cow<'static, str> {
             return format!("What you sent is larger than what is taken here: {limit}.").into();
         }
         Fault::UnknownHost => "There is nothing here under this name.",
+        Fault::Denied | Fault::BlockedPath => "This page is not open to you.",
+        Fault::Unauthorized { .. } => "A name and a password are needed to see this page.",
+        Fault::RateLimited { .. } => "You have asked for more than is answered in so short a time.",
         other => return format!("This request cannot be answered: {other}.").into(),
     };
     sentence.into()
