@@ -2,11 +2,12 @@
 
 use super::access::{self, Access};
 use super::buffering;
+use super::errors::{self, Errors};
 use super::health;
 use super::keepalive;
 use super::keys::SERVICE;
 use super::problem::At;
-use super::queue;
+use super::queue::{self, Queue};
 use super::rate_limit;
 use super::routes;
 use super::rules;
@@ -73,7 +74,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let limits = service_limits::read(&table, common);
     let keepalive = keepalive::read(&table, &members);
     let timeouts = rules::timeouts(&table);
-    let queue = queue::read(&table, &members);
+    let queue = queue::read(&table, &members, Queue::default());
+    let errors = errors::read(&table, Errors::default());
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
     let upstream_proxy_protocol = welcome::upstream(&table);
@@ -94,6 +96,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         keepalive,
         timeouts,
         queue,
+        errors,
         buffering,
         upstream_proxy_protocol,
         access,
