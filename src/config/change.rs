@@ -3,6 +3,7 @@
 use super::access;
 use super::acme;
 use super::buffering;
+use super::errors;
 use super::listeners;
 use super::queue;
 use super::rate_limit;
@@ -359,6 +360,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    errors::changes(lines, &old.errors, &new.errors);
     buffering::changes(lines, old, new);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
@@ -655,6 +657,7 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/error.html");
     const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
 
     /// The same key with another value of its kind.
@@ -680,6 +683,7 @@ http = ["127.0.0.1:6001"]
             ("kind", _) => r#""redirect""#.to_owned(),
             ("redirect_port", _) => "8443".to_owned(),
             ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),
+            ("page", _) => format!("\"{PAGE}\""),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),

@@ -3,6 +3,7 @@
 use super::access::Access;
 use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
+use super::errors::Errors;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
@@ -151,6 +152,7 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub errors: Errors,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,

@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod asker;
 mod backlog;
 mod belongings;
 mod body;
@@ -41,6 +42,7 @@ mod request;
 mod response;
 mod screen;
 mod seat;
+mod sessions;
 mod tunnel;
 mod websocket;
 
