@@ -124,6 +124,9 @@ pub(super) const LIMITS: Section = section(
         key("body_size", r#""1GiB""#),
         key("connections", "20000"),
         key("http2_streams", "100"),
+        key("connections_per_client", "200"),
+        key("min_rate", r#""500B/s""#),
+        key("min_rate_grace", r#""1m""#),
     ],
 );
 
