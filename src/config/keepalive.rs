@@ -5,6 +5,7 @@ use super::keys::{Names, Section, key, section};
 use super::slots::{self, MAIN};
 use super::table::Table;
 use super::value::{Zero, clip};
+use crate::net::ProxyVersion;
 use crate::switch::MemberName;
 use std::time::Duration;
 
@@ -55,6 +56,14 @@ impl Keepalives {
         let own = self.members.iter().find(|own| own.name.as_str() == name);
         own.map_or(&self.service, |own| &own.keepalive)
     }
+
+    /// For all members, whatever is written.
+    fn turn_off(&mut self) {
+        let own = self.members.iter_mut().map(|own| &mut own.keepalive);
+        for keepalive in own.chain([&mut self.service]) {
+            keepalive.enabled = false;
+        }
+    }
 }
 
 const KEYS: &[super::keys::Key] = &[
@@ -74,7 +83,11 @@ pub(super) const KEEPALIVE: Section = Section {
 pub(super) const MEMBER_KEEPALIVE: Section = section("service.NAME.keepalive.MEMBER", KEYS);
 
 /// Reads `[service.NAME.keepalive]` and each `[service.NAME.keepalive.MEMBER]`.
-pub(super) fn read(service: &Table<'_>, members: &[MemberName]) -> Keepalives {
+pub(super) fn read(
+    service: &Table<'_>,
+    members: &[MemberName],
+    introduced: Option<ProxyVersion>,
+) -> Keepalives {
     let table = service.table("keepalive", &KEEPALIVE);
     let base = rule(&table, &Keepalive::default());
     let mut overrides = Vec::new();
@@ -100,10 +113,15 @@ pub(super) fn read(service: &Table<'_>, members: &[MemberName]) -> Keepalives {
             keepalive,
         }));
     }
-    Keepalives {
+    let mut all = Keepalives {
         service: base,
         members: overrides,
+    };
+    // A connection that was made for one client must not serve the next.
+    if introduced.is_some() {
+        all.turn_off();
     }
+    all
 }
 
 fn rule(table: &Table<'_>, base: &Keepalive) -> Keepalive {

@@ -349,6 +349,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         &a.client_auth.to_string(),
         &b.client_auth.to_string(),
     );
+    lines.value("acme", &old.acme, &new.acme);
     welcome::changes(lines, &old.welcome, &new.welcome);
     if lines.lines.len() == begun && old != new {
         lines.told("order of the certificates changed");

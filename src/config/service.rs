@@ -72,13 +72,13 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let (shared, shared_at) = rules::shared(&table);
     // Read before anything is put together: a missing name must not hide their problems.
     let limits = service_limits::read(&table, common);
-    let keepalive = keepalive::read(&table, &members);
+    let upstream_proxy_protocol = welcome::upstream(&table);
+    let keepalive = keepalive::read(&table, &members, upstream_proxy_protocol);
     let timeouts = rules::timeouts(&table);
     let queue = queue::read(&table, &members, Queue::default());
     let errors = errors::read(&table, Errors::default());
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
-    let upstream_proxy_protocol = welcome::upstream(&table);
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);

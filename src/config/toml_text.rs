@@ -1,5 +1,6 @@
 //! Writes what was read: values and keys of TOML as text.
 
+use std::fmt::Write;
 use toml::de::{DeTable, DeValue};
 
 /// The names in a table in the order of the file.
@@ -26,7 +27,9 @@ pub(super) fn quoted(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => out += &format!("\\U{:08X}", u32::from(c)),
+            c if c.is_control() => {
+                let _ = write!(out, "\\U{:08X}", u32::from(c));
+            }
             c => out.push(c),
         }
     }
