@@ -44,8 +44,10 @@ pub(super) async fn serve(
         }
         Greeted::Nobody => return,
     };
-    let listener = proxy.view().listeners.get(door.index).cloned();
+    let view = proxy.view();
+    let listener = view.listeners.get(door.index);
     let may_http2 = listener.is_none_or(|listener| listener.settings.http2);
+    drop(view);
     drop(door);
     let mut is_first = true;
     loop {
