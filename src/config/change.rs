@@ -3,6 +3,7 @@
 use super::access;
 use super::acme;
 use super::buffering;
+use super::errors;
 use super::listeners;
 use super::queue;
 use super::rate_limit;
@@ -155,6 +156,17 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
     lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
+    lines.value(
+        "connections_per_client",
+        &a.connections_per_client,
+        &b.connections_per_client,
+    );
+    let rate = |bytes: u64| match bytes {
+        0 => "off".to_owned(),
+        bytes => format!("{}/s", format_size(bytes)),
+    };
+    lines.value("min_rate", &rate(a.min_rate), &rate(b.min_rate));
+    lines.time("min_rate_grace", a.min_rate_grace, b.min_rate_grace);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     buffering::limit_changes(lines, &old.spool, &new.spool);
@@ -348,6 +360,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    errors::changes(lines, &old.errors, &new.errors);
     buffering::changes(lines, old, new);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
@@ -644,6 +657,7 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/error.html");
     const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
 
     /// The same key with another value of its kind.
@@ -665,9 +679,11 @@ http = ["127.0.0.1:6001"]
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("min_rate", _) => r#""1KiB/s""#.to_owned(),
             ("kind", _) => r#""redirect""#.to_owned(),
             ("redirect_port", _) => "8443".to_owned(),
             ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),
+            ("page", _) => format!("\"{PAGE}\""),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),

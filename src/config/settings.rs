@@ -3,6 +3,7 @@
 use super::access::Access;
 use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
+use super::errors::Errors;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
@@ -107,6 +108,12 @@ pub struct Limits {
     pub connections: usize,
     /// Requests that one HTTP/2 connection may have under way.
     pub http2_streams: usize,
+    /// Connections of one client; 0 means no limit.
+    pub connections_per_client: usize,
+    /// Bytes per second that a client must send or take on average; 0 means any.
+    pub min_rate: u64,
+    /// For how long it may do less.
+    pub min_rate_grace: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -145,6 +152,7 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub errors: Errors,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,

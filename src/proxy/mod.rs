@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod asker;
 mod backlog;
 mod belongings;
 mod body;
@@ -20,10 +21,12 @@ mod exchange;
 mod fault;
 mod fields;
 mod flight;
+mod floor;
 mod forward;
 mod frames;
 mod framing;
 mod guard;
+mod idlers;
 mod lane;
 mod lines;
 mod local;
@@ -33,11 +36,13 @@ mod prepare;
 mod queue;
 mod receive;
 mod record;
+mod redirect;
 mod reply;
 mod request;
 mod response;
 mod screen;
 mod seat;
+mod sessions;
 mod tunnel;
 mod websocket;
 

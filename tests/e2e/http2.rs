@@ -1,5 +1,6 @@
 //! HTTP/2 to clients: messages pass as they are, over as many streams as there are.
 
+use crate::support::Authority;
 use crate::support::Daemon;
 use crate::support::End;
 use crate::support::Gate;
@@ -10,10 +11,12 @@ use crate::support::Step;
 use crate::support::eventually;
 use crate::support::get;
 use crate::support::h2_request;
+use crate::support::http2::rest;
 use crate::support::http2::send_all;
 use crate::support::http2::whole;
 use bytes::Bytes;
 use h2::Reason;
+use h2::client::Builder;
 use http::HeaderMap;
 use switchd::api::CountsStatus;
 
@@ -82,6 +85,35 @@ async fn one_listener_serves_both_protocols_unless_it_is_told_not_to() {
     let client = Http2::connect(daemon.address).await;
     assert!(client.get("/").await.is_err());
     assert_eq!(get(daemon.address, "/").await.text(), "blue");
+}
+
+#[tokio::test]
+async fn over_tls_it_is_what_clients_get_that_offer_it() {
+    let pair = Pair::start().await;
+    let ca = Authority::new("the CA of this test");
+    let config = pair
+        .config()
+        .leaf("app", &ca.issue(&["app.test"]))
+        .tls_listener("", &["app"])
+        .tls_listener("http2 = false", &["app"]);
+    let daemon = Daemon::start(&config).await;
+    let connector = ca.client().offering(&["h2", "http/1.1"]).build();
+    let address = daemon.listener(1).await;
+    let stream = connector.stream(address, "app.test").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let client = Http2::over(stream, &Builder::new()).await;
+    let body = noise(2_000_000);
+    let answer = client.ask(h2_request("POST", "/echo"), &body).await;
+    assert!(answer.unwrap().body == body, "the bytes changed");
+    let seen = pair.blue.request_for("/echo").head;
+    assert_eq!(seen.get("x-forwarded-proto"), Some("https"));
+    // Without the offer, and where it is off.
+    let mut client = ca.client().connect(address, "app.test").await.unwrap();
+    let one = crate::support::request("GET /", "", "");
+    assert_eq!(client.ask(&one).await.status(), 200);
+    let off = daemon.listener(2).await;
+    let stream = connector.stream(off, "app.test").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
 }
 
 #[tokio::test]
@@ -388,6 +420,47 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let reset = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
     assert_eq!(reset.unwrap(), Reason::NO_ERROR);
     assert_eq!(client.get("/").await.unwrap().text(), "blue");
+}
+
+#[tokio::test]
+async fn buffered_bodies_pass_whole_and_a_slow_reader_holds_no_upstream() {
+    let pair = Pair::start().await;
+    let body = noise(5_000_000);
+    let config = pair
+        .config()
+        .set("runtime.workers = 1")
+        .set("service.app.buffering.requests = true")
+        .set("service.app.buffering.responses = true")
+        .set("service.app.queue.max_in_flight = 1");
+    let daemon = Daemon::start(&config).await;
+    // What one stream does not take must not take the window of the others.
+    let mut builder = Builder::new();
+    builder.initial_connection_window_size(1_000_000);
+    let client = Http2::connect_with(daemon.address, &builder).await;
+    let (response, mut stream) = client
+        .begin(h2_request("POST", "/echo"), true)
+        .await
+        .unwrap();
+    let (first, second) = body.split_at(1_000_000);
+    send_all(&mut stream, Bytes::copy_from_slice(first), false)
+        .await
+        .unwrap();
+    // It has no place yet: the next one does not wait for it.
+    assert_eq!(client.get("/").await.unwrap().text(), "blue");
+    assert!(pair.blue.requests_for("/echo").is_empty());
+    send_all(&mut stream, Bytes::copy_from_slice(second), true)
+        .await
+        .unwrap();
+    let mut answer = response.await.unwrap().into_body();
+    // Nothing of it was taken from the client's window, and yet its place is free.
+    eventually("the upstream is done", async || {
+        let shown = daemon.ctl(&["ps", "--json"]).await.json();
+        shown["requests"][0]["state"] == "delivering"
+    })
+    .await;
+    assert_eq!(client.get("/").await.unwrap().text(), "blue");
+    let (echo, _) = rest(&mut answer).await.unwrap();
+    assert!(echo == body, "the bytes changed");
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::ServerConfig;
@@ -245,10 +246,19 @@ pub(crate) struct Connector(TlsConnector);
 impl Connector {
     /// Connects and shakes hands, naming `host`.
     pub(crate) async fn connect(&self, to: SocketAddr, host: &str) -> io::Result<Wire> {
+        let stream = self.stream(to, host).await?;
+        Ok(Wire::across(Link::Tls(Box::new(stream.into()))))
+    }
+
+    /// The same for those who do not speak HTTP/1.
+    pub(crate) async fn stream(
+        &self,
+        to: SocketAddr,
+        host: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let socket = TcpStream::connect(to).await?;
         socket.set_nodelay(true)?;
-        let stream = timeout(DEADLINE, self.0.connect(name, socket)).await??;
-        Ok(Wire::across(Link::Tls(Box::new(stream.into()))))
+        Ok(timeout(DEADLINE, self.0.connect(name, socket)).await??)
     }
 }
