@@ -156,6 +156,17 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
     lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
+    lines.value(
+        "connections_per_client",
+        &a.connections_per_client,
+        &b.connections_per_client,
+    );
+    let rate = |bytes: u64| match bytes {
+        0 => "off".to_owned(),
+        bytes => format!("{}/s", format_size(bytes)),
+    };
+    lines.value("min_rate", &rate(a.min_rate), &rate(b.min_rate));
+    lines.time("min_rate_grace", a.min_rate_grace, b.min_rate_grace);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     buffering::limit_changes(lines, &old.spool, &new.spool);
@@ -668,6 +679,7 @@ http = ["127.0.0.1:6001"]
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("min_rate", _) => r#""1KiB/s""#.to_owned(),
             ("kind", _) => r#""redirect""#.to_owned(),
             ("redirect_port", _) => "8443".to_owned(),
             ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),

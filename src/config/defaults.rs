@@ -69,6 +69,10 @@ impl Default for Limits {
             body_bytes: 1 << 30,
             connections: 20_000,
             http2_streams: 100,
+            connections_per_client: 0,
+            // Slower than any modem.
+            min_rate: 500,
+            min_rate_grace: Duration::from_mins(1),
         }
     }
 }

@@ -124,6 +124,9 @@ pub(super) const LIMITS: Section = section(
         key("body_size", r#""1GiB""#),
         key("connections", "20000"),
         key("http2_streams", "100"),
+        key("connections_per_client", "200"),
+        key("min_rate", r#""500B/s""#),
+        key("min_rate_grace", r#""1m""#),
     ],
 );
 
@@ -398,6 +401,14 @@ mod tests {
         for section in SECTIONS {
             let header = section.header.replace("NAME", "odoo");
             for key in section.keys.iter().filter(is_no_file) {
+                // Of these two one asks for the other.
+                let text = match (section.header, key.name) {
+                    ("acme", "hosts") => text.replace("acme = false", "acme = true"),
+                    ("listener", "acme") => {
+                        text.replacen("hosts = []", "hosts = [\"a.example\"]", 1)
+                    }
+                    _ => text.clone(),
+                };
                 let mut inside = header.is_empty();
                 let mut replaced = false;
                 let mut changed = String::new();

@@ -335,6 +335,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         |files| files.chain.display().to_string(),
     );
     lines.value("http2", &old.http2, &new.http2);
+    lines.value("acme", &old.acme, &new.acme);
     let (a, b) = (&old.tls, &new.tls);
     let time = |time| format_duration(time);
     lines.value(
@@ -348,6 +349,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         &a.client_auth.to_string(),
         &b.client_auth.to_string(),
     );
+    lines.value("acme", &old.acme, &new.acme);
     welcome::changes(lines, &old.welcome, &new.welcome);
     if lines.lines.len() == begun && old != new {
         lines.told("order of the certificates changed");

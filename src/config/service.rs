@@ -69,13 +69,15 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let checks = health::read(&table, &members, &gate);
     let (shared, shared_at) = rules::shared(&table);
     // Read before anything is put together: a missing name must not hide their problems.
-    let keepalive = rules::keepalive(&table);
+    let mut keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
     let queue = queue::read(&table, &members);
     let errors = errors::read(&table);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
     let upstream_proxy_protocol = welcome::upstream(&table);
+    // A connection that was made for one client must not serve the next.
+    keepalive.enabled &= upstream_proxy_protocol.is_none();
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);

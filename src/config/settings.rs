@@ -108,6 +108,12 @@ pub struct Limits {
     pub connections: usize,
     /// Requests that one HTTP/2 connection may have under way.
     pub http2_streams: usize,
+    /// Connections of one client; 0 means no limit.
+    pub connections_per_client: usize,
+    /// Bytes per second that a client must send or take on average; 0 means any.
+    pub min_rate: u64,
+    /// For how long it may do less.
+    pub min_rate_grace: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]

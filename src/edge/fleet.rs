@@ -6,6 +6,7 @@ use super::worker::Start;
 use crate::api::RequestStatus;
 use crate::config::Service;
 use crate::config::Settings;
+use crate::filter::Crowd;
 use crate::live::Live;
 use crate::live::LiveReader;
 use crate::net::listen;
@@ -93,6 +94,7 @@ impl Edge {
             }
         }
         let metrics: Arc<[_]> = (0..count).map(|_| Arc::<EdgeMetrics>::default()).collect();
+        let crowd = Arc::<Crowd>::default();
         let (end, ended) = mpsc::channel(count);
         let mut edge = Self {
             workers: Vec::new(),
@@ -108,6 +110,7 @@ impl Edge {
                 listeners,
                 orders: inbox,
                 all: edge.metrics.clone(),
+                crowd: crowd.clone(),
             };
             edge.workers.push(orders);
             let (live, log, end) = (live.clone(), log.clone(), end.clone());

@@ -72,6 +72,7 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     };
     record.close(proxy, &flight, answered.as_ref().err());
     proxy.return_output(out);
+    flight.is_served.set(true);
     flight.clear();
     ending
 }

@@ -31,6 +31,8 @@ pub enum Timer {
     UpstreamIdle,
     /// The client neither sent nor took a byte.
     ClientIdle,
+    /// It did both too slowly.
+    ClientRate,
     /// The disk that bodies are kept on.
     Spool,
     Total,
@@ -90,6 +92,8 @@ pub enum Fault {
     Killed,
     #[error("the slot was drained and its time is over")]
     CutOff,
+    #[error("the connection asked for nothing while others waited to come in")]
+    Dismissed,
     #[error("the proxy is stopping")]
     Stopping,
 }
@@ -114,6 +118,7 @@ impl Timer {
             Self::FirstByte => "timeout-first-byte",
             Self::UpstreamIdle => "timeout-idle",
             Self::ClientIdle => "timeout-client-idle",
+            Self::ClientRate => "timeout-client-rate",
             Self::Spool => "timeout-spool",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
@@ -133,6 +138,7 @@ impl Timer {
             Self::FirstByte => "the upstream did not begin its answer in time",
             Self::UpstreamIdle => "the upstream stood still for too long",
             Self::ClientIdle => "the client stood still for too long",
+            Self::ClientRate => "the client was slower than limits.min_rate",
             Self::Spool => "the disk that bodies are kept on stood still for too long",
             Self::Total => "the request took too long as a whole",
             Self::Tunnel => "the upgraded connection was silent for too long",
@@ -166,13 +172,18 @@ impl Fault {
             Self::Unauthorized { .. } => 401,
             Self::ClientGone => 499,
             Self::Timeout(
-                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+                Timer::Handshake
+                | Timer::Head
+                | Timer::ClientIdle
+                | Timer::ClientRate
+                | Timer::KeepAlive,
             ) => 408,
             Self::Timeout(Timer::Queue | Timer::Password)
             | Self::QueueFull
             | Self::LoggedOut
             | Self::Killed
             | Self::CutOff
+            | Self::Dismissed
             | Self::Stopping => 503,
             Self::Spool(_) | Self::Timeout(Timer::Spool) => 507,
             Self::Timeout(_) => 504,
@@ -192,7 +203,11 @@ impl Fault {
             | Self::UnknownHost
             | Self::ClientGone
             | Self::Timeout(
-                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+                Timer::Handshake
+                | Timer::Head
+                | Timer::ClientIdle
+                | Timer::ClientRate
+                | Timer::KeepAlive,
             ) => Side::Client,
             Self::Connect(_)
             | Self::NoAnswer(_)
@@ -211,6 +226,7 @@ impl Fault {
             | Self::Spool(_)
             | Self::Killed
             | Self::CutOff
+            | Self::Dismissed
             | Self::Stopping => Side::Ours,
         }
     }
@@ -242,6 +258,7 @@ impl Fault {
             Self::Spool(_) => "spool-failed",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
+            Self::Dismissed => "dismissed",
             Self::Stopping => "stopping",
         }
     }

@@ -22,8 +22,11 @@ use crate::config::Service as ServiceSettings;
 use crate::config::Timeouts;
 use crate::live::Endpoint;
 use crate::net::Stream;
+use crate::net::nowhere;
+use crate::net::write_introduction;
 use crate::tls;
 use crate::upstream;
+use crate::upstream::Call;
 use crate::upstream::Lane;
 use std::future::poll_fn;
 use std::io;
@@ -81,6 +84,12 @@ pub(super) async fn forward(
         terms,
         member,
     } = destination(&flight, prepared)?;
+    let introduction = introduction(&settings, client, prepared);
+    let call = Call {
+        terms: terms.as_deref(),
+        dialer: tls::Dialer::Worker(proxy.worker()),
+        introduction: &introduction,
+    };
     let mut tried = Vec::new();
     let mut reuse = settings.keepalive.enabled && !prepared.asked.upgrade;
     let mut last = Fault::NoAnswer(None);
@@ -95,7 +104,7 @@ pub(super) async fn forward(
         };
         let (stream, used) = match lend(proxy, lane, reuse, replayable) {
             Some(stream) => (stream, true),
-            None => match dial(proxy, &flight, &endpoint.1, (&settings, terms.as_deref())).await {
+            None => match dial(&flight, &endpoint.1, settings.timeouts.connect, call).await {
                 Ok(stream) => (stream, false),
                 Err(fault) => {
                     endpoint.1.health.suspect();
@@ -176,16 +185,32 @@ fn lend(proxy: &Proxy, lane: Lane, reuse: bool, replayable: bool) -> Option<Stre
     }
 }
 
+/// The PROXY header for this client, where upstreams are told.
+fn introduction(settings: &ServiceSettings, client: &Client, prepared: &Prepared) -> Vec<u8> {
+    let mut header = Vec::new();
+    if let Some(version) = settings.upstream_proxy_protocol {
+        let peer = &client.peer;
+        let source = if prepared.client == peer.address {
+            peer.source
+        } else {
+            // Whom a trusted proxy names; nobody knows its port.
+            (prepared.client, 0).into()
+        };
+        let destination = peer.destination.unwrap_or_else(nowhere);
+        write_introduction(version, Some((source, destination)), &mut header);
+    }
+    header
+}
+
 async fn dial(
-    proxy: &Proxy,
     flight: &Flight,
     endpoint: &Endpoint,
-    (settings, terms): (&ServiceSettings, Option<&tls::Upstream>),
+    wait: Duration,
+    call: Call<'_>,
 ) -> Result<Stream, Fault> {
     flight.at(State::Connecting);
-    let dialer = tls::Dialer::Worker(proxy.worker());
-    let connect = upstream::connect(&endpoint.address, terms, dialer);
-    match flight.dial(settings.timeouts.connect, connect).await {
+    let connect = upstream::connect(&endpoint.address, call);
+    match flight.dial(wait, connect).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(cause)) => Err(Fault::Connect(cause)),
         Err(timer) => Err(Fault::Timeout(timer)),

@@ -10,6 +10,7 @@ use super::guard::Refused;
 use super::guard::guard;
 use super::local;
 use super::local::Local;
+use super::redirect::redirect;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
 use super::request::MOST_FIELDS;
@@ -115,6 +116,9 @@ pub(super) fn prepare(
         .ok_or(Fault::UnknownHost)?;
     let settings = &view.services[service].settings;
     let caller = client.unwrap_or(peer.address);
+    if let Some(local) = redirect(&head, judge, trusted) {
+        return Ok(Some(Decision::Answer(Box::new(local))));
+    }
     if let Some(filter) = &view.services[service].filter
         && let Some(refused) = guard(&mut head, filter, caller, judge)
     {

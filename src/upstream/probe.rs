@@ -1,8 +1,11 @@
 //! One probe of one endpoint: a connection of its own, one request, a verdict in words.
 
+use super::Call;
 use super::connect;
 use crate::config::Health;
 use crate::net::EndpointAddr;
+use crate::net::ProxyVersion;
+use crate::net::write_introduction;
 use crate::tls;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -52,12 +55,21 @@ pub enum ProbeFailure {
 /// Cancel safe: dropping the future closes the connection.
 pub async fn probe(
     address: &EndpointAddr,
-    terms: Option<&tls::Upstream>,
+    (terms, proxy_protocol): (Option<&tls::Upstream>, Option<ProxyVersion>),
     health: &Health,
     host: &str,
 ) -> Probed {
     let started = Instant::now();
-    let asked = ask(address, terms, health, host);
+    let mut introduction = Vec::new();
+    if let Some(version) = proxy_protocol {
+        write_introduction(version, None, &mut introduction);
+    }
+    let call = Call {
+        terms,
+        dialer: tls::Dialer::Probe,
+        introduction: &introduction,
+    };
+    let asked = ask(address, call, health, host);
     let result = tokio::time::timeout(health.timeout, asked).await;
     Probed {
         took: started.elapsed(),
@@ -67,12 +79,12 @@ pub async fn probe(
 
 async fn ask(
     address: &EndpointAddr,
-    terms: Option<&tls::Upstream>,
+    call: Call<'_>,
     health: &Health,
     host: &str,
 ) -> Result<u16, ProbeFailure> {
     let request = request(health, host).map_err(ProbeFailure::Unsendable)?;
-    let stream = connect(address, terms, tls::Dialer::Probe).await;
+    let stream = connect(address, call).await;
     let stream = stream.map_err(ProbeFailure::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .handshake(TokioIo::new(stream))
@@ -223,7 +235,7 @@ mod tests {
 
     async fn words(answer: &'static str, health: &Health) -> String {
         let (address, _served) = upstream(answer).await;
-        match probe(&address, None, health, "erp.example.com")
+        match probe(&address, (None, None), health, "erp.example.com")
             .await
             .result
         {
@@ -237,7 +249,7 @@ mod tests {
         let (address, served) =
             upstream("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok")
                 .await;
-        let probed = probe(&address, None, &health(), "erp.example.com").await;
+        let probed = probe(&address, (None, None), &health(), "erp.example.com").await;
         assert_eq!(probed.result.unwrap(), 200);
         let asked = served.await.unwrap().to_ascii_lowercase();
         assert!(asked.starts_with("get /health http/1.1\r\n"), "{asked}");
@@ -273,14 +285,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
         drop(listener);
-        let probed = probe(&address, None, &health(), "h").await;
+        let probed = probe(&address, (None, None), &health(), "h").await;
         assert_eq!(probed.result.unwrap_err().to_string(), "connection refused");
     }
 
     #[tokio::test]
     async fn a_missing_socket_is_told() {
         let address = EndpointAddr::Unix("/nonexistent/upstream.sock".into());
-        let probed = probe(&address, None, &health(), "h").await;
+        let probed = probe(&address, (None, None), &health(), "h").await;
         assert_eq!(probed.result.unwrap_err().to_string(), "no such socket");
     }
 
@@ -290,7 +302,7 @@ mod tests {
         let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
         let mut health = health();
         health.timeout = Duration::from_millis(60);
-        let probed = probe(&address, None, &health, "h").await;
+        let probed = probe(&address, (None, None), &health, "h").await;
         assert_eq!(probed.result.unwrap_err().to_string(), "timeout after 60ms");
         assert!(probed.took >= health.timeout);
     }

@@ -106,6 +106,8 @@ async fn nobody_is_told_in_the_middle_of_a_message_of_either_side() {
     assert_eq!(client.next_frame().await.payload, b"end");
     client.send(masked(CONTINUATION, false, &large)).await;
     assert_eq!(upstream.next_frame().await.payload.len(), large.len());
+    // A client that is told may not end what it says.
+    assert!(client.is_quiet().await);
     let end = masked(CONTINUATION, true, b"end");
     // Cut within a header, and with more behind the end of the message.
     client.send(&end[..1]).await;
