@@ -2,11 +2,11 @@
 
 use super::access::{self, Access};
 use super::buffering;
-use super::errors::{self, Errors};
+use super::errors;
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
-use super::queue::{self, Queue};
+use super::queue;
 use super::rate_limit;
 use super::routes;
 use super::rules;
@@ -71,8 +71,8 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     // Read before anything is put together: a missing name must not hide their problems.
     let mut keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
-    let queue = queue::read(&table, &members, Queue::default());
-    let errors = errors::read(&table, Errors::default());
+    let queue = queue::read(&table, &members);
+    let errors = errors::read(&table);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
     let upstream_proxy_protocol = welcome::upstream(&table);
