@@ -91,6 +91,7 @@ pub mod api;
 pub mod config;
 pub mod telemetry;
 
+pub mod filter;
 pub mod journal;
 
 pub mod live;

@@ -1,5 +1,8 @@
 //! What a reload changes, in words for the operator.
 
+use super::cache;
+use super::compression;
+use super::sendfile;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
@@ -41,23 +44,23 @@ impl Change {
 
 /// Lines gathered under a prefix such as `service odoo: `.
 #[derive(Default)]
-struct Differences {
+pub(super) struct Differences {
     prefix: String,
     lines: Vec<String>,
 }
 
 impl Differences {
-    fn told(&mut self, line: impl fmt::Display) {
+    pub(super) fn told(&mut self, line: impl fmt::Display) {
         self.lines.push(format!("{}{line}", self.prefix));
     }
 
-    fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
+    pub(super) fn value<T: PartialEq + fmt::Display>(&mut self, name: &str, old: &T, new: &T) {
         if old != new {
             self.told(format_args!("{name} {old} -> {new}"));
         }
     }
 
-    fn time(&mut self, name: &str, old: Duration, new: Duration) {
+    pub(super) fn time(&mut self, name: &str, old: Duration, new: Duration) {
         if old != new {
             let (old, new) = (format_duration(old), format_duration(new));
             self.told(format_args!("{name} {old} -> {new}"));
@@ -142,6 +145,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
+    cache::room_changes(lines, old.cache, new.cache);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     lines.list(
@@ -326,6 +330,9 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("queue max_in_flight", &a.max_in_flight, &b.max_in_flight);
     lines.value("queue length", &a.length, &b.length);
     lines.time("queue timeout", a.timeout, b.timeout);
+    compression::changes(lines, &old.compression, &new.compression);
+    cache::changes(lines, &old.cache, &new.cache);
+    sendfile::changes(lines, &old.sendfile, &new.sendfile);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
     lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
@@ -607,6 +614,12 @@ http = ["127.0.0.1:6001"]
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
+            ("codings", _) => r#"["br", "zstd"]"#.to_owned(),
+            ("types", _) => r#"["text/*"]"#.to_owned(),
+            ("paths", _) => r#"["/other/"]"#.to_owned(),
+            ("keep_on_flip", _) => r#""all""#.to_owned(),
+            ("zstd_level" | "brotli_level" | "gzip_level", _) => "7".to_owned(),
+            ("prefix", r#""""#) => r#""/other""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),
             (_, path) if path.starts_with("\"/") => path.replacen("\"/", "\"/other/", 1),

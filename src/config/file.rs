@@ -1,5 +1,6 @@
 //! From the text of a file to [`Settings`].
 
+use super::cache;
 use super::check;
 use super::keys::TOP;
 use super::problem::{Problem, Report, place};
@@ -139,6 +140,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         log: sections::log(&top),
         access_log: sections::access_log(&top),
         limits: sections::limits(&top),
+        cache: cache::room(&top),
         stop: sections::stop(&top),
         trusted_proxies: sections::trusted_proxies(&top),
         listeners: sections::plain(&listeners),

@@ -54,11 +54,11 @@ pub(super) fn home_of(name: &str) -> Option<&'static Section> {
     }
 }
 
-const fn key(name: &'static str, example: &'static str) -> Key {
+pub(super) const fn key(name: &'static str, example: &'static str) -> Key {
     Key { name, example }
 }
 
-const fn section(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         header,
         keys,
@@ -67,7 +67,7 @@ const fn section(header: &'static str, keys: &'static [Key]) -> Section {
     }
 }
 
-const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
+pub(super) const fn repeated(header: &'static str, keys: &'static [Key]) -> Section {
     Section {
         is_repeated: true,
         ..section(header, keys)
@@ -85,6 +85,7 @@ pub(super) const TOP: Section = section(
         key("limits", "[limits]"),
         key("stop", "[stop]"),
         key("log", "[log]"),
+        key("cache", "[cache]"),
         key("access_log", "[access_log]"),
         key("service", "[service.NAME]"),
     ],
@@ -148,6 +149,9 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("compression", "[service.NAME.compression]"),
+        key("cache", "[service.NAME.cache]"),
+        key("sendfile", "[service.NAME.sendfile]"),
     ],
 );
 
@@ -287,6 +291,10 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &super::compression::COMPRESSION,
+    &super::cache::CACHE_ROOM,
+    &super::cache::CACHE,
+    &super::sendfile::SENDFILE,
 ];
 
 /// The documented config with every commented key made active.

@@ -8,8 +8,10 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod cache;
 mod change;
 mod check;
+mod compression;
 mod defaults;
 mod file;
 mod health;
@@ -19,6 +21,7 @@ mod routes;
 mod rules;
 mod secret;
 mod sections;
+mod sendfile;
 mod service;
 mod settings;
 mod slots;
@@ -28,10 +31,13 @@ mod value;
 mod watch;
 mod words;
 
+pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
+pub use compression::{Coding, Compression};
 pub use defaults::default_failback;
 pub use file::{load, parse};
 pub use problem::{Place, Problem, summary};
+pub use sendfile::Sendfile;
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
     Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,

@@ -1,10 +1,13 @@
 //! One service: its hosts, its slots, its routes and its rules.
 
+use super::cache::{self, Cache};
+use super::compression::{self, Compression};
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
 use super::routes;
 use super::rules;
+use super::sendfile::{self, Sendfile};
 use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
@@ -63,6 +66,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
     let queue = rules::queue(&table);
+    let compression = compression::read(&table, Compression::default());
+    let cache = cache::read(&table, Cache::default());
+    let sendfile = sendfile::read(&table, Sendfile::default());
     let failback = rules::failback(&table);
     let addresses = slots::addresses(&slots);
     let service = name.zip(initial).map(|(name, initial)| Service {
@@ -77,6 +83,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         keepalive,
         timeouts,
         queue,
+        compression,
+        cache,
+        sendfile,
         flip,
         failback,
         shared,

@@ -1,5 +1,9 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::cache::Cache;
+use super::cache::CacheRoom;
+use super::compression::Compression;
+use super::sendfile::Sendfile;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -20,6 +24,7 @@ pub struct Settings {
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,
+    pub cache: CacheRoom,
     pub stop: Stop,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
@@ -137,6 +142,9 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub compression: Compression,
+    pub cache: Cache,
+    pub sendfile: Sendfile,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
