@@ -12,7 +12,9 @@ use super::query::Query;
 use super::server::Admin;
 use crate::net::listen_alone;
 use crate::telemetry::CONTENT_TYPE;
+use crate::telemetry::CacheFigures;
 use crate::telemetry::ClientFigures;
+use crate::telemetry::ContentFigures;
 use http::Method;
 use http::Request;
 use http::StatusCode;
@@ -118,6 +120,10 @@ impl Admin {
             turned_away: counts.turned_away,
             unrouted: counts.refused,
             access_log_dropped: self.access_log.dropped(),
+        });
+        page.content = Some(ContentFigures {
+            counts: counts.content,
+            cache: CacheFigures::default(),
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))
     }

@@ -151,6 +151,14 @@ pub struct Service {
     pub shared: Option<Shared>,
 }
 
+impl Service {
+    /// Whether anything of it looks at what an answer holds.
+    #[must_use]
+    pub fn handles_content(&self) -> bool {
+        self.compression.enabled || self.cache.enabled || self.sendfile.root.is_some()
+    }
+}
+
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
     pub name: SlotName,

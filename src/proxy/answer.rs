@@ -5,6 +5,8 @@ use super::body::TRANSFER;
 use super::chunked::Piece;
 use super::client::poll_gone;
 use super::client::write_all;
+use super::coder::Coder;
+use super::coder::Step;
 use super::dress::dress;
 use super::fault::Fault;
 use super::fault::Timer;
@@ -20,6 +22,7 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::wishes::Wishes;
 use crate::config::Timeouts;
 use crate::live::Kind;
 use crate::net::Buffer;
@@ -31,6 +34,8 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 use std::time::Duration;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 /// Interim answers (1xx) before the real one; more is an upstream gone mad.
 const MOST_INTERIM: u32 = 32;
@@ -42,6 +47,7 @@ pub(super) struct Exchange<'a> {
     pub upstream: &'a Stream,
     pub asked: Asked,
     pub upgrade: Option<&'a [u8]>,
+    pub wishes: Option<&'a Wishes>,
     pub timeouts: &'a Timeouts,
     pub flight: &'a Flight,
     pub record: &'a Record,
@@ -109,6 +115,23 @@ impl Exchange<'_> {
             }
         })
         .await
+    }
+
+    /// Takes the next step with what was pushed; until when the step after it must be taken.
+    async fn encode(
+        &self,
+        coder: &mut Coder,
+        ended: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Instant>, Failure> {
+        let step = match ended {
+            true => Step::Finish,
+            false if self.upstream.is_quiet() => Step::Pause,
+            false => Step::Collect,
+        };
+        let encoded = coder.advance(step, out).await;
+        encoded.map_err(|cause| Fault::CutShort(Some(cause)))?;
+        Ok(coder.due())
     }
 
     async fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
@@ -306,6 +329,11 @@ async fn pass_body(
                 break ended;
             }
         };
+        let mut late = None;
+        if let Some(coder) = meta.outlet.coder() {
+            late = Box::pin(exchange.encode(coder, ended, out)).await?;
+            sent = coder.sent;
+        }
         flight.bytes_out.set(sent);
         if sent > TRANSFER {
             flight.becomes(Kind::Transfer);
@@ -323,7 +351,16 @@ async fn pass_body(
         }
         input.release();
         flight.arm(Timer::UpstreamIdle, idle);
-        match exchange.read(input, &size, early).await {
+        let read = exchange.read(input, &size, early);
+        let read = match late {
+            None => read.await,
+            // What the client is owed by then is sent, whatever comes.
+            Some(due) => match Box::pin(timeout_at(due, read)).await {
+                Ok(read) => read,
+                Err(_) => continue,
+            },
+        };
+        match read {
             Ok(0) if meta.framing == Framing::UntilClose => body = BodyReader::Done,
             Ok(0) => return Err(Fault::CutShort(None).into()),
             Err(read) => return Err(read.into_fault().into()),

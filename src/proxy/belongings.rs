@@ -22,6 +22,8 @@ pub struct Proxy {
     pub clock: Clock,
     /// No keep-alive any more: the worker is on its way out.
     pub stopping: Cell<bool>,
+    /// Bodies that are being encoded.
+    pub(super) encoding: Rc<Cell<usize>>,
     flights: RefCell<Vec<Rc<Flight>>>,
     /// Output buffers between two requests.
     spare: RefCell<Vec<Vec<u8>>>,
@@ -48,6 +50,7 @@ impl Proxy {
             metrics,
             clock: Clock::default(),
             stopping: Cell::new(false),
+            encoding: Rc::default(),
             flights: RefCell::default(),
             spare: RefCell::default(),
             next_id,

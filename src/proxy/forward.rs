@@ -196,6 +196,7 @@ async fn attempt(
         upstream,
         asked: trip.prepared.asked,
         upgrade: trip.prepared.upgrade.as_deref(),
+        wishes: trip.prepared.wishes.as_deref(),
         timeouts,
         flight: &flight,
         record: trip.record,
@@ -348,6 +349,7 @@ mod tests {
             },
             upgrade: None,
             is_idempotent: false,
+            wishes: None,
         }
     }
 

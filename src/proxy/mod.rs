@@ -13,6 +13,8 @@ mod belongings;
 mod body;
 mod chunked;
 mod client;
+mod coder;
+mod compress;
 mod dress;
 mod edits;
 mod exchange;
@@ -33,6 +35,7 @@ mod response;
 mod screen;
 mod seat;
 mod tunnel;
+mod wishes;
 
 // What reads untrusted bytes is open to the fuzz targets and to the differential tests.
 pub use chunked::{BadChunk, Decoder, Piece};

@@ -1,6 +1,7 @@
 //! An answer's body on its way to the client: out of the upstream's framing, into the client's.
 
 use super::chunked;
+use super::coder::Coder;
 use super::framing::Framing;
 use super::framing::end_chunked;
 
@@ -12,6 +13,7 @@ const TOGETHER: usize = 16 * 1024;
 pub(super) struct Outlet {
     /// Towards the client.
     framing: Framing,
+    coder: Option<Box<Coder>>,
 }
 
 /// What became of a piece of the body.
@@ -25,7 +27,23 @@ pub(super) enum Pushed {
 
 impl Outlet {
     pub(super) fn new(framing: Framing) -> Self {
-        Self { framing }
+        Self {
+            framing,
+            coder: None,
+        }
+    }
+
+    /// The body goes through `coder`, and on in chunks.
+    pub(super) fn encoding(coder: Box<Coder>) -> Self {
+        Self {
+            framing: Framing::Chunked,
+            coder: Some(coder),
+        }
+    }
+
+    /// What has to be done with what was pushed before it is in the output.
+    pub(super) fn coder(&mut self) -> Option<&mut Coder> {
+        self.coder.as_deref_mut()
     }
 
     /// How the client sees where the body ends.
@@ -35,6 +53,10 @@ impl Outlet {
 
     /// Takes the next piece of the body; `out` may hold what comes before it.
     pub(super) fn push(&mut self, data: &[u8], out: &mut Vec<u8>) -> Pushed {
+        if let Some(coder) = &mut self.coder {
+            coder.push(data);
+            return Pushed::Taken;
+        }
         if self.framing == Framing::Chunked {
             chunked::encode(data, out);
             return Pushed::Taken;

@@ -14,6 +14,8 @@ use super::request::RequestHead;
 use super::response::Asked;
 use super::response::write_length;
 use super::screen::screen;
+use super::wishes::Wishes;
+use super::wishes::wishes;
 use crate::config::Service as ServiceSettings;
 use crate::live::View;
 use crate::switch::Epoch;
@@ -39,6 +41,8 @@ pub(super) struct Prepared {
     pub upgrade: Option<Box<[u8]>>,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
+    /// None when the service does nothing with content.
+    pub wishes: Option<Box<Wishes>>,
 }
 
 /// What becomes of a request whose head was read.
@@ -111,6 +115,7 @@ pub(super) fn prepare(
         asked: Asked::of(&head),
         upgrade: head.upgrade.map(Into::into),
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
+        wishes: wishes(&head, settings),
     })))
 }
 

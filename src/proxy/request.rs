@@ -256,6 +256,11 @@ impl<'b> RequestHead<'b> {
         of_kind.into_iter()
     }
 
+    /// Name and value of every field, in order.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
     /// Whether the connection may be used for another request afterwards.
     #[must_use]
     pub fn keeps_alive(&self) -> bool {

@@ -175,6 +175,20 @@ impl<'b> ResponseHead<'b> {
         })
     }
 
+    /// Name and value of every field, in order.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
+    /// What its Content-Length says, whether a body follows or not.
+    #[must_use]
+    pub(super) fn content_length(&self) -> Option<u64> {
+        let at = self.kinds[..self.fields.len()]
+            .iter()
+            .position(|kind| *kind == Field::ContentLength)?;
+        content_length(self.fields[at].value)
+    }
+
     /// How the body goes on to the client.
     #[must_use]
     pub fn framing_for(&self, asked: Asked) -> Framing {
@@ -209,7 +223,7 @@ impl<'b> ResponseHead<'b> {
             Framing::Length(length) => write_length(length, out),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             Framing::None if !self.is_interim() && self.status != 101 => {
-                self.write_empty_framing(asked, out);
+                self.write_empty_framing((asked, edits), out);
             }
             Framing::None | Framing::UntilClose => {}
         }
@@ -246,8 +260,8 @@ impl<'b> ResponseHead<'b> {
     }
 
     /// The framing fields of an answer to HEAD and of a 304 describe the body that a GET would have had.
-    fn write_empty_framing(&self, asked: Asked, out: &mut Vec<u8>) {
-        if self.status == 204 {
+    fn write_empty_framing(&self, (asked, edits): (Asked, &Edits), out: &mut Vec<u8>) {
+        if self.status == 204 || edits.removes("Content-Length") {
             return;
         }
         let framing = self.fields.iter().zip(self.kinds);

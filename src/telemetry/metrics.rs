@@ -120,6 +120,18 @@ pub struct EdgeMetrics {
     connections: AtomicU64,
     /// Requests that reached no slot, by first digit of their status.
     refused: [AtomicU64; 6],
+    /// By coding, in the order of `config::Coding`.
+    encoded: [EncodedCounts; 3],
+    /// Bodies that went as they were because too many were being encoded.
+    not_encoded: AtomicU64,
+    /// Requests by what the cache had.
+    cache: [AtomicU64; 4],
+}
+
+#[derive(Debug, Default)]
+struct EncodedCounts {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
 }
 
 /// A snapshot of [`EdgeMetrics`].
@@ -130,6 +142,47 @@ pub struct EdgeCounts {
     pub connections: u64,
     /// By first digit of the status; index 0 is "no answer".
     pub refused: [u64; 6],
+    pub content: ContentCounts,
+}
+
+/// What was done with content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContentCounts {
+    /// By coding, in the order of `config::Coding`.
+    pub encoded: [Encoded; 3],
+    pub not_encoded: u64,
+    /// Requests by [`Looked`].
+    pub cache: [u64; 4],
+}
+
+/// What the cache had for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    Hit,
+    /// It was fetched by another request meanwhile.
+    Waited,
+    Miss,
+    /// It was not looked up: the request cannot be answered from a cache.
+    Passed,
+}
+
+impl Looked {
+    /// As the access log names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit | Self::Waited => "hit",
+            Self::Miss => "miss",
+            Self::Passed => "pass",
+        }
+    }
+}
+
+/// Bytes of bodies, before and after they were encoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Encoded {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
 }
 
 impl EdgeMetrics {
@@ -154,12 +207,35 @@ impl EdgeMetrics {
         add(&self.refused[usize::from(status / 100).min(5)], 1);
     }
 
+    /// `coding` is its number in `config::Coding`.
+    pub fn encoded(&self, coding: usize, bytes_in: u64, bytes_out: u64) {
+        add(&self.encoded[coding].bytes_in, bytes_in);
+        add(&self.encoded[coding].bytes_out, bytes_out);
+    }
+
+    pub fn not_encoded(&self) {
+        add(&self.not_encoded, 1);
+    }
+
+    pub fn looked(&self, looked: Looked) {
+        add(&self.cache[looked as usize], 1);
+    }
+
     /// Adds this worker's counts to `sum`.
     pub fn add_to(&self, sum: &mut EdgeCounts) {
         sum.accepted += self.accepted.load(Ordering::Relaxed);
         sum.turned_away += self.turned_away.load(Ordering::Relaxed);
         sum.connections += self.connections.load(Ordering::Relaxed);
         for (to, from) in sum.refused.iter_mut().zip(&self.refused) {
+            *to += from.load(Ordering::Relaxed);
+        }
+        let content = &mut sum.content;
+        for (to, from) in content.encoded.iter_mut().zip(&self.encoded) {
+            to.bytes_in += from.bytes_in.load(Ordering::Relaxed);
+            to.bytes_out += from.bytes_out.load(Ordering::Relaxed);
+        }
+        content.not_encoded += self.not_encoded.load(Ordering::Relaxed);
+        for (to, from) in content.cache.iter_mut().zip(&self.cache) {
             *to += from.load(Ordering::Relaxed);
         }
     }

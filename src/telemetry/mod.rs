@@ -6,13 +6,18 @@
 
 mod access_line;
 mod access_log;
+mod content;
 mod metrics;
 mod prometheus;
 mod stamp;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
+pub use content::{CacheFigures, ContentFigures};
 pub use metrics::BUCKETS_US;
-pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics};
+pub use metrics::{
+    ContentCounts, EdgeCounts, EdgeMetrics, Encoded, Histogram, Looked, Outcome, SlotCounts,
+    SlotMetrics,
+};
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,

@@ -1,5 +1,6 @@
 //! The metrics page.
 
+use super::content::ContentFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::SlotCounts;
 use prometheus_client::collector::Collector;
@@ -27,6 +28,7 @@ pub struct Page {
     /// The config file as it is now is in force.
     pub config_valid: bool,
     pub clients: Option<ClientFigures>,
+    pub content: Option<ContentFigures>,
     pub services: Vec<ServiceFigures>,
 }
 
@@ -103,7 +105,7 @@ impl Page {
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
 /// One line of a metric.
-struct Sample<'a> {
+pub(super) struct Sample<'a> {
     labels: Vec<(&'static str, &'a str)>,
     value: f64,
 }
@@ -111,7 +113,7 @@ struct Sample<'a> {
 impl<'a> Sample<'a> {
     /// Exact up to 2^53, as everything in Prometheus is.
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-    fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
+    pub(super) fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
         Self {
             labels: labels.to_vec(),
             value: value as f64,
@@ -120,7 +122,7 @@ impl<'a> Sample<'a> {
 }
 
 /// Name and help of one metric.
-struct About(&'static str, &'static str);
+pub(super) struct About(pub &'static str, pub &'static str);
 
 fn write<'a>(
     out: &mut DescriptorEncoder<'_>,
@@ -148,7 +150,7 @@ fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
     }
 }
 
-fn counter<'a>(
+pub(super) fn counter<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -156,7 +158,7 @@ fn counter<'a>(
     write(out, about, MetricType::Counter, samples)
 }
 
-fn gauge<'a>(
+pub(super) fn gauge<'a>(
     out: &mut DescriptorEncoder<'_>,
     about: &About,
     samples: impl IntoIterator<Item = Sample<'a>>,
@@ -170,6 +172,9 @@ impl Collector for Page {
         self.daemon(out)?;
         if let Some(clients) = &self.clients {
             clients.encode(out)?;
+        }
+        if let Some(content) = &self.content {
+            content.encode(out)?;
         }
         self.traffic(out)?;
         self.latency(out)?;
@@ -397,6 +402,7 @@ mod tests {
             version: "1.2.3",
             config_valid: true,
             clients: Some(ClientFigures::default()),
+            content: Some(ContentFigures::default()),
             services: vec![ServiceFigures {
                 name: "odoo".into(),
                 generation: 9,
@@ -423,6 +429,9 @@ mod tests {
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
             "switchd_connections_accepted_total 0.0",
+            r#"switchd_compressed_bytes_total{coding="br"} 0.0"#,
+            r#"switchd_cache_requests_total{result="hit"} 0.0"#,
+            r#"switchd_cache_bytes{place="disk"} 0.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }

@@ -7,6 +7,7 @@ mod accesslog;
 mod admin;
 mod bodies;
 mod cli;
+mod compress;
 mod drain;
 mod failback;
 mod flip;

@@ -7,6 +7,7 @@
 mod api_client;
 mod backend;
 mod child;
+mod coding;
 mod config;
 mod daemon;
 mod message;
@@ -18,6 +19,7 @@ mod wire;
 pub(crate) use api_client::{EventStream, Reply as ApiReply, call as api_call};
 pub(crate) use backend::Backend;
 pub(crate) use child::{ChildUpstream, serve_if_child};
+pub(crate) use coding::decoded;
 pub(crate) use config::Config;
 pub(crate) use daemon::{CtlOutput, Daemon, switchd};
 pub(crate) use message::{Answer, Body, End, Head};
