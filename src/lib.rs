@@ -94,6 +94,7 @@ pub mod telemetry;
 pub mod filter;
 pub mod journal;
 
+pub mod cache;
 pub mod live;
 pub mod upstream;
 
