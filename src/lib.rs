@@ -91,8 +91,10 @@ pub mod api;
 pub mod config;
 pub mod telemetry;
 
+pub mod content;
 pub mod filter;
 pub mod journal;
+pub mod spool;
 
 pub mod cache;
 pub mod live;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["switch", "net"],
     &["config", "api", "telemetry"],
-    &["journal", "tls", "spool", "filter"],
+    &["journal", "tls", "spool", "filter", "content"],
     &["live", "cache"],
     &["upstream"],
     &["proxy"],

@@ -11,10 +11,13 @@ use super::problem::plain;
 use super::query::Query;
 use super::server::Admin;
 use crate::net::listen_alone;
+use crate::spool::Amounts;
+use crate::telemetry::BodyFigures;
 use crate::telemetry::CONTENT_TYPE;
 use crate::telemetry::CacheFigures;
 use crate::telemetry::ClientFigures;
 use crate::telemetry::ContentFigures;
+use crate::telemetry::KeptFigures;
 use http::Method;
 use http::Request;
 use http::StatusCode;
@@ -120,12 +123,28 @@ impl Admin {
             turned_away: counts.turned_away,
             unrouted: counts.refused,
             access_log_dropped: self.access_log.dropped(),
+            bodies: bodies(self.edge.bodies()),
         });
         page.content = Some(ContentFigures {
             counts: counts.content,
             cache: CacheFigures::default(),
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))
+    }
+}
+
+fn bodies(amounts: Amounts) -> BodyFigures {
+    BodyFigures {
+        memory: amounts.memory,
+        disk: amounts.disk,
+        requests: KeptFigures {
+            spooled: amounts.requests_spooled,
+            without_room: amounts.requests_refused,
+        },
+        answers: KeptFigures {
+            spooled: amounts.answers_spooled,
+            without_room: amounts.answers_held_up,
+        },
     }
 }
 

@@ -163,11 +163,18 @@ pub struct RequestStatus {
     pub id: u64,
     /// `request`, `transfer` or `websocket`.
     pub kind: String,
-    /// `queued`, `connecting`, `sending`, `waiting`, `answering` or `tunnel`.
+    /// `receiving` (its body, before it has a slot), `queued`, `connecting`, `sending`, `waiting`, `answering`,
+    /// `delivering` (the upstream is done) or `tunnel`.
     pub state: String,
     pub service: String,
     /// None while it waits for a place.
     pub slot: Option<String>,
+    /// Its place in the queue, counted from 1; none when it waits for no place.
+    #[serde(default)]
+    pub queue_place: Option<u64>,
+    /// How long it has waited or had waited for a place; none when it had one at once.
+    #[serde(default)]
+    pub queued_ms: Option<u64>,
     pub generation: Option<u64>,
     pub endpoint: Option<String>,
     pub client: String,
@@ -176,5 +183,8 @@ pub struct RequestStatus {
     pub age_ms: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// Whole messages of a websocket; 0 for anything else.
+    pub messages_in: u64,
+    pub messages_out: u64,
     pub request_id: String,
 }

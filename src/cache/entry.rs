@@ -5,7 +5,7 @@ use super::body::Form;
 use super::key::Key;
 use super::rules::Terms;
 use crate::config::Coding;
-use crate::filter::Validators;
+use crate::content::Validators;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;

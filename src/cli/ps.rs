@@ -20,51 +20,64 @@ fn render(list: &RequestList, look: &Look) -> String {
     if list.requests.is_empty() {
         return "no request is under way".to_owned();
     }
-    let mut table = Table::new(
-        "",
-        vec![
-            Cell::number("ID"),
-            Cell::number("AGE"),
-            Cell::new("KIND"),
-            Cell::new("STATE"),
-            Cell::new("SERVICE"),
-            Cell::new("SLOT"),
-            Cell::new("CLIENT"),
-            Cell::number("IN"),
-            Cell::number("OUT"),
-            Cell::new("REQUEST"),
-        ],
-    );
+    // A column for those who wait or waited is of use where there are any.
+    let queues = list.requests.iter().any(|it| it.queued_ms.is_some());
+    let mut headings = vec![
+        Cell::number("ID"),
+        Cell::number("AGE"),
+        Cell::new("KIND"),
+        Cell::new("STATE"),
+    ];
+    if queues {
+        headings.push(Cell::number("QUEUED"));
+    }
+    headings.extend([
+        Cell::new("SERVICE"),
+        Cell::new("SLOT"),
+        Cell::new("CLIENT"),
+        Cell::number("IN"),
+        Cell::number("OUT"),
+        Cell::new("REQUEST"),
+    ]);
+    let mut table = Table::new("", headings);
     let mut oldest_first: Vec<&RequestStatus> = list.requests.iter().collect();
     oldest_first.sort_by_key(|request| std::cmp::Reverse(request.age_ms));
     for request in oldest_first {
-        table.row(row(request));
+        table.row(row(request, queues));
     }
     table.render(look.style)
 }
 
-fn row(request: &RequestStatus) -> Vec<Cell> {
+fn row(request: &RequestStatus, queues: bool) -> Vec<Cell> {
     let slot = match (&request.slot, request.generation) {
         (Some(slot), Some(generation)) => format!("{slot} ({generation})"),
         (Some(slot), None) => slot.clone(),
         (None, _) => "-".to_owned(),
     };
-    let state = match request.state.as_str() {
-        "queued" => Paint::Notable,
-        _ => Paint::Plain,
+    let (state, paint) = match (request.state.as_str(), request.queue_place) {
+        ("queued", Some(place)) => (format!("queued #{place}"), Paint::Notable),
+        ("queued", None) => ("queued".to_owned(), Paint::Notable),
+        (state, _) => (state.to_owned(), Paint::Plain),
     };
-    vec![
+    let mut row = vec![
         Cell::number(request.id.to_string()).painted(Paint::Strong),
         Cell::number(words::took(request.age_ms)),
         Cell::new(&request.kind),
-        Cell::new(&request.state).painted(state),
+        Cell::new(state).painted(paint),
+    ];
+    if queues {
+        let queued = request.queued_ms.map_or("-".to_owned(), words::took);
+        row.push(Cell::number(queued));
+    }
+    row.extend([
         Cell::new(&request.service),
         Cell::new(slot),
         Cell::new(&request.client),
         Cell::number(words::bytes(request.bytes_in)),
         Cell::number(words::bytes(request.bytes_out)),
         Cell::new(format!("{} {}", request.method, request.path)),
-    ]
+    ]);
+    row
 }
 
 #[cfg(test)]
@@ -79,6 +92,8 @@ mod tests {
             state: state.to_owned(),
             service: "odoo".to_owned(),
             slot: Some("blue".to_owned()),
+            queue_place: None,
+            queued_ms: None,
             generation: Some(6),
             endpoint: Some("127.0.0.1:8069".to_owned()),
             client: "10.0.0.7:51234".to_owned(),
@@ -87,6 +102,8 @@ mod tests {
             age_ms,
             bytes_in: 620,
             bytes_out: 1_572_864,
+            messages_in: 0,
+            messages_out: 0,
             request_id: "r".to_owned(),
         }
     }
@@ -95,6 +112,7 @@ mod tests {
     fn requests_are_listed_oldest_first_in_units_people_read() {
         let mut waiting = request(1009, "request", "queued", 120);
         (waiting.slot, waiting.generation) = (None, None);
+        (waiting.queue_place, waiting.queued_ms) = (Some(3), Some(118));
         waiting.path = "/a\x1b[2J".to_owned();
         let list = RequestList {
             schema: 1,
@@ -102,11 +120,20 @@ mod tests {
         };
         assert_eq!(
             render(&list, &look()),
-            "  ID        AGE  KIND       STATE   SERVICE  SLOT      CLIENT             IN      OUT  REQUEST
-  17  1 h 6 min  websocket  tunnel  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB  GET /odoo
-1009     120 ms  request    queued  odoo     -         10.0.0.7:51234  620 B  1.5 MiB  GET /a\u{fffd}[2J
+            "  ID        AGE  KIND       STATE      QUEUED  SERVICE  SLOT      CLIENT             IN      OUT  REQUEST
+  17  1 h 6 min  websocket  tunnel          -  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB  GET /odoo
+1009     120 ms  request    queued #3  118 ms  odoo     -         10.0.0.7:51234  620 B  1.5 MiB  GET /a\u{fffd}[2J
 "
         );
+    }
+
+    #[test]
+    fn where_nobody_waited_no_column_tells_of_it() {
+        let list = RequestList {
+            schema: 1,
+            requests: vec![request(17, "request", "waiting", 120)],
+        };
+        assert!(!render(&list, &look()).contains("QUEUED"));
     }
 
     #[test]

@@ -1,12 +1,17 @@
 //! What a reload changes, in words for the operator.
 
+use super::access;
+use super::buffering;
 use super::cache;
 use super::compression;
+use super::queue;
+use super::rate_limit;
 use super::sendfile;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
 use super::units::{format_duration, format_size};
+use super::websocket;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -45,7 +50,7 @@ impl Change {
 /// Lines gathered under a prefix such as `service odoo: `.
 #[derive(Default)]
 pub(super) struct Differences {
-    prefix: String,
+    pub(super) prefix: String,
     lines: Vec<String>,
 }
 
@@ -68,7 +73,12 @@ impl Differences {
     }
 
     /// Additions and removals of things that are what they are called.
-    fn list<T: PartialEq>(&mut self, kind: &str, lists: &Lists<'_, T>, show: fn(&T) -> String) {
+    pub(super) fn list<T: PartialEq>(
+        &mut self,
+        kind: &str,
+        lists: &Lists<'_, T>,
+        show: fn(&T) -> String,
+    ) {
         for gone in lists.old.iter().filter(|one| !lists.new.contains(one)) {
             self.told(format_args!("{kind} {} removed", show(gone)));
         }
@@ -78,9 +88,9 @@ impl Differences {
     }
 }
 
-struct Lists<'l, T> {
-    old: &'l [T],
-    new: &'l [T],
+pub(super) struct Lists<'l, T> {
+    pub(super) old: &'l [T],
+    pub(super) new: &'l [T],
 }
 
 fn process(old: &Settings, new: &Settings) -> Differences {
@@ -109,6 +119,7 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &old.state.dir.display().to_string(),
         &new.state.dir.display().to_string(),
     );
+    buffering::dir_changes(&mut lines, &old.spool, &new.spool);
     lines.value(
         "access log",
         &shown_log(&old.access_log),
@@ -148,6 +159,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     cache::room_changes(lines, old.cache, new.cache);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
+    buffering::limit_changes(lines, &old.spool, &new.spool);
     lines.list(
         "trusted proxy",
         &Lists {
@@ -193,15 +205,21 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
         ));
     }
     slots(lines, &old.slots, &new.slots);
+    let routes = |service: &Service| -> Vec<String> {
+        let routes = service.routes.iter();
+        routes.map(shown_route).collect()
+    };
     lines.list(
         "route",
         &Lists {
-            old: &old.routes,
-            new: &new.routes,
+            old: &routes(old),
+            new: &routes(new),
         },
-        shown_route,
+        String::clone,
     );
     rules(lines, old, new);
+    access::changes(lines, &old.access, &new.access);
+    rate_limit::changes(lines, &old.rate_limits, &new.rate_limits);
     // The order of routes, hosts or slots alone: nothing above has words for it.
     if lines.lines.len() == before && old != new {
         lines.told("order changed");
@@ -326,10 +344,8 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     let total = |total: Option<Duration>| total.map_or("none".to_owned(), format_duration);
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
-    let (a, b) = (&old.queue, &new.queue);
-    lines.value("queue max_in_flight", &a.max_in_flight, &b.max_in_flight);
-    lines.value("queue length", &a.length, &b.length);
-    lines.time("queue timeout", a.timeout, b.timeout);
+    queue::changes(lines, &old.queue, &new.queue);
+    buffering::changes(lines, old, new);
     compression::changes(lines, &old.compression, &new.compression);
     cache::changes(lines, &old.cache, &new.cache);
     sendfile::changes(lines, &old.sendfile, &new.sendfile);
@@ -360,6 +376,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
         &shown_shared(old.shared.as_ref()),
         &shown_shared(new.shared.as_ref()),
     );
+    websocket::changes(lines, &old.websocket, &new.websocket);
 }
 
 fn shown_shared(shared: Option<&Shared>) -> String {
@@ -472,6 +489,21 @@ total = "90s"
                 "body_size 1GiB -> none",
             ),
             edit(
+                "[runtime]",
+                "[spool]\nmax_size = \"9GiB\"\n[runtime]",
+                "spool max_size 4GiB -> 9GiB",
+            ),
+            edit(
+                "[service.web.timeouts]",
+                "[service.web.buffering]\nrequests = true\n[service.web.timeouts]",
+                "service web: buffering requests false -> true",
+            ),
+            edit(
+                "to = \"ws\"",
+                "to = \"ws\"\nbuffer_responses = true",
+                "service web: route /ws -> ws: buffer_responses false -> true",
+            ),
+            edit(
                 "[service.web.timeouts]",
                 "[service.web.shared]\ntcp = \"db:5432\"\n[service.web.timeouts]",
                 "service web: shared off -> db:5432 every 2s within 2s",
@@ -505,7 +537,12 @@ total = "90s"
             edit(
                 "[runtime]",
                 "[state]\ndir = \"/tmp\"\n[runtime]",
-                "state dir /var/lib/switchd -> /tmp",
+                "state dir /var/lib/switchd -> /tmp\nspool dir /var/lib/switchd/spool -> /tmp/spool",
+            ),
+            edit(
+                "[runtime]",
+                "[spool]\ndir = \"/big/spool\"\n[runtime]",
+                "spool dir /var/lib/switchd/spool -> /big/spool",
             ),
             edit(
                 "[runtime]",
@@ -565,7 +602,9 @@ http = ["127.0.0.1:6001"]
         let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
         let text = documented
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
-            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"");
+            .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
+            .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;
@@ -594,6 +633,8 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
+
     /// The same key with another value of its kind.
     fn another(line: &str) -> Option<String> {
         let (key, value) = line.split_once(" = ")?;
@@ -601,6 +642,9 @@ http = ["127.0.0.1:6001"]
             ("workers", _) => "200".to_owned(),
             ("hosts", _) => r#"["a.example"]"#.to_owned(),
             ("initial", _) => r#""green""#.to_owned(),
+            ("on_flip", _) => r#""keep""#.to_owned(),
+            ("close_code", _) => "4002".to_owned(),
+            ("spread", _) => r#""5s""#.to_owned(),
             ("mode" | "metrics", _) => r#""off""#.to_owned(),
             ("filter", _) => r#""warn""#.to_owned(),
             ("format", r#""text""#) => r#""json""#.to_owned(),
@@ -609,14 +653,23 @@ http = ["127.0.0.1:6001"]
             ("fast_interval", _) => r#""200ms""#.to_owned(),
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
-            ("expect_body" | "host", _) => r#""other""#.to_owned(),
+            ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("users", _) => format!("\"{USERS}.more\""),
+            ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
+            ("key", _) => r#""path""#.to_owned(),
+            ("ipv4_prefix", _) => "24".to_owned(),
+            ("methods", _) => r#"["GET"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths", _) => r#"["/x"]"#.to_owned(),
+            ("allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
+                r#"["10.0.0.0/8"]"#.to_owned()
+            }
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
+            ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             ("codings", _) => r#"["br", "zstd"]"#.to_owned(),
             ("types", _) => r#"["text/*"]"#.to_owned(),
-            ("paths", _) => r#"["/other/"]"#.to_owned(),
             ("keep_on_flip", _) => r#""all""#.to_owned(),
             ("zstd_level" | "brotli_level" | "gzip_level", _) => "7".to_owned(),
             ("prefix", r#""""#) => r#""/other""#.to_owned(),

@@ -2,7 +2,7 @@
 
 use super::settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, Keepalive, Limits, Log,
-    LogFormat, Queue, Runtime, State, Stop, Timeouts,
+    LogFormat, Runtime, State, Stop, Timeouts,
 };
 use crate::switch::FailbackMode;
 use crate::switch::FailbackRules;
@@ -117,16 +117,6 @@ impl Default for Timeouts {
             idle: Duration::from_mins(1),
             total: None,
             tunnel_idle: Duration::from_mins(10),
-        }
-    }
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self {
-            max_in_flight: 0,
-            length: 1000,
-            timeout: Duration::from_secs(30),
         }
     }
 }

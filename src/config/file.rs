@@ -1,5 +1,6 @@
 //! From the text of a file to [`Settings`].
 
+use super::buffering;
 use super::cache;
 use super::check;
 use super::keys::TOP;
@@ -133,10 +134,12 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         .iter()
         .filter_map(|written| written.service.clone())
         .collect();
+    let state = sections::state(&top);
     let settings = Settings {
         runtime: sections::runtime(&top),
         admin: admin.settings,
-        state: sections::state(&top),
+        spool: buffering::spooling(&top, &state.dir),
+        state,
         log: sections::log(&top),
         access_log: sections::access_log(&top),
         limits: sections::limits(&top),

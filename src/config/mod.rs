@@ -8,6 +8,8 @@
 //! and what it calls know the keys, `check` looks at everything together. A new key stands in
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
+mod access;
+mod buffering;
 mod cache;
 mod change;
 mod check;
@@ -16,7 +18,10 @@ mod defaults;
 mod file;
 mod health;
 mod keys;
+mod prefixes;
 mod problem;
+mod queue;
+mod rate_limit;
 mod routes;
 mod rules;
 mod secret;
@@ -27,21 +32,28 @@ mod settings;
 mod slots;
 mod table;
 mod units;
+mod users;
 mod value;
 mod watch;
+mod websocket;
 mod words;
 
+pub use access::{Access, BasicAuth, User};
+pub use buffering::{Buffering, Spooling};
 pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
 pub use compression::{Coding, Compression};
 pub use defaults::default_failback;
 pub use file::{load, parse};
 pub use problem::{Place, Problem, summary};
+pub use queue::Queue;
+pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use sendfile::Sendfile;
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Queue, Route, Runtime, Secret, Service,
-    Settings, Shared, Slot, State, Stop, Timeouts,
+    Limits, Listener, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
+    Shared, Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use watch::Watcher;
+pub use websocket::{OnFlip, Websocket};

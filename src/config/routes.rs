@@ -1,5 +1,6 @@
 //! Which paths of a service go to which member.
 
+use super::buffering::Buffering;
 use super::keys::ROUTE;
 use super::problem::{At, Report};
 use super::settings::Route;
@@ -33,12 +34,14 @@ impl Routes {
 }
 
 /// Reads every `[[service.NAME.route]]`.
-pub(super) fn read(service: &Table<'_>, members: &[MemberName]) -> Routes {
+pub(super) fn read(service: &Table<'_>, members: &[MemberName], buffering: &Buffering) -> Routes {
     let mut routes = Routes::default();
     for entry in service.tables("route", &ROUTE) {
         let to = target(&entry, members);
         routes.targets.extend(to.clone());
         let upgrades_only = entry.flag("upgrades_only", false);
+        let buffer_requests = entry.flag("buffer_requests", buffering.requests);
+        let buffer_responses = entry.flag("buffer_responses", buffering.responses);
         let Some(value) = entry.get("prefix") else {
             entry.missing("prefix");
             continue;
@@ -49,6 +52,8 @@ pub(super) fn read(service: &Table<'_>, members: &[MemberName]) -> Routes {
                     prefix,
                     upgrades_only,
                     to,
+                    buffer_requests,
+                    buffer_responses,
                 },
                 at: value.at,
             });

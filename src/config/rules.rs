@@ -1,9 +1,9 @@
 //! The rules of a service: times, counts and modes, each table by itself.
 
 use super::defaults::{SHARED_INTERVAL, SHARED_TIMEOUT, default_failback};
-use super::keys::{FAILBACK, FLIP, KEEPALIVE, QUEUE, SHARED, TIMEOUTS};
+use super::keys::{FAILBACK, FLIP, KEEPALIVE, SHARED, TIMEOUTS};
 use super::problem::At;
-use super::settings::{Flip, Keepalive, Queue, Shared, Timeouts};
+use super::settings::{Flip, Keepalive, Shared, Timeouts};
 use super::table::Table;
 use super::value::{Choice, Zero, clip};
 use super::words;
@@ -126,15 +126,5 @@ pub(super) fn timeouts(service: &Table<'_>) -> Timeouts {
         idle: part("idle", default.idle),
         total,
         tunnel_idle: table.duration("tunnel_idle", Zero::Refused, default.tunnel_idle),
-    }
-}
-
-pub(super) fn queue(service: &Table<'_>) -> Queue {
-    let table = service.table("queue", &QUEUE);
-    let default = Queue::default();
-    Queue {
-        max_in_flight: table.number("max_in_flight", 0..=1_000_000, default.max_in_flight),
-        length: table.number("length", 0..=1_000_000, default.length),
-        timeout: table.duration("timeout", Zero::Refused, default.timeout),
     }
 }

@@ -66,7 +66,7 @@ fn from_file(value: &Value<'_>) -> Option<Secret> {
     }
 }
 
-fn read_file(path: &Path) -> io::Result<String> {
+pub(super) fn read_file(path: &Path) -> io::Result<String> {
     // Asked first: opening a pipe would wait for somebody to write.
     if !path.metadata()?.is_file() {
         return Err(io::Error::other("it is not a plain file"));

@@ -228,11 +228,16 @@ pub(super) fn stop(top: &Table<'_>) -> Stop {
 }
 
 pub(super) fn trusted_proxies(top: &Table<'_>) -> Vec<Network> {
-    let Some(items) = top.get("trusted_proxies").and_then(|value| value.list()) else {
-        return Vec::new();
+    networks(top, "trusted_proxies", Vec::new())
+}
+
+/// The list of networks behind `key`; `before` where it is absent.
+pub(super) fn networks(table: &Table<'_>, key: &str, before: Vec<Network>) -> Vec<Network> {
+    let Some(value) = table.get(key) else {
+        return before;
     };
     let mut networks = Vec::new();
-    for item in items {
+    for item in value.list().unwrap_or_default() {
         let Some(text) = item.text() else { continue };
         match words::network(text) {
             Ok(network) => networks.push(network),

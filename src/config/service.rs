@@ -1,10 +1,14 @@
 //! One service: its hosts, its slots, its routes and its rules.
 
+use super::access::{self, Access};
+use super::buffering;
 use super::cache::{self, Cache};
 use super::compression::{self, Compression};
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
+use super::queue;
+use super::rate_limit;
 use super::routes;
 use super::rules;
 use super::sendfile::{self, Sendfile};
@@ -12,6 +16,7 @@ use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::value::clip;
+use super::websocket;
 use super::words;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -52,7 +57,8 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let hosts = hosts(&table);
     let slots = slots::read(&table);
     let members = slots::members(report, &slots, &table.at);
-    let routes = routes::read(&table, &members);
+    let buffering = buffering::buffering(&table);
+    let routes = routes::read(&table, &members, &buffering);
     routes::refuse_idle_members(&table, &slots, &routes);
     let initial = initial(&table, &slots);
     let flip = rules::flip(&table);
@@ -65,11 +71,14 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     // Read before anything is put together: a missing name must not hide their problems.
     let keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
-    let queue = rules::queue(&table);
+    let queue = queue::read(&table, &members);
     let compression = compression::read(&table, Compression::default());
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
     let failback = rules::failback(&table);
+    let websocket = websocket::read(&table, &flip);
+    let access = access::read(&table, Access::default());
+    let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
@@ -83,12 +92,16 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         keepalive,
         timeouts,
         queue,
+        buffering,
+        access,
+        rate_limits,
         compression,
         cache,
         sendfile,
         flip,
         failback,
         shared,
+        websocket,
     });
     Some(WrittenService {
         service,

@@ -1,9 +1,14 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
+use super::access::Access;
+use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
 use super::compression::Compression;
+use super::queue::Queue;
+use super::rate_limit::RateLimit;
 use super::sendfile::Sendfile;
+use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
@@ -26,6 +31,7 @@ pub struct Settings {
     pub limits: Limits,
     pub cache: CacheRoom,
     pub stop: Stop,
+    pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
     /// One or more.
@@ -142,6 +148,10 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub buffering: Buffering,
+    pub access: Access,
+    /// Each with a name of its own.
+    pub rate_limits: Vec<RateLimit>,
     pub compression: Compression,
     pub cache: Cache,
     pub sendfile: Sendfile,
@@ -149,6 +159,7 @@ pub struct Service {
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    pub websocket: Websocket,
 }
 
 impl Service {
@@ -182,6 +193,8 @@ pub struct Route {
     /// Only requests that ask for an upgrade.
     pub upgrades_only: bool,
     pub to: MemberName,
+    pub buffer_requests: bool,
+    pub buffer_responses: bool,
 }
 
 /// How an endpoint is probed.
@@ -251,17 +264,6 @@ pub struct Timeouts {
     pub total: Option<Duration>,
     /// Longest silence on an upgraded connection.
     pub tunnel_idle: Duration,
-}
-
-/// Requests in flight per slot, and those who wait for a place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Queue {
-    /// Over all workers; 0 means no limit.
-    pub max_in_flight: usize,
-    /// How many may wait; more are refused with 503.
-    pub length: usize,
-    /// How long one may wait; then 503.
-    pub timeout: Duration,
 }
 
 /// How long what is under way on the old slot may last after a flip, by kind.

@@ -70,6 +70,7 @@ pub(super) fn view(epoch: Epoch, settings: &Settings, services: &[Steered]) -> V
         services: services.iter().map(Steered::picture).collect(),
         hosts: HostTable::new(services.iter().map(|service| &*service.settings)),
         limits: settings.limits.clone(),
+        spool: settings.spool.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
     }
 }
@@ -264,12 +265,12 @@ impl Conductor {
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
         let service = &mut self.services[at];
-        let left = service.activate(slot, generation, &mut self.stock);
+        service.activate(slot, generation, &mut self.stock);
         service.withheld = None;
         self.publish();
-        // Who waits for a place on the old slot asks the new one, now that it can be found.
-        if let Some(places) = left.as_ref().and_then(|slot| slot.places.as_ref()) {
-            places.reaim();
+        // Who waits for a place waits for one on the new slot, now that it can be found.
+        if let Some(places) = &self.services[at].active_slot().places {
+            places.aim(self.epoch.0);
         }
     }
 
@@ -285,6 +286,7 @@ impl Conductor {
         let service = &mut self.services[at];
         let pictures = service.pictures_of_generation(&slot, generation);
         let budgets = service.settings.flip.clone();
+        let websocket = service.settings.websocket.clone();
         service.drains.push(Draining {
             slot: slot.clone(),
             generation,
@@ -299,6 +301,7 @@ impl Conductor {
             generation,
             pictures,
             budgets,
+            websocket,
         };
         tokio::spawn(drain::run(drain, self.jobs.clone()));
     }

@@ -7,13 +7,17 @@ use super::message::Message;
 use crate::api::CountsStatus;
 use crate::api::EventKind;
 use crate::config::Flip;
+use crate::config::OnFlip;
+use crate::config::Websocket;
 use crate::live::Counts;
+use crate::live::Goodbye;
 use crate::live::Kind;
 use crate::live::Slot;
 use crate::switch::FlipId;
 use crate::switch::Generation;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
+use crate::telemetry::Parting;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -34,6 +38,7 @@ pub(super) struct Drain {
     /// A reload may have given one generation several pictures.
     pub(super) pictures: Vec<Arc<Slot>>,
     pub(super) budgets: Flip,
+    pub(super) websocket: Websocket,
 }
 
 pub(super) fn counts_status(counts: Counts) -> CountsStatus {
@@ -91,6 +96,7 @@ impl Drain {
         loop {
             let left = sum(&self.pictures);
             let elapsed = started.elapsed();
+            self.part(elapsed);
             if left.total() == 0 || elapsed >= longest(&self.budgets) + CUT_TAKES {
                 return cut;
             }
@@ -100,6 +106,39 @@ impl Drain {
                 self.tell(jobs, self.draining(left));
             }
             tokio::time::sleep(pause(elapsed)).await;
+        }
+    }
+
+    /// Lets the websockets go, once it is time to.
+    fn part(&self, elapsed: Duration) {
+        let rules = &self.websocket;
+        let (parting, spread) = match rules.on_flip {
+            OnFlip::Move => (Parting::Moved, rules.spread),
+            OnFlip::Keep => (Parting::Kept, rules.spread),
+            OnFlip::Cut => (Parting::Cut, Duration::ZERO),
+        };
+        let stay = match rules.on_flip {
+            OnFlip::Keep => {
+                let takes = rules.spread + rules.close_timeout;
+                self.budgets.drain_websockets.saturating_sub(takes)
+            }
+            OnFlip::Move | OnFlip::Cut => Duration::ZERO,
+        };
+        if elapsed < stay {
+            return;
+        }
+        for slot in &self.pictures {
+            if slot.departure.goodbye().is_some() {
+                continue;
+            }
+            let websockets = slot.in_flight.counts().websockets;
+            slot.departure
+                .begin(Goodbye::new(parting, rules), websockets, spread);
+            if websockets > 0 {
+                tracing::info!(service = %self.service, slot = %self.slot, generation = self.generation.0,
+                    websockets, code = rules.close_code, spread_ms = millis(spread), reason = parting.as_str(),
+                    "closing websockets of the old slot");
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod operations;
 mod orders;
 mod page;
 mod prober;
+mod queues;
 mod reload;
 mod shared;
 mod start;

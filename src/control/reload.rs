@@ -139,8 +139,8 @@ impl Conductor {
         }
         self.settings = new;
         self.stock.endpoints.configure(&self.settings);
+        let left = self.stock.queues.configure(&self.settings);
         let mut old = std::mem::take(&mut self.services);
-        let mut replaced = Vec::new();
         for settings in self.settings.services.clone() {
             let known = old.iter().position(|it| it.name == settings.name);
             let Some(index) = known else {
@@ -150,12 +150,13 @@ impl Conductor {
                 continue;
             };
             let mut service = old.remove(index);
-            replaced.extend(service.configure(settings, &mut self.stock));
+            service.configure(settings, &mut self.stock);
             self.services.push(service);
         }
         self.publish();
-        for places in replaced.iter().filter_map(|slot| slot.places.as_ref()) {
-            places.reaim();
+        // Who waits for a place that is limited no more, or of a service that is gone, must not wait on.
+        for line in left {
+            line.close();
         }
         self.start_tasks();
         for at in 0..self.services.len() {

@@ -31,7 +31,6 @@ use crate::api::Status;
 use crate::config::HostPattern;
 use crate::config::Member;
 use crate::config::Slot as SlotSettings;
-use crate::live::Places;
 use crate::live::Slot;
 use crate::switch::FailbackMode;
 use crate::switch::Operation;
@@ -90,10 +89,10 @@ fn shared_status(service: &Steered) -> Option<SharedStatus> {
     })
 }
 
-/// Those who wait in line for a place, on whichever picture of the slot.
+/// Those who wait in line for a place of a slot: its pictures share them.
 pub(super) fn queued(pictures: &[Arc<Slot>]) -> u64 {
-    let places = pictures.iter().filter_map(|slot| slot.places.as_ref());
-    places.map(Places::waiting).sum::<usize>() as u64
+    let mut places = pictures.iter().filter_map(|slot| slot.places.as_ref());
+    places.next_back().map_or(0, |places| places.waiting()) as u64
 }
 
 impl Conductor {

@@ -189,30 +189,21 @@ impl Steered {
         self.slots.iter().position(|it| it.name == *slot)
     }
 
-    /// Makes `slot` the active one, as a generation of its own; gives back the picture that was left.
-    pub(super) fn activate(
-        &mut self,
-        slot: &SlotName,
-        generation: Generation,
-        stock: &mut Stock,
-    ) -> Option<Arc<Slot>> {
-        let index = self.index_of(slot)?;
+    /// Makes `slot` the active one, as a generation of its own.
+    pub(super) fn activate(&mut self, slot: &SlotName, generation: Generation, stock: &mut Stock) {
+        let Some(index) = self.index_of(slot) else {
+            return;
+        };
         let settings = Arc::clone(&self.settings);
         let picture = stock.slot(&settings, &settings.slots[index], generation);
         self.remember(&picture);
-        let left = Arc::clone(self.active_slot());
         self.slots[index] = picture;
         self.active = index;
-        Some(left)
     }
 
     /// Takes new settings; slots whose picture stays the same keep it, with its counts.
-    /// Gives back the pictures that were replaced. The settings hold the active slot.
-    pub(super) fn configure(
-        &mut self,
-        settings: ServiceSettings,
-        stock: &mut Stock,
-    ) -> Vec<Arc<Slot>> {
+    /// The settings hold the active slot.
+    pub(super) fn configure(&mut self, settings: ServiceSettings, stock: &mut Stock) {
         let old_settings = std::mem::replace(&mut self.settings, Arc::new(settings));
         let settings = Arc::clone(&self.settings);
         if old_settings.shared != settings.shared {
@@ -244,8 +235,6 @@ impl Steered {
         }
         self.health
             .retain(|name, _| settings.slots.iter().any(|slot| slot.name == *name));
-        let replaced = |picture: &Arc<Slot>| !self.slots.iter().any(|it| Arc::ptr_eq(it, picture));
-        old.into_iter().filter(replaced).collect()
     }
 
     /// Every picture of a slot that somebody may still count on.

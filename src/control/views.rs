@@ -1,11 +1,10 @@
 //! Builds the pictures that workers act on.
 
 use super::endpoints::Endpoints;
-use crate::config::Queue;
+use super::queues::Queues;
 use crate::config::Service as ServiceSettings;
 use crate::config::Slot as SlotSettings;
 use crate::live::Member;
-use crate::live::Places;
 use crate::live::Slot;
 use crate::switch::Generation;
 use crate::switch::ServiceName;
@@ -18,6 +17,7 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Stock {
     pub(super) endpoints: Endpoints,
+    pub(super) queues: Queues,
     metrics: BTreeMap<(ServiceName, SlotName), Arc<SlotMetrics>>,
     workers: usize,
 }
@@ -26,6 +26,7 @@ impl Stock {
     pub(super) fn new(workers: usize) -> Self {
         Self {
             endpoints: Endpoints::new(workers),
+            queues: Queues::default(),
             metrics: BTreeMap::new(),
             workers,
         }
@@ -52,15 +53,11 @@ impl Stock {
                 .member(&service.name, &slot.name, &member.name),
         });
         let members = members.collect();
-        let places = places(&service.queue);
+        let places = self.queues.places(service, &slot.name);
         let metrics = self.metrics(&service.name, &slot.name);
         let name = (slot.name.clone(), generation);
         Arc::new(Slot::new(name, members, self.workers, places, metrics))
     }
-}
-
-fn places(queue: &Queue) -> Option<Places> {
-    (queue.max_in_flight > 0).then(|| Places::new(queue.max_in_flight, queue.length))
 }
 
 /// Would a picture of the new slot differ from that of the old one?
@@ -74,6 +71,6 @@ pub(super) fn same_picture(
             .map(|member| (member.name.clone(), member.addresses.clone()))
             .collect()
     };
-    let places = |service: &ServiceSettings| (service.queue.max_in_flight, service.queue.length);
-    addresses(old) == addresses(new) && places(old_service) == places(new_service)
+    let is_limited = |service: &ServiceSettings| service.queue.max_in_flight > 0;
+    addresses(old) == addresses(new) && is_limited(old_service) == is_limited(new_service)
 }

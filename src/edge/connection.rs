@@ -131,6 +131,7 @@ async fn linger(client: &mut Client, idle: Duration) {
 mod tests {
     use super::*;
     use crate::config::Limits;
+    use crate::config::Spooling;
     use crate::live::HostTable;
     use crate::live::Live;
     use crate::live::LiveReader;
@@ -149,6 +150,7 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
         };
         let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);

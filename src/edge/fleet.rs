@@ -4,11 +4,16 @@ use super::worker;
 use super::worker::Order;
 use super::worker::Start;
 use crate::api::RequestStatus;
+use crate::config::Service;
 use crate::config::Settings;
 use crate::live::Live;
 use crate::live::LiveReader;
 use crate::net::listen;
 use crate::proxy::Proxy;
+use crate::spool::Account;
+use crate::spool::Amounts;
+use crate::spool::JOBS;
+use crate::spool::Shelf;
 use crate::telemetry::AccessLog;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
@@ -26,6 +31,8 @@ use tokio::sync::oneshot;
 const ORDERS: usize = 16;
 /// A worker that does not answer within this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Threads of a worker for look-ups of names: rare and short.
+const LOOKUPS: usize = 4;
 
 /// The workers and their listeners.
 #[derive(Debug)]
@@ -34,6 +41,7 @@ pub struct Edge {
     threads: Vec<JoinHandle<()>>,
     listeners: Vec<SocketAddr>,
     metrics: Arc<[Arc<EdgeMetrics>]>,
+    bodies: Arc<Account>,
     /// Answers an error when a thread ends.
     ended: Mutex<mpsc::Receiver<()>>,
 }
@@ -58,9 +66,14 @@ impl Edge {
     /// Binds every listener, then starts every worker.
     ///
     /// # Errors
-    /// An address cannot be bound (the error names it), or a thread cannot be started.
+    /// An address cannot be bound (the error names it), a thread cannot be started, or bodies are to be kept
+    /// where they cannot be.
     pub fn start(settings: &Settings, live: &Arc<Live>, log: &Arc<AccessLog>) -> io::Result<Self> {
         let count = live.workers();
+        let bodies = Arc::new(Account::new(&settings.spool.dir));
+        if settings.services.iter().any(keeps_bodies) {
+            bodies.check().map_err(io::Error::other)?;
+        }
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
@@ -86,6 +99,7 @@ impl Edge {
             threads: Vec::new(),
             listeners,
             metrics,
+            bodies,
             ended: Mutex::new(ended),
         };
         for (number, listeners) in sockets.into_iter().enumerate() {
@@ -97,10 +111,11 @@ impl Edge {
             };
             edge.workers.push(orders);
             let (live, log, end) = (live.clone(), log.clone(), end.clone());
+            let shelf = Shelf::new(edge.bodies.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             edge.threads.push(thread.spawn(move || {
                 let _ended = Ended(end);
-                work(number, live, &log, start);
+                work((number, shelf), live, &log, start);
             })?);
         }
         Ok(edge)
@@ -137,6 +152,12 @@ impl Edge {
     #[must_use]
     pub fn counts(&self) -> EdgeCounts {
         worker::sum(&self.metrics)
+    }
+
+    /// What bodies at rest take.
+    #[must_use]
+    pub fn bodies(&self) -> Amounts {
+        self.bodies.amounts()
     }
 
     /// Stops accepting, answers on for `grace`, waits up to `timeout` for what runs, cuts the rest: how many that were.
@@ -199,22 +220,28 @@ async fn ask<T>(
     tokio::time::timeout(PATIENCE, asked).await.ok().flatten()
 }
 
-fn work(number: usize, live: Arc<Live>, log: &AccessLog, start: Start) {
+/// Whether any body of the service may have to go to disk.
+fn keeps_bodies(service: &Service) -> bool {
+    let mut routes = service.routes.iter();
+    service.buffering.requests
+        || service.buffering.responses
+        || routes.any(|route| route.buffer_requests || route.buffer_responses)
+}
+
+fn work((number, shelf): (usize, Shelf), live: Arc<Live>, log: &AccessLog, start: Start) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Only name look-ups block; they are rare and short.
-        .max_blocking_threads(4)
+        // Bodies on disk leave threads for look-ups, however slow the disk is. Threads end when idle.
+        .max_blocking_threads(LOOKUPS + JOBS)
         .build_local(tokio::runtime::LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return tracing::error!(%error, worker = number, "worker cannot start"),
     };
     let metrics = start.all[number].clone();
-    let proxy = Rc::new(Proxy::new(
-        LiveReader::new(live, number),
-        log.writer(),
-        metrics,
-    ));
+    let reader = LiveReader::new(live, number);
+    let proxy = Proxy::new(reader, log.writer(), metrics).keeping_bodies_on(shelf);
+    let proxy = Rc::new(proxy);
     if let Err(error) = runtime.block_on(worker::run(proxy, start)) {
         tracing::error!(%error, worker = number, "worker failed");
     }

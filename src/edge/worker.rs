@@ -2,13 +2,19 @@
 
 use super::connection::serve;
 use crate::api::RequestStatus;
+use crate::live::Goodbye;
+use crate::live::Line;
+use crate::live::Spot;
 use crate::net::close;
 use crate::proxy::Flight;
 use crate::proxy::Proxy;
 use crate::proxy::State;
 use crate::proxy::TICK;
+use crate::proxy::Websocket;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
+use crate::telemetry::Parting;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
 use std::rc::Rc;
@@ -137,7 +143,7 @@ fn turn_away(socket: &TcpStream) {
     let _ = socket.try_write(ANSWER);
 }
 
-/// Ends in order: idle connections after `grace`, busy ones when they are done, the rest after `timeout`.
+/// Ends in order: idle connections and websockets after `grace`, busy ones when they are done, the rest after `timeout`.
 /// How many requests were cut.
 async fn stop(
     proxy: &Proxy,
@@ -151,11 +157,14 @@ async fn stop(
         look(proxy, began);
     }
     while proxy.connections() > 0 && since.elapsed() < grace + timeout {
-        proxy
-            .flights()
-            .iter()
-            .filter(|flight| flight.state.get() == State::Idle)
-            .for_each(|flight| flight.stop());
+        for flight in proxy.flights() {
+            match flight.state.get() {
+                State::Idle => flight.stop(),
+                // Those that begin meanwhile too.
+                State::Tunnel => drop(part(proxy, &flight, Parting::Stopped)),
+                _ => {}
+            }
+        }
         tick.tick().await;
         look(proxy, began);
     }
@@ -172,11 +181,33 @@ async fn stop(
 }
 
 fn list(proxy: &Proxy) -> Vec<RequestStatus> {
+    let mut standings = Standings::default();
     proxy
         .flights()
         .iter()
-        .filter_map(|flight| describe(flight))
+        .filter_map(|flight| describe(flight, &mut standings))
         .collect()
+}
+
+/// Everybody's places in the lines that are waited in, looked up once per line.
+#[derive(Default)]
+struct Standings(Vec<(Arc<Line>, HashMap<u64, usize>)>);
+
+impl Standings {
+    /// None when its turn has come.
+    fn of(&mut self, spot: &Spot) -> Option<u64> {
+        let known = self
+            .0
+            .iter()
+            .position(|(line, _)| Arc::ptr_eq(line, spot.line()));
+        let at = known.unwrap_or_else(|| {
+            let line = Arc::clone(spot.line());
+            let standing = line.standing();
+            self.0.push((line, standing));
+            self.0.len() - 1
+        });
+        self.0[at].1.get(&spot.turn()).map(|place| *place as u64)
+    }
 }
 
 fn kill(proxy: &Proxy, id: u64) -> bool {
@@ -184,29 +215,63 @@ fn kill(proxy: &Proxy, id: u64) -> bool {
     let found = flights
         .iter()
         .find(|flight| flight.id.get() == id && flight.state.get().is_request());
-    found.inspect(|flight| flight.kill()).is_some()
+    // Whoever kills a websocket twice does not wait for its ends.
+    found
+        .inspect(|flight| {
+            if !part(proxy, flight, Parting::Killed) {
+                flight.kill();
+            }
+        })
+        .is_some()
 }
 
-fn describe(flight: &Flight) -> Option<RequestStatus> {
+/// Ends a websocket in order; false when it is none, or that was asked for before.
+fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
+    let seat = flight.seat.borrow();
+    let Some(seat) = seat.as_ref() else {
+        return false;
+    };
+    let known = &seat.ticket.service().settings;
+    flight.part(|| {
+        // As they are now: a websocket may be older than its service's settings.
+        let view = proxy.view();
+        let services = view.services.iter().map(|service| &service.settings);
+        let mut current = services.filter(|settings| settings.name == known.name);
+        Goodbye::new(parting, &current.next().unwrap_or(known).websocket)
+    })
+}
+
+fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
     let state = match flight.state.get() {
         State::Idle | State::Reading | State::Closing => return None,
+        State::Receiving => "receiving",
         State::Queued => "queued",
         State::Connecting => "connecting",
         State::Sending => "sending",
         State::Waiting => "waiting",
         State::Answering => "answering",
+        State::Delivering => "delivering",
         State::Tunnel => "tunnel",
     };
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
+    let queued = flight.queued.borrow();
+    let settings = ticket
+        .map(|ticket| &ticket.service().settings)
+        .or(queued.as_ref().map(|queued| &queued.service));
+    let spot = queued.as_ref().and_then(|queued| queued.spot());
+    let websocket = flight.websocket.borrow();
+    let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);
     Some(RequestStatus {
         id: flight.id.get(),
         kind: flight.kind().as_str().to_owned(),
         state: state.to_owned(),
-        service: ticket
-            .map(|ticket| ticket.service().settings.name.to_string())
+        service: settings
+            .map(|settings| settings.name.to_string())
             .unwrap_or_default(),
         slot: ticket.map(|ticket| ticket.slot().name.to_string()),
+        queue_place: spot.and_then(|spot| standings.of(spot)),
+        queued_ms: queued.as_ref().map(|queued| millis(queued.took())),
         generation: ticket.map(|ticket| ticket.slot().generation.0),
         endpoint: seat
             .as_ref()
@@ -215,11 +280,17 @@ fn describe(flight: &Flight) -> Option<RequestStatus> {
         client: flight.client.borrow().clone(),
         method: flight.method.borrow().clone(),
         path: String::from_utf8_lossy(&flight.target.borrow()).into_owned(),
-        age_ms: u64::try_from(flight.started.get().elapsed().as_millis()).unwrap_or(u64::MAX),
+        age_ms: millis(flight.started.get().elapsed()),
         bytes_in: flight.bytes_in.get(),
         bytes_out: flight.bytes_out.get(),
+        messages_in: messages(|it| it.messages_in.get()),
+        messages_out: messages(|it| it.messages_out.get()),
         request_id: flight.request_id.borrow().clone(),
     })
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Adds up what all workers counted.

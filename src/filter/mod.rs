@@ -1,15 +1,12 @@
-//! WHAT CHANGES IN CONTENT, AND WHO GETS WHICH PART OF IT: codings, ranges, validators.
+//! WHO AND WHAT COMES IN: networks, paths, rates, passwords, crowds.
 //!
-//! Called by `cache/` and `proxy/`. Never reads a socket or a file, and knows nothing of slots.
-//! Rules: a client gets what it accepts or the content as it is, never an error; nothing is
-//! encoded twice; an encoder's memory is bounded, and whoever makes one counts it.
+//! Called by `proxy/` for each request of a service that asks for any of it, and by `edge/` for
+//! connections. Never opens a socket and never changes a byte of a request. Rules: a path is judged
+//! by every way in which a server may read it; memory is fixed before the first request comes;
+//! nothing takes a lock that all workers share; time is an argument.
 
-mod coding;
-mod conditions;
-mod encoder;
-mod range;
+mod buckets;
+mod path;
 
-pub use coding::best;
-pub use conditions::{Conditions, Outcome, Validators, weaken};
-pub use encoder::Encoder;
-pub use range::{ByteRange, Ranged, requested};
+pub use buckets::{Buckets, Pace, Taken};
+pub use path::{Path, Prefix};

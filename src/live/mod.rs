@@ -5,14 +5,22 @@
 //! one writer ([`Live::publish`]); a View is immutable and built whole.
 
 mod admission;
+mod departure;
 mod health;
+mod line;
+mod order;
 mod places;
+#[cfg(test)]
+mod promises;
 mod reader;
 mod sync;
 mod view;
 
 pub use admission::{Counts, EpochClock, InFlight, Kind};
+pub use departure::{Departure, Goodbye};
 pub use health::{EndpointHealth, Wellness};
-pub use places::{Place, Places, Waiting};
+pub use line::{Line, Refused, Spot, Waiting};
+pub use order::Origin;
+pub use places::{Place, Places};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
 pub use view::{Endpoint, EndpointId, HostTable, Member, Service, Slot, View};

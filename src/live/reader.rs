@@ -108,6 +108,7 @@ impl LiveReader {
                 service,
                 worker: self.worker,
                 kind,
+                is_over: Cell::new(false),
             });
         }
         slot.in_flight.leave(self.worker, Kind::Request);
@@ -115,7 +116,7 @@ impl LiveReader {
     }
 }
 
-/// One request counted on one generation, until the last byte has passed: dropping it counts down.
+/// One request counted on one generation, until its upstream has done its part: dropping it counts down.
 ///
 /// Not `Send`: a count belongs to its worker.
 #[derive(Debug)]
@@ -124,6 +125,8 @@ pub struct Ticket {
     service: usize,
     worker: usize,
     kind: Cell<Kind>,
+    /// Counted down already.
+    is_over: Cell<bool>,
 }
 
 impl Ticket {
@@ -156,13 +159,28 @@ impl Ticket {
             service: self.service,
             worker: self.worker,
             kind: self.kind.clone(),
+            is_over: Cell::new(false),
         }
+    }
+
+    /// The upstream has sent its last byte, and we keep what the client has yet to take: counts down now.
+    /// What it was counted on is still known by name.
+    pub fn is_done(&self) {
+        if !self.is_over.replace(true) {
+            self.slot().in_flight.leave(self.worker, self.kind.get());
+        }
+    }
+
+    /// See [`Ticket::is_done`].
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.is_over.get()
     }
 
     /// A request turns out to be a transfer or a websocket.
     pub fn becomes(&self, kind: Kind) {
         let was = self.kind.replace(kind);
-        if was != kind {
+        if was != kind && !self.is_over.get() {
             self.slot().in_flight.change(self.worker, was, kind);
         }
     }
@@ -170,6 +188,6 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.slot().in_flight.leave(self.worker, self.kind.get());
+        self.is_done();
     }
 }

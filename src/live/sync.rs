@@ -1,3 +1,4 @@
-//! The atomics that admission counts with. `tests/loom.rs` compiles `admission.rs` against loom's instead.
+//! The atomics and locks that are counted with. `tests/loom.rs` compiles those who use them against loom's instead.
 
 pub(super) use std::sync::atomic::{AtomicU64, Ordering, fence};
+pub(super) use std::sync::{Mutex, MutexGuard};

@@ -13,6 +13,7 @@ use std::task::ready;
 use std::time::Duration;
 use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
+use tokio::io::Interest;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
@@ -104,6 +105,17 @@ impl Stream {
         pin!(look)
             .poll(&mut Context::from_waker(Waker::noop()))
             .is_pending()
+    }
+
+    /// The peer sends no more, whatever it sent before that is still to be read. Costs no system call.
+    #[must_use]
+    pub fn has_hung_up(&self) -> bool {
+        let socket = self.0.borrow();
+        let look = tokio::task::coop::unconstrained(async {
+            each!(&*socket, s => s.ready(Interest::READABLE).await)
+        });
+        let ready = pin!(look).poll(&mut Context::from_waker(Waker::noop()));
+        matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
     }
 
     /// See [`Stream::poll_readable`]. Cancel safe.

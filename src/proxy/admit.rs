@@ -2,34 +2,31 @@
 
 use super::belongings::Proxy;
 use super::client::Client;
-use super::client::poll_gone;
 use super::fault::Fault;
-use super::fault::Timer;
-use super::flight::State;
+use super::flight::Flight;
 use super::local::Local;
 use super::prepare::Decision;
 use super::prepare::Judge;
 use super::prepare::Look;
 use super::prepare::Prepared;
 use super::prepare::prepare;
+use super::queue;
 use super::seat::Seat;
 use crate::live::Place;
-use crate::live::Service;
-use crate::live::Waiting;
-use std::future::poll_fn;
-use std::pin::pin;
+use crate::live::ViewRef;
 use std::rc::Rc;
-use std::task::Poll;
 
-/// Gives the flight its seat. When the View changes under it, the head is read anew: the client's bytes are still there.
+/// Gives the flight its seat. When the View changes under it, the head is read anew: the client's bytes are
+/// still there, or in `kept` when its body was received already.
 /// What is left to do then may be an answer of ours.
 pub(super) async fn admit(
     proxy: &Rc<Proxy>,
     client: &mut Client,
-    prepared: &mut Prepared,
+    (prepared, kept): (&mut Prepared, Option<&[u8]>),
     out: &mut Vec<u8>,
 ) -> Result<Option<Box<Local>>, Fault> {
     let flight = client.flight.clone();
+    let mut held = None;
     loop {
         let view = proxy.view();
         // A View that came in between may hold the services in another order.
@@ -38,68 +35,97 @@ pub(super) async fn admit(
                 view: &view,
                 peer: &client.peer,
                 flight: &flight,
-                look: Look::Again,
+                look: kept.map_or(Look::Again, |_| Look::Received),
             };
-            match prepare(client.input.bytes(), judge, out)?.ok_or(Fault::ClientGone)? {
+            let head = kept.unwrap_or(client.input.bytes());
+            match prepare(head, judge, out)?.ok_or(Fault::ClientGone)? {
                 Decision::Forward(anew) => *prepared = anew,
                 Decision::Answer(local) => return Ok(Some(local)),
             }
         }
-        let service = &view.services[prepared.service];
-        let place = match take_place(service) {
-            Taken::Unlimited => None,
-            Taken::Place(place) => Some(place),
-            Taken::Busy => {
-                if flight.state.get() != State::Queued {
-                    flight.at(State::Queued);
-                    flight.arm(Timer::Queue, service.settings.queue.timeout);
-                }
-                match wait(service, client).await? {
-                    Some(place) => Some(place),
-                    None => continue,
-                }
-            }
+        held = match sit_down(proxy, &flight, (&view, prepared), held) {
+            Seating::Done => return Ok(None),
+            Seating::Moved(place) => place,
+            // Whatever the wait brings is looked at in the newest View.
+            Seating::Busy => Box::pin(queue::wait(proxy, &view, prepared, client)).await?,
         };
-        if let Some(ticket) = proxy.reader.admit(&view, prepared.service) {
-            flight.disarm();
-            flight.arm_total(service.settings.timeouts.total);
-            flight
-                .seat
-                .replace(Some(Seat::new(ticket, place, proxy.worker())));
-            return Ok(None);
-        }
     }
 }
 
-enum Taken {
-    Unlimited,
-    Place(Place),
+/// Once more for a request whose slot cannot be connected to: a seat on the active slot, when that is another one
+/// than before. False when there is none but the old one.
+pub(super) async fn readmit(
+    proxy: &Rc<Proxy>,
+    client: &mut Client,
+    prepared: &Prepared,
+) -> Result<bool, Fault> {
+    let flight = client.flight.clone();
+    let Some(old) = flight.seat.take() else {
+        return Ok(false);
+    };
+    let name = old.ticket.service().settings.name.clone();
+    let left = old.ticket.slot().generation;
+    let is_same = |view: &ViewRef| {
+        let service = view.services.get(prepared.service);
+        service
+            .filter(|service| service.settings.name == name)
+            .map(|service| service.active().generation)
+    };
+    if is_same(&proxy.view()).is_none_or(|active| active == left) {
+        flight.seat.replace(Some(old));
+        return Ok(false);
+    }
+    // Its place is for others: it may have to wait for one elsewhere.
+    drop(old);
+    let mut held = None;
+    loop {
+        let view = proxy.view();
+        if is_same(&view).is_none() {
+            return Ok(false);
+        }
+        held = match sit_down(proxy, &flight, (&view, prepared), held) {
+            Seating::Done => return Ok(true),
+            Seating::Moved(place) => place,
+            Seating::Busy => Box::pin(queue::wait(proxy, &view, prepared, client)).await?,
+        };
+    }
+}
+
+enum Seating {
+    Done,
+    /// The View is no longer the newest; the place it has may still do.
+    Moved(Option<Place>),
+    /// No place is free.
     Busy,
 }
 
-fn take_place(service: &Service) -> Taken {
-    match &service.active().places {
-        None => Taken::Unlimited,
-        Some(places) => places.try_take().map_or(Taken::Busy, Taken::Place),
-    }
-}
-
-/// In line until there is a place; none when a flip re-aims those who wait.
-async fn wait(service: &Service, client: &mut Client) -> Result<Option<Place>, Fault> {
-    let Some(places) = &service.active().places else {
-        return Ok(None);
-    };
-    let mut line = pin!(places.wait());
-    let (stream, input) = (&client.stream, &mut client.input);
-    poll_fn(|cx| {
-        if let Poll::Ready(result) = line.as_mut().poll(cx) {
-            return Poll::Ready(match result {
-                Ok(place) => Ok(Some(place)),
-                Err(Waiting::Reaimed) => Ok(None),
-                Err(Waiting::Full) => Err(Fault::QueueFull),
-            });
+/// Takes a place where one is needed, unless the one that is `held` does, and counts the request: one step.
+fn sit_down(
+    proxy: &Proxy,
+    flight: &Flight,
+    (view, prepared): (&ViewRef, &Prepared),
+    held: Option<Place>,
+) -> Seating {
+    let service = &view.services[prepared.service];
+    let place = match queue::places(service, prepared) {
+        None => None,
+        Some(places) => {
+            let usable = held.filter(|place| place.is_of(places));
+            match usable.or_else(|| places.try_take()) {
+                Some(place) => Some(place),
+                None => return Seating::Busy,
+            }
         }
-        poll_gone(stream, input, cx).map(|()| Err(Fault::ClientGone))
-    })
-    .await
+    };
+    let Some(ticket) = proxy.reader.admit(view, prepared.service) else {
+        return Seating::Moved(place);
+    };
+    if let Some(queued) = flight.queued.borrow_mut().as_mut() {
+        queued.is_served(proxy.worker());
+    }
+    flight.disarm();
+    flight.arm_total(service.settings.timeouts.total);
+    let seat = Seat::new(ticket, place, proxy.worker());
+    flight.seat.replace(Some(seat));
+    Seating::Done
 }

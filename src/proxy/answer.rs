@@ -1,5 +1,6 @@
 //! From the upstream's answer to the client's.
 
+use super::backlog::Backlog;
 use super::belongings::Proxy;
 use super::body::TRANSFER;
 use super::chunked::Piece;
@@ -22,6 +23,7 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::tunnel::Changed;
 use super::wishes::Wishes;
 use crate::config::Timeouts;
 use crate::live::Kind;
@@ -33,7 +35,6 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
-use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
@@ -51,17 +52,22 @@ pub(super) struct Exchange<'a> {
     pub timeouts: &'a Timeouts,
     pub flight: &'a Flight,
     pub record: &'a Record,
+    /// The answer is taken as fast as the upstream gives it, as far as its kind allows.
+    pub buffers_answer: bool,
 }
 
-/// An answer that was passed on as a whole.
+/// An answer that was read as a whole.
 pub(super) struct Answered {
     /// The upstream's connection is between two requests now.
     pub reusable: bool,
     /// So is the client's, as far as the answer goes.
     pub keep_alive: bool,
-    /// The protocol was changed; the bytes that came behind the head.
-    pub tunnel: Option<Buffer>,
-    pub tunnel_idle: Duration,
+    /// What the client has yet to take.
+    pub backlog: Option<Box<Backlog>>,
+    /// What was read is not the whole: the client is to notice, once it has what there is.
+    pub cut: Option<Fault>,
+    /// The protocol was changed.
+    pub changed: Option<Changed>,
 }
 
 /// What the head says about what follows.
@@ -69,8 +75,10 @@ struct Meta {
     length: usize,
     status: u16,
     is_interim: bool,
+    is_websocket: bool,
     framing: Framing,
     outlet: Outlet,
+    is_kept: bool,
     reusable: bool,
     keep_alive: bool,
 }
@@ -97,8 +105,14 @@ impl Exchange<'_> {
         input: &mut Buffer,
         size: &Cell<usize>,
         watch: &mut Option<&mut Buffer>,
+        backlog: &mut Option<Box<Backlog>>,
     ) -> Result<usize, Read> {
         poll_fn(|cx| {
+            if let Some(backlog) = backlog
+                && let Poll::Ready(Err(fault)) = backlog.poll_give((self.client, self.flight), cx)
+            {
+                return Poll::Ready(Err(Read::Fault(fault)));
+            }
             if self.upstream.poll_readable(cx).is_ready() {
                 let read = self.upstream.poll_read(cx, input.room(size.get()));
                 if let Poll::Ready(read) = read {
@@ -110,7 +124,10 @@ impl Exchange<'_> {
                 input.release();
             }
             match watch {
-                Some(early) => poll_gone(self.client, early, cx).map(|()| Err(Read::ClientGone)),
+                Some(early) => {
+                    let gone = poll_gone(self.client, early, cx);
+                    gone.map(|()| Err(Read::Fault(Fault::ClientGone)))
+                }
                 None => Poll::Pending,
             }
         })
@@ -141,10 +158,18 @@ impl Exchange<'_> {
             .await
             .map_err(|_| Failure::Fault(Fault::ClientGone))
     }
+
+    /// Passes bytes on to the client, or to what is kept for it.
+    async fn pass(&self, bytes: &[u8], backlog: &mut Option<Box<Backlog>>) -> Result<(), Failure> {
+        match backlog {
+            Some(backlog) => Ok(backlog.put(self, bytes).await?),
+            None => self.write(bytes).await,
+        }
+    }
 }
 
 enum Read {
-    ClientGone,
+    Fault(Fault),
     Failed(io::Error),
 }
 
@@ -152,7 +177,7 @@ impl Read {
     /// Once the answer has begun.
     fn into_fault(self) -> Fault {
         match self {
-            Self::ClientGone => Fault::ClientGone,
+            Self::Fault(fault) => fault,
             Self::Failed(cause) => Fault::CutShort(Some(cause)),
         }
     }
@@ -175,18 +200,37 @@ pub(super) async fn answer(
         return Ok(Answered {
             reusable: false,
             keep_alive: false,
-            tunnel: Some(input),
-            tunnel_idle: exchange.timeouts.tunnel_idle,
+            backlog: None,
+            cut: None,
+            changed: Some(Changed {
+                is_websocket: meta.is_websocket,
+                early: input,
+                idle: exchange.timeouts.tunnel_idle,
+            }),
         });
     }
-    pass_body(exchange, &mut meta, (&mut input, &mut out), &mut early).await?;
+    let mut backlog = if meta.is_kept {
+        Backlog::of(exchange)
+    } else {
+        None
+    };
+    let buffers = (&mut input, &mut out);
+    let passed = pass_body(exchange, &mut meta, buffers, &mut early, &mut backlog).await;
     exchange.proxy.return_output(out);
+    let backlog = backlog.filter(|backlog| !backlog.is_empty());
+    let cut = match passed {
+        Ok(()) => None,
+        // What there is goes to the client, as it would have without a backlog.
+        Err(Failure::Fault(fault)) if backlog.is_some() && fault.is_suspicious() => Some(fault),
+        Err(failure) => return Err(failure),
+    };
     Ok(Answered {
         // Bytes behind the answer were asked for by nobody.
-        reusable: meta.reusable && input.is_empty(),
+        reusable: meta.reusable && input.is_empty() && cut.is_none(),
         keep_alive: meta.keep_alive,
-        tunnel: None,
-        tunnel_idle: Duration::ZERO,
+        backlog,
+        cut,
+        changed: None,
     })
 }
 
@@ -220,7 +264,7 @@ async fn head(
         if input.len() >= SMALL {
             size.set(LARGE);
         }
-        match exchange.read(input, &size, early).await {
+        match exchange.read(input, &size, early, &mut None).await {
             Ok(0) if begun => return Err(Fault::CutShort(None).into()),
             Ok(0) => return Err(Failure::NoAnswer(None)),
             Err(Read::Failed(cause)) if !begun => return Err(Failure::NoAnswer(Some(cause))),
@@ -277,8 +321,10 @@ fn translate(
         length: head.length,
         status: head.status,
         is_interim: head.is_interim(),
+        is_websocket: head.status == 101 && head.changes_to(b"websocket"),
         framing: head.framing,
         outlet: dress.outlet,
+        is_kept: dress.is_kept,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,
     }))
@@ -290,6 +336,7 @@ async fn pass_body(
     meta: &mut Meta,
     (input, out): (&mut Buffer, &mut Vec<u8>),
     early: &mut Option<&mut Buffer>,
+    backlog: &mut Option<Box<Backlog>>,
 ) -> Result<(), Failure> {
     let (flight, idle) = (exchange.flight, exchange.timeouts.idle);
     let mut body = BodyReader::new(meta.framing);
@@ -320,9 +367,9 @@ async fn pass_body(
                 && meta.outlet.push(data, out) == Pushed::Direct
             {
                 begun = true;
-                exchange.write(out).await?;
+                exchange.pass(out, backlog).await?;
                 out.clear();
-                exchange.write(data).await?;
+                exchange.pass(data, backlog).await?;
             }
             input.consume(taken);
             if ended || more {
@@ -343,15 +390,19 @@ async fn pass_body(
         }
         if !out.is_empty() {
             begun = true;
-            exchange.write(out).await?;
+            exchange.pass(out, backlog).await?;
             out.clear();
+        }
+        if let Some(backlog) = backlog {
+            backlog.has_read(sent, flight);
+            backlog.asks(flight);
         }
         if ended {
             return Ok(());
         }
         input.release();
         flight.arm(Timer::UpstreamIdle, idle);
-        let read = exchange.read(input, &size, early);
+        let read = exchange.read(input, &size, early, backlog);
         let read = match late {
             None => read.await,
             // What the client is owed by then is sent, whatever comes.

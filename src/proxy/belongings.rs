@@ -4,6 +4,8 @@ use super::flight::Clock;
 use super::flight::Flight;
 use crate::live::LiveReader;
 use crate::live::ViewRef;
+use crate::spool::Account;
+use crate::spool::Shelf;
 use crate::telemetry::AccessWriter;
 use crate::telemetry::EdgeMetrics;
 use crate::upstream::Pools;
@@ -19,6 +21,8 @@ pub struct Proxy {
     pub pools: Pools,
     pub log: RefCell<AccessWriter>,
     pub metrics: Arc<EdgeMetrics>,
+    /// Where bodies are kept.
+    pub shelf: Shelf,
     pub clock: Clock,
     /// No keep-alive any more: the worker is on its way out.
     pub stopping: Cell<bool>,
@@ -48,6 +52,7 @@ impl Proxy {
             pools: Pools::default(),
             log: RefCell::new(log),
             metrics,
+            shelf: Shelf::new(Arc::new(Account::new(&std::env::temp_dir()))),
             clock: Clock::default(),
             stopping: Cell::new(false),
             encoding: Rc::default(),
@@ -56,6 +61,13 @@ impl Proxy {
             next_id,
             loggable: Cell::new(LOGGED_FAULTS),
         }
+    }
+
+    /// Bodies are kept there, in place of the system's folder for temporary files.
+    #[must_use]
+    pub fn keeping_bodies_on(mut self, shelf: Shelf) -> Self {
+        self.shelf = shelf;
+        self
     }
 
     #[must_use]

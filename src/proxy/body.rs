@@ -14,6 +14,7 @@ use crate::live::Kind;
 use crate::net::Buffer;
 use crate::net::LARGE;
 use crate::net::Stream;
+use crate::spool::Spool;
 use std::future::poll_fn;
 use std::io;
 use std::task::ready;
@@ -21,6 +22,9 @@ use std::time::Duration;
 
 /// A request or an answer with more bytes than this is a transfer: it has a drain budget of its own.
 pub(super) const TRANSFER: u64 = 1024 * 1024;
+
+/// How long the disk that bodies are kept on may take for one piece.
+pub(super) const DISK_PATIENCE: Duration = Duration::from_secs(30);
 
 /// A request's body: what of it was taken from the client, and what is left.
 #[derive(Debug)]
@@ -34,6 +38,8 @@ pub(super) struct Body {
     ended: bool,
     /// More was sent than went along with the head: it cannot be sent again.
     pub streamed: bool,
+    /// All of it, when it was received before the request was sent and is too long to go along with the head.
+    spool: Option<Box<Spool>>,
 }
 
 /// Why an upload ended early.
@@ -56,12 +62,32 @@ impl Body {
             limit,
             ended,
             streamed: false,
+            spool: None,
         }
     }
 
     /// All of it was taken from the client.
     pub(super) fn is_complete(&self) -> bool {
         self.ended
+    }
+
+    /// It went along with the head, and can do so again.
+    pub(super) fn is_replayable(&self) -> bool {
+        self.ended && !self.streamed && self.spool.is_none()
+    }
+
+    /// Something of it is to be sent behind the head.
+    pub(super) fn has_rest(&self) -> bool {
+        !self.ended || self.spool.is_some()
+    }
+
+    pub(super) fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// It was received whole, and lies there.
+    pub(super) fn rests_in(&mut self, spool: Box<Spool>) {
+        self.spool = Some(spool);
     }
 
     /// Moves what is in `input` to `out`, framed for the upstream.
@@ -111,28 +137,24 @@ impl Body {
         Ok(())
     }
 
-    /// Sends the rest, as it comes from the client.
+    /// Sends the rest: as it comes from the client through `input`, or from where it was kept.
     pub(super) async fn stream(
         &mut self,
         client: &Stream,
-        input: &mut Buffer,
+        input: Option<&mut Buffer>,
         upstream: &Stream,
         pace: Pace<'_>,
     ) -> Result<(), Stopped> {
         self.streamed = true;
+        if let Some(spool) = &mut self.spool {
+            Box::pin(feed(spool, upstream, pace)).await?;
+            self.spool = None;
+        }
+        let Some(input) = input else { return Ok(()) };
         let mut out = Vec::new();
         loop {
             pace.arm(Timer::ClientIdle);
-            let read = poll_fn(|cx| {
-                // Memory of a body's size is only taken once there is something to read.
-                ready!(client.poll_readable(cx))?;
-                let _ = input.room(LARGE);
-                poll_fill(client, input, cx)
-            });
-            match read.await {
-                Ok(0) | Err(_) => return Err(Stopped::Fault(Fault::ClientGone)),
-                Ok(_) => {}
-            }
+            more(client, input).await.map_err(Stopped::Fault)?;
             self.take(input, &mut out, pace.flight)
                 .map_err(Stopped::Fault)?;
             input.release();
@@ -145,6 +167,38 @@ impl Body {
                 return Ok(());
             }
         }
+    }
+}
+
+/// Reads more of a body.
+pub(super) async fn more(client: &Stream, input: &mut Buffer) -> Result<(), Fault> {
+    let read = poll_fn(|cx| {
+        // Memory of a body's size is only taken once there is something to read.
+        ready!(client.poll_readable(cx))?;
+        let _ = input.room(LARGE);
+        poll_fill(client, input, cx)
+    });
+    match read.await {
+        Ok(0) | Err(_) => Err(Fault::ClientGone),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Sends what was kept.
+async fn feed(spool: &mut Spool, upstream: &Stream, pace: Pace<'_>) -> Result<(), Stopped> {
+    loop {
+        pace.flight.arm(Timer::Spool, DISK_PATIENCE);
+        let next = poll_fn(|cx| spool.poll_front(cx)).await;
+        next.map_err(|error| Stopped::Fault(error.into()))?;
+        let count = spool.front().len();
+        if count == 0 {
+            return Ok(());
+        }
+        pace.arm(Timer::UpstreamIdle);
+        write_all(upstream, spool.front(), || pace.arm(Timer::UpstreamIdle))
+            .await
+            .map_err(Stopped::Refused)?;
+        spool.consume(count);
     }
 }
 

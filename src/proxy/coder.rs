@@ -4,7 +4,7 @@ use super::belongings::Proxy;
 use super::chunked;
 use crate::config::Coding;
 use crate::config::Compression;
-use crate::filter::Encoder;
+use crate::content::Encoder;
 use crate::telemetry::EdgeMetrics;
 use std::cell::Cell;
 use std::io;

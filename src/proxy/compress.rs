@@ -9,7 +9,7 @@ use super::outlet::Outlet;
 use super::response::ResponseHead;
 use super::wishes::Wishes;
 use crate::config::Compression;
-use crate::filter::weaken;
+use crate::content::weaken;
 
 /// What an answer's head says of its content, in one look.
 #[derive(Default)]

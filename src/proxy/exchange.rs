@@ -1,6 +1,7 @@
 //! One request, from its head to the last byte of its answer.
 
 use super::admit::admit;
+use super::admit::readmit;
 use super::belongings::Proxy;
 use super::body::Body;
 use super::client::Client;
@@ -17,12 +18,12 @@ use super::local;
 use super::prepare::Decision;
 use super::prepare::Judge;
 use super::prepare::Look;
-use super::prepare::Prepared;
 use super::prepare::prepare;
+use super::receive;
+use super::receive::receive;
 use super::record::Record;
 use super::reply;
 use super::response::Asked;
-use super::seat::Seat;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -93,15 +94,26 @@ async fn answer(
         Framing::None | Framing::Length(0)
     ));
     record.unused_head.set(prepared.length);
-    if let Some(local) = admit(proxy, client, &mut prepared, out).await? {
+    let received = if receive::is_needed(&prepared, client) {
+        Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
+    } else {
+        None
+    };
+    let kept = received.as_ref().map(|received| &*received.head);
+    if let Some(local) = admit(proxy, client, (&mut prepared, kept), out).await? {
         return Box::pin(local::send(proxy, client, record, &local)).await;
     }
-    client.input.consume(record.unused_head.take());
-    let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
-    // What is here of the body goes along with the head.
-    body.take(&mut client.input, out, &flight)?;
-    client.input.release();
-    record.body_taken.set(body.is_complete());
+    let mut body = if let Some(received) = received {
+        received.admitted(&flight, out)
+    } else {
+        client.input.consume(record.unused_head.take());
+        let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
+        // What is here of the body goes along with the head.
+        body.take(&mut client.input, out, &flight)?;
+        client.input.release();
+        record.body_taken.set(body.is_complete());
+        body
+    };
     loop {
         let trip = Trip {
             proxy,
@@ -114,7 +126,7 @@ async fn answer(
             result => return result,
         };
         // It was never written, and traffic may have moved in the meantime: then it goes there.
-        if !readmit(proxy, &flight, &prepared) {
+        if !Box::pin(readmit(proxy, client, &prepared)).await? {
             return Err(fault);
         }
     }
@@ -145,32 +157,6 @@ async fn read_head(
             Ok(_) => {}
         }
     }
-}
-
-/// Takes a seat on the active slot when that is another one than before.
-fn readmit(proxy: &Proxy, flight: &Flight, prepared: &Prepared) -> bool {
-    let view = proxy.view();
-    let mut seat = flight.seat.borrow_mut();
-    let (Some(old), Some(service)) = (seat.as_ref(), view.services.get(prepared.service)) else {
-        return false;
-    };
-    let same = old.ticket.service().settings.name == service.settings.name;
-    if !same || service.active().generation == old.ticket.slot().generation {
-        return false;
-    }
-    let place = match &service.active().places {
-        // Without a free place it would have to queue again: the client asks again sooner.
-        Some(places) => match places.try_take() {
-            Some(place) => Some(place),
-            None => return false,
-        },
-        None => None,
-    };
-    let Some(ticket) = proxy.reader.admit(&view, prepared.service) else {
-        return false;
-    };
-    *seat = Some(Seat::new(ticket, place, proxy.worker()));
-    true
 }
 
 /// Tells the client, the log and the prober.

@@ -1,5 +1,6 @@
 //! Everything that can go wrong with one request, in one type: whose fault, which status, what next.
 
+use crate::spool::SpoolError;
 use std::io;
 
 /// Who has to do something about it.
@@ -24,8 +25,12 @@ pub enum Timer {
     UpstreamIdle,
     /// The client neither sent nor took a byte.
     ClientIdle,
+    /// The disk that bodies are kept on.
+    Spool,
     Total,
     Tunnel,
+    /// A websocket's ends were told that it ends.
+    Close,
 }
 
 /// Why a request did not get its answer, or not all of it.
@@ -58,6 +63,9 @@ pub enum Fault {
     BadAnswer(&'static str),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
+    /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
+    #[error("a body cannot be kept: {0}")]
+    Spool(SpoolError),
     #[error("ended by an operator")]
     Killed,
     #[error("the slot was drained and its time is over")]
@@ -78,8 +86,10 @@ impl Timer {
             Self::FirstByte => "timeout-first-byte",
             Self::UpstreamIdle => "timeout-idle",
             Self::ClientIdle => "timeout-client-idle",
+            Self::Spool => "timeout-spool",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
+            Self::Close => "timeout-websocket-close",
         }
     }
 
@@ -93,8 +103,19 @@ impl Timer {
             Self::FirstByte => "the upstream did not begin its answer in time",
             Self::UpstreamIdle => "the upstream stood still for too long",
             Self::ClientIdle => "the client stood still for too long",
+            Self::Spool => "the disk that bodies are kept on stood still for too long",
             Self::Total => "the request took too long as a whole",
             Self::Tunnel => "the upgraded connection was silent for too long",
+            Self::Close => "an end of the websocket did not answer a close in time",
+        }
+    }
+}
+
+impl From<SpoolError> for Fault {
+    fn from(error: SpoolError) -> Self {
+        match error {
+            SpoolError::TooLong { limit } => Self::BodyTooLarge { limit },
+            error => Self::Spool(error),
         }
     }
 }
@@ -117,6 +138,7 @@ impl Fault {
             | Self::Killed
             | Self::CutOff
             | Self::Stopping => 503,
+            Self::Spool(_) | Self::Timeout(Timer::Spool) => 507,
             Self::Timeout(_) => 504,
             Self::Connect(_) | Self::NoAnswer(_) | Self::BadAnswer(_) | Self::CutShort(_) => 502,
         }
@@ -140,9 +162,12 @@ impl Fault {
             | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
                 Side::Upstream
             }
-            Self::Timeout(_) | Self::QueueFull | Self::Killed | Self::CutOff | Self::Stopping => {
-                Side::Ours
-            }
+            Self::Timeout(_)
+            | Self::QueueFull
+            | Self::Spool(_)
+            | Self::Killed
+            | Self::CutOff
+            | Self::Stopping => Side::Ours,
         }
     }
 
@@ -163,6 +188,8 @@ impl Fault {
             Self::NoAnswer(_) => "no-answer",
             Self::BadAnswer(_) => "bad-answer",
             Self::CutShort(_) => "cut-short",
+            Self::Spool(SpoolError::Full { .. }) => "spool-full",
+            Self::Spool(_) => "spool-failed",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
             Self::Stopping => "stopping",

@@ -5,7 +5,10 @@
 
 use super::fault::Fault;
 use super::fault::Timer;
+use super::queue::Queued;
 use super::seat::Seat;
+use super::websocket::Websocket;
+use crate::live::Goodbye;
 use crate::live::Kind;
 use std::cell::Cell;
 use std::cell::RefCell;
@@ -31,11 +34,15 @@ pub enum State {
     Idle,
     /// A head has begun to arrive.
     Reading,
+    /// The body of a request is taken whole before it asks for a slot.
+    Receiving,
     Queued,
     Connecting,
     Sending,
     Waiting,
     Answering,
+    /// The upstream is done; the client still takes what was kept for it.
+    Delivering,
     Tunnel,
     /// The last answer is out; what the client still sends is read and forgotten.
     Closing,
@@ -81,6 +88,12 @@ pub struct Flight {
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
     pub seat: RefCell<Option<Seat>>,
+    /// Its time in line, if it had to wait for a place.
+    pub queued: RefCell<Option<Box<Queued>>>,
+    /// It waits for what wakes nobody: it is woken at each tick to look for itself.
+    pub(super) is_unwatched: Cell<bool>,
+    /// While it is one.
+    pub websocket: RefCell<Option<Rc<Websocket>>>,
     /// For the access log: Host, Referer and User-Agent.
     pub said: RefCell<Said>,
     pub bytes_in: Cell<u64>,
@@ -107,6 +120,9 @@ impl Flight {
             request_id: RefCell::default(),
             client: RefCell::new(client.to_owned()),
             seat: RefCell::new(None),
+            queued: RefCell::new(None),
+            is_unwatched: Cell::new(false),
+            websocket: RefCell::new(None),
             said: RefCell::default(),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
@@ -128,6 +144,18 @@ impl Flight {
         self.deadline.set(self.after(wait));
     }
 
+    /// The end of a wait that begins now, for [`Flight::arm_at`].
+    #[must_use]
+    pub(super) fn until(&self, wait: Duration) -> u64 {
+        self.after(wait)
+    }
+
+    /// As [`Flight::arm`], for a wait that may have begun before.
+    pub(super) fn arm_at(&self, timer: Timer, until: u64) {
+        self.timer.set(timer);
+        self.deadline.set(until);
+    }
+
     /// No wait is bounded by anything but the total.
     pub fn disarm(&self) {
         self.deadline.set(NEVER);
@@ -139,9 +167,21 @@ impl Flight {
     }
 
     /// The clock may lag by one tick: one more, so that no timer is over early.
-    fn after(&self, wait: Duration) -> u64 {
+    pub(super) fn after(&self, wait: Duration) -> u64 {
         let wait = u64::try_from((wait + TICK).as_millis()).unwrap_or(NEVER);
         self.clock.get().saturating_add(wait)
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.get()
+    }
+
+    /// Ends a websocket in order, a goodbye to both ends first. False when there is none, or that was asked for before.
+    pub fn part(&self, goodbye: impl FnOnce() -> Goodbye) -> bool {
+        let websocket = self.websocket.borrow();
+        websocket
+            .as_ref()
+            .is_some_and(|websocket| websocket.part(self, goodbye()))
     }
 
     /// Ends whatever runs, with [`Fault::Killed`].
@@ -162,12 +202,17 @@ impl Flight {
             self.end(Order::Expired(Timer::Total));
         } else if self.state.get() != State::Idle && self.is_cut_off() {
             self.end(Order::CutOff);
+        } else if self.is_unwatched.get() {
+            self.wake();
+        } else if let Some(websocket) = self.websocket.borrow().as_ref() {
+            websocket.look(self, now);
         }
     }
 
     fn is_cut_off(&self) -> bool {
         let seat = self.seat.borrow();
         seat.as_ref()
+            .filter(|seat| !seat.ticket.is_over())
             .is_some_and(|seat| seat.ticket.slot().is_cut_off(seat.ticket.kind()))
     }
 
@@ -179,6 +224,11 @@ impl Flight {
         ) {
             self.order.set(Some(order));
         }
+        self.wake();
+    }
+
+    /// The task looks again at what it waits for.
+    pub(super) fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
@@ -271,6 +321,9 @@ impl Flight {
         self.total.set(NEVER);
         self.order.set(None);
         self.seat.take();
+        self.queued.take();
+        self.is_unwatched.set(false);
+        self.websocket.take();
         self.bytes_in.set(0);
         self.bytes_out.set(0);
     }

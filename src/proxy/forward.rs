@@ -79,7 +79,7 @@ pub(super) async fn forward(
         let Some(endpoint) = board(&flight, member, &tried) else {
             return Err(last);
         };
-        let replayable = prepared.is_idempotent && body.is_complete() && !body.streamed;
+        let replayable = prepared.is_idempotent && body.is_replayable();
         let (stream, used) = match lend(proxy, &endpoint, reuse, replayable) {
             Some(stream) => (stream, true),
             None => match dial(&flight, &endpoint, settings.timeouts.connect).await {
@@ -200,14 +200,21 @@ async fn attempt(
         timeouts,
         flight: &flight,
         record: trip.record,
+        buffers_answer: trip.prepared.buffers_answer,
     };
-    if refused.is_some() || body.is_complete() {
+    if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
         let answered = answer(&exchange, Some(&mut client.input)).await;
         return rated(answered, refused);
     }
-    let mut upload = pin!(body.stream(&client.stream, &mut client.input, upstream, pace));
-    let mut answer = pin!(answer(&exchange, None));
+    // What was kept needs nothing of the client, which is watched for its leaving then.
+    let (input, early) = if body.is_complete() {
+        (None, Some(&mut client.input))
+    } else {
+        (Some(&mut client.input), None)
+    };
+    let mut upload = pin!(body.stream(&client.stream, input, upstream, pace));
+    let mut answer = pin!(answer(&exchange, early));
     let mut uploading = true;
     let mut refused = None;
     let both = poll_fn(|cx| {
@@ -270,25 +277,27 @@ async fn settle(
     body: &Body,
 ) -> Result<Ending, Fault> {
     let flight = client.flight.clone();
-    if let Some(early) = answered.tunnel {
-        let idle = answered.tunnel_idle;
-        return tunnel(client, &stream, early, &flight, idle)
+    if let Some(changed) = answered.changed {
+        return tunnel(client, &stream, changed, &flight)
             .await
             .map(|()| Ending::Close);
     }
-    if answered.reusable
-        && body.is_complete()
-        && let Some(seat) = flight.seat.borrow().as_ref()
-    {
-        let keepalive = &seat.ticket.service().settings.keepalive;
-        if keepalive.enabled {
-            let now = proxy.clock.get();
-            let until =
-                now.saturating_add(u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX));
-            proxy
-                .pools
-                .put(endpoint.id, stream, now, (until, keepalive.max_idle));
+    if answered.reusable && body.is_complete() {
+        give_back(proxy, &flight, stream, endpoint);
+    } else {
+        drop(stream);
+    }
+    if let Some(backlog) = answered.backlog {
+        if let Some(seat) = flight.seat.borrow().as_ref() {
+            seat.is_done();
         }
+        if answered.cut.is_some() {
+            endpoint.health.suspect();
+        }
+        Box::pin(backlog.deliver(client)).await?;
+    }
+    if let Some(fault) = answered.cut {
+        return Err(fault);
     }
     Ok(match (body.is_complete(), answered.keep_alive) {
         (true, true) => Ending::KeepAlive,
@@ -297,10 +306,26 @@ async fn settle(
     })
 }
 
+/// To the pool, where connections are kept.
+fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, endpoint: &Endpoint) {
+    let seat = flight.seat.borrow();
+    let Some(seat) = seat.as_ref() else { return };
+    let keepalive = &seat.ticket.service().settings.keepalive;
+    if keepalive.enabled {
+        let now = proxy.clock.get();
+        let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);
+        let until = now.saturating_add(idle);
+        proxy
+            .pools
+            .put(endpoint.id, stream, now, (until, keepalive.max_idle));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config::Limits;
+    use crate::config::Spooling;
     use crate::live::HostTable;
     use crate::live::Live;
     use crate::live::LiveReader;
@@ -325,6 +350,7 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
         };
         let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
@@ -348,6 +374,9 @@ mod tests {
                 keep_alive: true,
             },
             upgrade: None,
+            buffers_request: false,
+            buffers_answer: false,
+            owes_continue: false,
             is_idempotent: false,
             wishes: None,
         }

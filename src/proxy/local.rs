@@ -38,7 +38,8 @@ pub(super) async fn send(
 ) -> Result<Ending, Fault> {
     let flight = client.flight.clone();
     client.input.consume(record.unused_head.take());
-    let bodyless = matches!(local.framing, Framing::None | Framing::Length(0));
+    let was_taken = record.body_taken.get();
+    let bodyless = was_taken || matches!(local.framing, Framing::None | Framing::Length(0));
     let mut asked = local.asked;
     asked.keep_alive &= bodyless && !proxy.stopping.get();
     record.body_taken.set(bodyless);

@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod backlog;
 mod belongings;
 mod body;
 mod chunked;
@@ -22,12 +23,15 @@ mod fault;
 mod fields;
 mod flight;
 mod forward;
+mod frames;
 mod framing;
 mod lines;
 mod local;
 mod orphan;
 mod outlet;
 mod prepare;
+mod queue;
+mod receive;
 mod record;
 mod reply;
 mod request;
@@ -35,10 +39,12 @@ mod response;
 mod screen;
 mod seat;
 mod tunnel;
+mod websocket;
 mod wishes;
 
 // What reads untrusted bytes is open to the fuzz targets and to the differential tests.
 pub use chunked::{BadChunk, Decoder, Piece};
+pub use frames::{Frames, close_frame};
 pub use framing::Framing;
 pub use request::{FieldRoom, HeadLimits, MOST_FIELDS, RequestHead};
 pub use response::{Asked, ResponseHead};
@@ -48,4 +54,6 @@ pub use client::{Client, Peer};
 pub use exchange::{Ending, exchange};
 pub use fault::{Fault, Side, Timer};
 pub use flight::{Clock, Flight, State, TICK};
+pub use queue::Queued;
 pub use seat::Seat;
+pub use websocket::Websocket;

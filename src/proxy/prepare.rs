@@ -16,6 +16,8 @@ use super::response::write_length;
 use super::screen::screen;
 use super::wishes::Wishes;
 use super::wishes::wishes;
+use crate::config::Buffering;
+use crate::config::Route;
 use crate::config::Service as ServiceSettings;
 use crate::live::View;
 use crate::switch::Epoch;
@@ -39,6 +41,12 @@ pub(super) struct Prepared {
     pub asked: Asked,
     /// What the client wants to change to; none when it does not.
     pub upgrade: Option<Box<[u8]>>,
+    /// Its body is received whole before it asks for a slot.
+    pub buffers_request: bool,
+    /// The answer is taken as fast as the upstream gives it.
+    pub buffers_answer: bool,
+    /// The client sends its body once we tell it to; the upstream is not told of that.
+    pub owes_continue: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
     /// None when the service does nothing with content.
@@ -59,6 +67,8 @@ pub(super) enum Look {
     /// What counts requests counts now.
     First,
     Again,
+    /// Again, and the whole body is here.
+    Received,
 }
 
 /// By what a head is judged.
@@ -77,14 +87,17 @@ pub(super) fn prepare(
     out: &mut Vec<u8>,
 ) -> Result<Option<Decision>, Fault> {
     let Judge {
-        view, peer, flight, ..
+        view,
+        peer,
+        flight,
+        look,
     } = judge;
     let mut room: FieldRoom<'_> = [const { std::mem::MaybeUninit::uninit() }; MOST_FIELDS];
     let limits = HeadLimits {
         bytes: view.limits.header_bytes,
         fields: view.limits.header_count,
     };
-    let Some(head) = RequestHead::read(bytes, &mut room, limits)? else {
+    let Some(mut head) = RequestHead::read(bytes, &mut room, limits)? else {
         return Ok(None);
     };
     let trusted = !view.trusted_proxies.is_empty() && is_trusted(view, peer.address);
@@ -98,6 +111,12 @@ pub(super) fn prepare(
     if let Some(local) = screen(&head, settings, caller, judge)? {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
+    let route = route(settings, &head);
+    let (buffers_request, buffers_answer) = buffers(settings, route, &head);
+    let owes_continue = head.expects_continue && buffers_request;
+    if owes_continue || look == Look::Received {
+        head.expects_continue = false;
+    }
     let told = Told {
         settings,
         trusted,
@@ -110,10 +129,13 @@ pub(super) fn prepare(
         epoch: view.epoch,
         service,
         client: caller,
-        member: route(settings, &head).cloned(),
+        member: route.map(|route| route.to.clone()),
         framing: head.framing,
         asked: Asked::of(&head),
         upgrade: head.upgrade.map(Into::into),
+        buffers_request,
+        buffers_answer,
+        owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
         wishes: wishes(&head, settings),
     })))
@@ -202,7 +224,7 @@ fn named_client(head: &RequestHead<'_>, view: &View) -> Option<IpAddr> {
 }
 
 /// The longest prefix that matches; among equals a route for upgrades only.
-fn route<'s>(settings: &'s ServiceSettings, head: &RequestHead<'_>) -> Option<&'s MemberName> {
+fn route<'s>(settings: &'s ServiceSettings, head: &RequestHead<'_>) -> Option<&'s Route> {
     let path = head.path.split('?').next().unwrap_or(head.path);
     let matches = settings.routes.iter().filter(|route| {
         let prefix = route.prefix.trim_end_matches('/');
@@ -210,14 +232,31 @@ fn route<'s>(settings: &'s ServiceSettings, head: &RequestHead<'_>) -> Option<&'
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             && (head.upgrade.is_some() || !route.upgrades_only)
     });
-    matches
-        .max_by_key(|route| {
-            (
-                route.prefix.trim_end_matches('/').len(),
-                route.upgrades_only,
-            )
-        })
-        .map(|route| &route.to)
+    matches.max_by_key(|route| {
+        (
+            route.prefix.trim_end_matches('/').len(),
+            route.upgrades_only,
+        )
+    })
+}
+
+/// Whether the request's body and the answer's are kept. An upgrade has neither.
+fn buffers(
+    settings: &ServiceSettings,
+    route: Option<&Route>,
+    head: &RequestHead<'_>,
+) -> (bool, bool) {
+    let Buffering {
+        requests,
+        responses,
+        ..
+    } = settings.buffering;
+    let (requests, responses) = match route {
+        Some(route) => (route.buffer_requests, route.buffer_responses),
+        None => (requests, responses),
+    };
+    let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
+    (requests && has_body, responses && head.upgrade.is_none())
 }
 
 fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out: &mut Vec<u8>) {

@@ -2,10 +2,12 @@
 
 use super::belongings::Proxy;
 use super::fault::Fault;
+use super::fault::Timer;
 use super::flight::Flight;
 use super::response::Asked;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Outcome;
+use crate::telemetry::Unserved;
 use std::cell::Cell;
 use std::time::Duration;
 use std::time::Instant;
@@ -45,6 +47,14 @@ impl Record {
             (0, Some(Fault::ClientGone)) => 499,
             (status, _) => status,
         };
+        let mut queued = flight.queued.borrow_mut();
+        if let Some(queued) = queued.as_mut() {
+            let reason = match fault {
+                Some(Fault::Timeout(Timer::Queue)) => Unserved::Deadline,
+                _ => Unserved::Left,
+            };
+            queued.is_unserved(proxy.worker(), reason);
+        }
         let (bytes_in, bytes_out) = (flight.bytes_in.get(), flight.bytes_out.get());
         let service = seat.as_ref().map(|seat| seat.ticket.service());
         if let Some(service) = service {
@@ -64,6 +74,8 @@ impl Record {
             return;
         }
         let said = flight.said.borrow();
+        let waited_for = queued.as_ref().map(|queued| &queued.service);
+        let service_name = service.map(|service| &service.settings).or(waited_for);
         log.write(&AccessRecord {
             client: &flight.client.borrow(),
             method: &flight.method.borrow(),
@@ -76,7 +88,10 @@ impl Record {
             bytes_out,
             took,
             upstream: self.upstream.get(),
-            service: service.map_or("", |service| service.settings.name.as_str()),
+            queued: queued
+                .as_ref()
+                .map_or(Duration::ZERO, |queued| queued.took()),
+            service: service_name.map_or("", |settings| settings.name.as_str()),
             slot: service.map_or("", |service| service.active().name.as_str()),
             endpoint: seat
                 .as_ref()

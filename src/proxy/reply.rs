@@ -27,7 +27,9 @@ pub(super) fn for_fault(fault: &Fault, id: &str, asked: Asked, out: &mut Vec<u8>
         Fault::Method(_) => {
             out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
         }
-        Fault::Connect(_) | Fault::QueueFull | Fault::Timeout(_) if status >= 500 => {
+        Fault::Connect(_) | Fault::QueueFull | Fault::Spool(_) | Fault::Timeout(_)
+            if status >= 500 =>
+        {
             out.extend_from_slice(b"Retry-After: 5\r\n");
         }
         _ => {}

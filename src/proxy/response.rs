@@ -158,6 +158,15 @@ impl<'b> ResponseHead<'b> {
         Ok(())
     }
 
+    /// The value of the first field of this name, in any case.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&'b [u8]> {
+        let mut fields = self.fields.iter();
+        fields
+            .find(|field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+    }
+
     #[must_use]
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101

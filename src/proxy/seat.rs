@@ -14,6 +14,8 @@ pub struct Seat {
     place: Cell<Option<Place>>,
     worker: usize,
     aboard: Cell<Option<At>>,
+    /// The upstream has done its part: only the names are left.
+    is_over: Cell<bool>,
 }
 
 /// A place in the slot's members and in that member's endpoints.
@@ -31,6 +33,7 @@ impl Seat {
             place: Cell::new(place),
             worker,
             aboard: Cell::new(None),
+            is_over: Cell::new(false),
         }
     }
 
@@ -65,12 +68,32 @@ impl Seat {
         twin
     }
 
+    #[must_use]
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
     /// Gives the place to the next request, while the counts stay: a tunnel is no request in flight.
     pub fn give_up_place(&self) {
         self.place.take();
     }
 
+    /// The upstream has sent its last byte, and what the client has yet to take is ours: gives everything
+    /// back. The endpoint and the slot are still known, for the log.
+    pub fn is_done(&self) {
+        self.place.take();
+        self.ticket.is_done();
+        if !self.is_over.replace(true)
+            && let Some(endpoint) = self.endpoint()
+        {
+            endpoint.in_flight.leave(self.worker, Kind::Request);
+        }
+    }
+
     fn alight(&self) {
+        if self.is_over.get() {
+            return;
+        }
         if let Some(endpoint) = self.endpoint() {
             endpoint.in_flight.leave(self.worker, Kind::Request);
         }

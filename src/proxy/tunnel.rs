@@ -1,4 +1,6 @@
 //! An upgraded connection: bytes both ways until both ends are done. Idle tunnels hold no memory.
+//!
+//! Only websockets are understood; whatever else it may be is passed on blindly.
 
 use super::client::Client;
 use super::client::write_all;
@@ -6,6 +8,7 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
 use super::flight::State;
+use super::websocket::talk;
 use crate::live::Kind;
 use crate::net::Buffer;
 use crate::net::LARGE;
@@ -15,16 +18,27 @@ use std::future::poll_fn;
 use std::io;
 use std::time::Duration;
 
-/// Runs until both directions have ended. `early` is what the upstream sent behind its 101.
-///
-/// An end without a goodbye is an end all the same: what the bytes mean is between the two.
+/// What the connection became.
+#[derive(Debug)]
+pub(super) struct Changed {
+    pub is_websocket: bool,
+    /// The bytes that came behind the 101.
+    pub early: Buffer,
+    pub idle: Duration,
+}
+
+/// Runs until both directions have ended.
 pub(super) async fn tunnel(
     client: &mut Client,
     upstream: &Stream,
-    mut early: Buffer,
+    changed: Changed,
     flight: &Flight,
-    idle: Duration,
 ) -> Result<(), Fault> {
+    let Changed {
+        is_websocket,
+        early,
+        idle,
+    } = changed;
     flight.becomes(Kind::Websocket);
     flight.at(State::Tunnel);
     if let Some(seat) = flight.seat.borrow().as_ref() {
@@ -32,6 +46,22 @@ pub(super) async fn tunnel(
     }
     flight.arm_total(None);
     flight.arm(Timer::Tunnel, idle);
+    if is_websocket {
+        // On its own: other requests must not carry its size.
+        return Box::pin(talk(client, upstream, early, idle)).await;
+    }
+    pass_blindly(client, upstream, early, flight, idle).await;
+    Ok(())
+}
+
+/// An end without a goodbye is an end all the same: what the bytes mean is between the two.
+async fn pass_blindly(
+    client: &mut Client,
+    upstream: &Stream,
+    mut early: Buffer,
+    flight: &Flight,
+    idle: Duration,
+) {
     let progress = |counter: &Cell<u64>, count: usize| {
         counter.set(counter.get() + count as u64);
         flight.arm(Timer::Tunnel, idle);
@@ -44,7 +74,6 @@ pub(super) async fn tunnel(
     });
     // A broken direction ends both: half a tunnel is of no use.
     let _ = tokio::try_join!(up, down);
-    Ok(())
 }
 
 /// Copies until the end of `from`, and passes the end on. `buffer` may hold bytes already.

@@ -3,8 +3,8 @@
 use super::request::RequestHead;
 use crate::config::Coding;
 use crate::config::Service as ServiceSettings;
-use crate::filter::Conditions;
-use crate::filter::best;
+use crate::content::Conditions;
+use crate::content::best;
 
 /// Noted of a request whose service does something with content.
 #[derive(Debug)]

@@ -36,6 +36,8 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
         Some(took) => millis(took, out),
         None => out.extend_from_slice(b"null"),
     }
+    out.extend_from_slice(b",\"queued_ms\":");
+    millis(record.queued, out);
     out.extend_from_slice(b",\"request_id\":\"");
     escaped(record.request_id.as_bytes(), out);
     out.extend_from_slice(b"\",\"fault\":");
@@ -50,7 +52,7 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
     out.extend_from_slice(b"}\n");
 }
 
-/// `combined`, with slot, endpoint, seconds and request id behind it.
+/// `combined`, with slot, endpoint, milliseconds, request id, fault and milliseconds in line behind it.
 pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u8>) {
     let or_dash = |text: &[u8], out: &mut Vec<u8>| match text {
         b"" => out.push(b'-'),
@@ -81,6 +83,8 @@ pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut V
     escaped(record.request_id.as_bytes(), out);
     out.push(b' ');
     or_dash(record.fault.unwrap_or_default().as_bytes(), out);
+    out.push(b' ');
+    millis(record.queued, out);
     out.push(b'\n');
 }
 
@@ -132,6 +136,7 @@ pub(super) mod tests {
             bytes_out: 12,
             took: Duration::from_micros(2_000_042),
             upstream: None,
+            queued: Duration::from_millis(1500),
             service: "odoo",
             slot: "blue",
             endpoint: "127.0.0.1:8069",
@@ -149,6 +154,7 @@ pub(super) mod tests {
         assert_eq!(value["path"], "/a?q=\"x\\\n\u{fffd}");
         assert_eq!(value["took_ms"], 2000.042);
         assert_eq!(value["upstream_ms"], serde_json::Value::Null);
+        assert_eq!(value["queued_ms"], 1500.0);
         assert_eq!(value["fault"], "timeout-first-byte");
         assert_eq!(value["request_id"], "ab-cd");
     }

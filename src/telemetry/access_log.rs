@@ -58,6 +58,8 @@ pub struct AccessRecord<'a> {
     pub took: Duration,
     /// Until the first byte of the upstream's answer.
     pub upstream: Option<Duration>,
+    /// In line for a place.
+    pub queued: Duration,
     pub service: &'a str,
     pub slot: &'a str,
     pub endpoint: &'a str,

@@ -1,5 +1,9 @@
 //! Counters by slot: one writer per worker, summed when somebody looks.
 
+use super::websockets::Farewell;
+use super::websockets::Parting;
+use super::websockets::WebsocketCounters;
+use super::websockets::WebsocketCounts;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -23,6 +27,32 @@ pub struct Outcome {
     pub bytes_out: u64,
 }
 
+/// Why a request that waited for a place, or wanted to, got none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unserved {
+    /// The line was full.
+    Full,
+    /// It waited for too long.
+    Deadline,
+    /// Its client left, or an operator or a stop ended it.
+    Left,
+}
+
+impl Unserved {
+    /// As indices into [`SlotCounts::unserved`].
+    pub const ALL: [Self; 3] = [Self::Full, Self::Deadline, Self::Left];
+
+    /// As the metrics name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Deadline => "deadline",
+            Self::Left => "left",
+        }
+    }
+}
+
 /// Counts of all requests that went to one slot, over all its generations.
 #[derive(Debug)]
 pub struct SlotMetrics(Box<[WorkerCounts]>);
@@ -35,7 +65,17 @@ struct WorkerCounts {
     faults: AtomicU64,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
-    took_us: AtomicU64,
+    latency: Times,
+    /// In line for a place; only those who had to wait.
+    waited: Times,
+    /// By [`Unserved`].
+    unserved: [AtomicU64; Unserved::ALL.len()],
+    websockets: WebsocketCounters,
+}
+
+#[derive(Debug, Default)]
+struct Times {
+    sum_us: AtomicU64,
     buckets: [AtomicU64; BUCKETS_US.len() + 1],
 }
 
@@ -47,6 +87,11 @@ pub struct SlotCounts {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub latency: Histogram,
+    /// In line for a place; only those who had to wait.
+    pub waited: Histogram,
+    /// In the order of [`Unserved::ALL`].
+    pub unserved: [u64; Unserved::ALL.len()],
+    pub websockets: WebsocketCounts,
 }
 
 /// Counts per bucket of [`BUCKETS_US`] (not cumulative), and the sum in microseconds.
@@ -65,17 +110,33 @@ impl SlotMetrics {
     /// Only ever called on the thread of `worker`.
     pub fn record(&self, worker: usize, outcome: Outcome) {
         let counts = &self.0[worker];
-        let took = u64::try_from(outcome.took.as_micros()).unwrap_or(u64::MAX);
         let class = usize::from(outcome.status / 100).min(5);
         add(&counts.classes[class], 1);
         add(&counts.faults, u64::from(outcome.fault));
         add(&counts.bytes_in, outcome.bytes_in);
         add(&counts.bytes_out, outcome.bytes_out);
-        add(&counts.took_us, took);
-        add(
-            &counts.buckets[BUCKETS_US.partition_point(|bound| *bound < took)],
-            1,
-        );
+        counts.latency.add(outcome.took);
+    }
+
+    /// A request got a place after a wait in line. Only ever called on the thread of `worker`.
+    pub fn waited(&self, worker: usize, wait: Duration) {
+        self.0[worker].waited.add(wait);
+    }
+
+    /// A request got no place. Only ever called on the thread of `worker`.
+    pub fn unserved(&self, worker: usize, reason: Unserved) {
+        add(&self.0[worker].unserved[reason as usize], 1);
+    }
+
+    /// A websocket was closed from here. Only ever called on the thread of `worker`.
+    pub fn websocket_closed(&self, worker: usize, parting: Parting, farewell: Farewell) {
+        self.0[worker].websockets.closed(parting, farewell);
+    }
+
+    /// A websocket was opened while those of another slot were being moved, or soon after.
+    /// Only ever called on the thread of `worker`.
+    pub fn websocket_returned(&self, worker: usize) {
+        self.0[worker].websockets.returned();
     }
 
     #[must_use]
@@ -85,15 +146,33 @@ impl SlotMetrics {
             for (to, from) in sum.classes.iter_mut().zip(&worker.classes) {
                 *to += from.load(Ordering::Relaxed);
             }
-            for (to, from) in sum.latency.buckets.iter_mut().zip(&worker.buckets) {
+            for (to, from) in sum.unserved.iter_mut().zip(&worker.unserved) {
                 *to += from.load(Ordering::Relaxed);
             }
+            worker.latency.add_to(&mut sum.latency);
+            worker.waited.add_to(&mut sum.waited);
+            worker.websockets.add_to(&mut sum.websockets);
             sum.faults += worker.faults.load(Ordering::Relaxed);
             sum.bytes_in += worker.bytes_in.load(Ordering::Relaxed);
             sum.bytes_out += worker.bytes_out.load(Ordering::Relaxed);
-            sum.latency.sum_us += worker.took_us.load(Ordering::Relaxed);
         }
         sum
+    }
+}
+
+impl Times {
+    fn add(&self, time: Duration) {
+        let us = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        add(&self.sum_us, us);
+        let bucket = BUCKETS_US.partition_point(|bound| *bound < us);
+        add(&self.buckets[bucket], 1);
+    }
+
+    fn add_to(&self, sum: &mut Histogram) {
+        sum.sum_us += self.sum_us.load(Ordering::Relaxed);
+        for (to, from) in sum.buckets.iter_mut().zip(&self.buckets) {
+            *to += from.load(Ordering::Relaxed);
+        }
     }
 }
 

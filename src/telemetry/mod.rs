@@ -6,19 +6,23 @@
 
 mod access_line;
 mod access_log;
+mod bodies;
 mod content;
 mod metrics;
 mod prometheus;
 mod stamp;
+mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget};
+pub use bodies::{BodyFigures, KeptFigures};
 pub use content::{CacheFigures, ContentFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{
     ContentCounts, EdgeCounts, EdgeMetrics, Encoded, Histogram, Looked, Outcome, SlotCounts,
-    SlotMetrics,
+    SlotMetrics, Unserved,
 };
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use websockets::{Farewell, Parting, WebsocketCounts};

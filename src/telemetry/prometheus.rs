@@ -1,8 +1,13 @@
 //! The metrics page.
 
+use super::bodies::BodyFigures;
 use super::content::ContentFigures;
 use super::metrics::BUCKETS_US;
+use super::metrics::Histogram;
 use super::metrics::SlotCounts;
+use super::metrics::Unserved;
+use super::websockets::Farewell;
+use super::websockets::Parting;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::EncodeMetric;
@@ -42,6 +47,7 @@ pub struct ClientFigures {
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
+    pub bodies: BodyFigures,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -122,7 +128,7 @@ impl<'a> Sample<'a> {
 }
 
 /// Name and help of one metric.
-pub(super) struct About(pub &'static str, pub &'static str);
+pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
 
 fn write<'a>(
     out: &mut DescriptorEncoder<'_>,
@@ -177,7 +183,9 @@ impl Collector for Page {
             content.encode(out)?;
         }
         self.traffic(out)?;
-        self.latency(out)?;
+        self.queues(out)?;
+        self.times(out)?;
+        self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)
     }
@@ -246,28 +254,88 @@ impl Page {
                 Sample::new(&[first, second, ("kind", "websocket")], websockets),
             ]
         });
-        gauge(out, &About("in_flight", "Requests under way"), by_kind)?;
+        gauge(out, &About("in_flight", "Requests under way"), by_kind)
+    }
+
+    fn queues(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let about = About("queued", "Requests that wait for a place");
-        gauge(out, &about, self.by_slot(|slot| slot.queued))
+        gauge(out, &about, self.by_slot(|slot| slot.queued))?;
+        let by_reason = self.each_slot().flat_map(|(service, slot)| {
+            let reasons = Unserved::ALL.iter().zip(slot.counts.unserved);
+            reasons.map(move |(reason, count)| {
+                let [first, second] = labels(service, slot);
+                Sample::new(&[first, second, ("reason", reason.as_str())], count)
+            })
+        });
+        let about = About(
+            "queue_refused",
+            "Requests that got no place: the line was full, their deadline was over, or they left",
+        );
+        counter(out, &about, by_reason)
+    }
+
+    fn times(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let about = About(
+            "request_duration_seconds",
+            "From the head of a request to the end of its answer",
+        );
+        self.histogram(out, &about, |counts| &counts.latency)?;
+        let about = About(
+            "queue_wait_seconds",
+            "How long those waited in line who got no place at once and got one",
+        );
+        self.histogram(out, &about, |counts| &counts.waited)
+    }
+
+    /// Open ones are among those in flight.
+    fn websockets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let closed = self.each_slot().flat_map(|(service, slot)| {
+            Parting::ALL.into_iter().flat_map(move |parting| {
+                Farewell::ALL.map(|farewell| {
+                    let [first, second] = labels(service, slot);
+                    let third = ("reason", parting.as_str());
+                    let fourth = ("end", farewell.as_str());
+                    let count = slot.counts.websockets.closed(parting, farewell);
+                    Sample::new(&[first, second, third, fourth], count)
+                })
+            })
+        });
+        let about = About(
+            "websockets_closed",
+            "Websockets that were closed from here, by reason and by whether the peers agreed in time",
+        );
+        counter(out, &about, closed)?;
+        let about = About(
+            "websockets_returned",
+            "Websockets opened on this slot from the moment those of another one are closed for a flip until 30 s after the last",
+        );
+        counter(
+            out,
+            &about,
+            self.by_slot(|slot| slot.counts.websockets.returned),
+        )
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-    fn latency(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "From the head of a request to the end of its answer";
-        let name = "request_duration_seconds";
-        let mut lines = out.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    fn histogram(
+        &self,
+        out: &mut DescriptorEncoder<'_>,
+        about: &About,
+        of: fn(&SlotCounts) -> &Histogram,
+    ) -> fmt::Result {
+        let mut lines = out.encode_descriptor(about.0, about.1, None, MetricType::Histogram)?;
         let bounds = BUCKETS_US.iter().map(|bound| *bound as f64 / 1_000_000.0);
         let bounds: Vec<f64> = bounds.chain([f64::INFINITY]).collect();
         for (service, slot) in self.each_slot() {
-            let latency = &slot.counts.latency;
-            let buckets = bounds.iter().copied().zip(latency.buckets);
+            let times = of(&slot.counts);
+            let buckets = bounds.iter().copied().zip(times.buckets);
             let buckets: Vec<(f64, u64)> = buckets.collect();
             let labels = labels(service, slot);
             lines
                 .encode_family(&labels)?
                 .encode_histogram::<NoLabelSet>(
-                    latency.sum_us as f64 / 1_000_000.0,
-                    latency.buckets.iter().sum(),
+                    times.sum_us as f64 / 1_000_000.0,
+                    times.buckets.iter().sum(),
                     &buckets,
                     None,
                 )?;
@@ -353,7 +421,8 @@ impl ClientFigures {
         let by_class = by_class.map(|(class, count)| Sample::new(&[("class", class)], count));
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
-        counter(out, &about, one(self.access_log_dropped))
+        counter(out, &about, one(self.access_log_dropped))?;
+        self.bodies.encode(out)
     }
 }
 
@@ -376,6 +445,8 @@ mod tests {
             };
             metrics.record(0, outcome);
         }
+        metrics.waited(0, Duration::from_millis(40));
+        metrics.unserved(0, Unserved::Deadline);
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
@@ -401,8 +472,14 @@ mod tests {
         Page {
             version: "1.2.3",
             config_valid: true,
-            clients: Some(ClientFigures::default()),
             content: Some(ContentFigures::default()),
+            clients: Some(ClientFigures {
+                bodies: BodyFigures {
+                    disk: 7,
+                    ..BodyFigures::default()
+                },
+                ..ClientFigures::default()
+            }),
             services: vec![ServiceFigures {
                 name: "odoo".into(),
                 generation: 9,
@@ -425,6 +502,10 @@ mod tests {
             r#"switchd_sent_bytes_total{service="odoo",slot="blue"} 300.0"#,
             r#"switchd_in_flight{service="odoo",slot="blue",kind="websocket"} 7.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
+            r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
+            r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,
+            r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="full"} 0.0"#,
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
@@ -432,6 +513,8 @@ mod tests {
             r#"switchd_compressed_bytes_total{coding="br"} 0.0"#,
             r#"switchd_cache_requests_total{result="hit"} 0.0"#,
             r#"switchd_cache_bytes{place="disk"} 0.0"#,
+            r#"switchd_bodies_bytes{place="disk"} 7.0"#,
+            r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }

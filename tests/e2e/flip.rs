@@ -308,7 +308,8 @@ async fn all_members_of_a_slot_flip_in_one_step() {
         .config()
         .websocket_member("blue", &sockets.0)
         .websocket_member("green", &sockets.1)
-        .route("/ws", "websocket");
+        .route("/ws", "websocket")
+        .set("service.app.websocket.on_flip = \"keep\"");
     let daemon = Daemon::start(&config).await;
     let mut before = Websocket::connect(daemon.address, "/ws").await.unwrap();
     assert_eq!(before.talk("hello").await.unwrap(), "blue-ws");

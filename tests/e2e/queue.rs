@@ -12,7 +12,7 @@ use crate::support::eventually;
 use crate::support::get;
 use crate::support::request;
 
-fn one_at_a_time(pair: &Pair) -> Config {
+pub(crate) fn one_at_a_time(pair: &Pair) -> Config {
     pair.config()
         .set("service.app.queue.max_in_flight = 1")
         .set("service.app.queue.length = 10")
@@ -20,7 +20,7 @@ fn one_at_a_time(pair: &Pair) -> Config {
 }
 
 /// A request that holds the only place of blue until `gate` opens.
-async fn occupy(pair: &Pair, daemon: &Daemon, gate: &Gate) -> Wire {
+pub(crate) async fn occupy(pair: &Pair, daemon: &Daemon, gate: &Gate) -> Wire {
     pair.blue.on("/slow", Reply::held(gate));
     let mut client = Wire::connect(daemon.address).await;
     client.send(request("GET /slow", "", "")).await;
@@ -28,7 +28,7 @@ async fn occupy(pair: &Pair, daemon: &Daemon, gate: &Gate) -> Wire {
     client
 }
 
-async fn queued(daemon: &Daemon, count: u64) {
+pub(crate) async fn queued(daemon: &Daemon, count: u64) {
     eventually(&format!("{count} wait"), async || {
         daemon.slot("blue").await.queued == count
     })

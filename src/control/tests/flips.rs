@@ -9,9 +9,10 @@ use crate::api::Verdict;
 use crate::control::Denied;
 use crate::control::Until;
 use crate::live::Kind;
-use crate::live::Waiting;
+
 use crate::switch::Command;
 use crate::switch::Refusal;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// No move by itself disturbs what is looked at.
@@ -228,14 +229,15 @@ async fn who_waits_for_a_place_is_sent_to_the_new_slot() {
     let left = stage.active();
     let places = left.places.as_ref().unwrap();
     let _taken = places.try_take().unwrap();
-    let wait = tokio::time::timeout(Duration::from_secs(20), places.wait());
+    let client = IpAddr::from([10, 0, 0, 1]).into();
+    let waiting = places
+        .join(client, stage.live.view().epoch.0, None)
+        .unwrap();
+    let wait = tokio::time::timeout(Duration::from_secs(20), waiting);
     let (told, waited) = tokio::join!(stage.flip("green"), wait);
     assert_eq!(told.verdict, Verdict::Done);
-    assert_eq!(
-        waited.expect("nobody waits for ever").unwrap_err(),
-        Waiting::Reaimed
-    );
-    assert!(stage.active().places.as_ref().unwrap().try_take().is_some());
+    let place = waited.expect("nobody waits for ever").unwrap();
+    assert!(place.is_of(stage.active().places.as_ref().unwrap()));
 }
 
 #[tokio::test]

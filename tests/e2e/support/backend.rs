@@ -220,6 +220,11 @@ async fn serve(mut wire: Wire, number: usize, shared: Arc<Shared>) -> io::Result
                 Step::Websocket => {
                     return super::websocket::serve(wire, &exchange.head, &shared.name).await;
                 }
+                Step::Hand(to) => {
+                    // A test that is over wants it no more.
+                    let _ = to.send(wire);
+                    return Ok(());
+                }
                 Step::Send(bytes) => wire.try_send(bytes).await?,
                 Step::Wait(gate) => gate.passed().await,
                 Step::TakeBody => exchange.take_body(&mut wire).await?,

@@ -1,6 +1,7 @@
 //! A daemon's config, with quick health checks and every key open to change.
 
 use super::backend::{Backend, HEALTH_PATH};
+use super::odoo::Odoo;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -28,6 +29,26 @@ impl Config {
     /// One service `app` with the slots blue (initial) and green, one http member each.
     pub(crate) fn pair(blue: &Backend, green: &Backend) -> Self {
         Self::empty().service("app", blue, green)
+    }
+
+    /// One service `app` with two Odoos behind it, blue being the initial one.
+    pub(crate) fn odoo(blue: &Odoo, green: &Odoo) -> Self {
+        let mut config = Self::empty().set("service.app.initial = \"blue\"");
+        for (slot, odoo) in [("blue", blue), ("green", green)] {
+            let slot = format!("service.app.slots.{slot}");
+            let (http, websocket) = (odoo.http_address(), odoo.websocket_address());
+            config = config
+                .set(&format!("{slot}.http = [\"{http}\"]"))
+                .set(&format!("{slot}.websocket = [\"{websocket}\"]"));
+        }
+        config
+            .route("/websocket", "websocket")
+            .set("service.app.health.path = \"/web/health\"")
+            .set("service.app.health.timeout = \"10s\"")
+            .set("service.app.health.interval = \"100ms\"")
+            .set("service.app.health.fast_interval = \"20ms\"")
+            .set("service.app.health.websocket.path = \"/websocket/health\"")
+            .set("service.app.keepalive.enabled = false")
     }
 
     /// One more service of that shape.

@@ -10,7 +10,9 @@ mod child;
 mod coding;
 mod config;
 mod daemon;
+pub(crate) mod frames;
 mod message;
+mod odoo;
 mod prometheus;
 mod script;
 mod websocket;
@@ -23,6 +25,10 @@ pub(crate) use coding::decoded;
 pub(crate) use config::Config;
 pub(crate) use daemon::{CtlOutput, Daemon, switchd};
 pub(crate) use message::{Answer, Body, End, Head};
+pub(crate) use odoo::{
+    Behaviour, Content, Database, Digest, Event as WebsocketEvent, MOST_FRAMES,
+    Member as OdooMember, Odoo, SerializationFailure,
+};
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
 pub(crate) use websocket::Websocket;

@@ -1,5 +1,7 @@
 //! What a [`super::Backend`] does when a request arrives.
 
+use super::wire::Wire;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::watch;
 
 /// Holds an answer back until the test says so.
@@ -35,6 +37,8 @@ pub(crate) enum Step {
     Echo,
     /// Speaks the websocket protocol: a text goes back with the backend's name in front.
     Websocket,
+    /// The connection is the test's from here on.
+    Hand(UnboundedSender<Wire>),
     /// Ends the connection in order.
     Close,
     /// Ends the connection with a reset.

@@ -1,0 +1,261 @@
+//! What a line promises, on one thread. `tests/loom_queue.rs` has the threads.
+
+use super::line::Line;
+use super::line::Refused;
+use super::line::Waiting;
+use super::order::Origin;
+use super::places::Place;
+use super::places::Places;
+use proptest::prelude::*;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::task::Waker;
+
+fn client(number: u8) -> Origin {
+    IpAddr::from([10, 0, 0, number]).into()
+}
+
+fn poll(waiting: &mut Waiting) -> Poll<Result<Place, Refused>> {
+    Pin::new(waiting).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn is_waiting(waiting: &mut Waiting) -> bool {
+    poll(waiting).is_pending()
+}
+
+#[test]
+fn nobody_overtakes_those_who_wait() {
+    let places = Places::new(1, &Line::new(10));
+    let held = places.try_take().unwrap();
+    let mut first = places.join(client(1), 1, None).unwrap();
+    drop(held);
+    assert!(places.try_take().is_none(), "it belongs to the first");
+    assert!(matches!(poll(&mut first), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_full_line_takes_one_of_a_client_that_has_fewer_and_sends_the_greediest_ones_newest_away() {
+    let places = Places::new(1, &Line::new(3));
+    let _held = places.try_take().unwrap();
+    let mut greedy: Vec<_> = (0..3)
+        .map(|_| places.join(client(1), 1, None).unwrap())
+        .collect();
+    let fourth = places.join(client(1), 1, None).map(drop);
+    assert_eq!(fourth.unwrap_err(), Refused::Full);
+    let mut other = places.join(client(2), 1, None).unwrap();
+    assert!(matches!(
+        poll(&mut greedy[2]),
+        Poll::Ready(Err(Refused::Full))
+    ));
+    assert!(is_waiting(&mut greedy[0]) && is_waiting(&mut greedy[1]));
+    assert!(is_waiting(&mut other));
+    let third = places.join(client(2), 1, None).map(drop);
+    assert_eq!(third.unwrap_err(), Refused::Full, "it would have as many");
+}
+
+#[test]
+fn a_line_of_no_length_refuses_but_never_while_a_place_is_free() {
+    let places = Places::new(1, &Line::new(0));
+    let held = places.try_take().unwrap();
+    let refused = places.join(client(1), 1, None).map(drop);
+    assert_eq!(refused.unwrap_err(), Refused::Full);
+    drop(held);
+    let mut joined = places.join(client(1), 1, None).unwrap();
+    assert!(matches!(poll(&mut joined), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_flip_re_aims_those_who_wait_in_their_order() {
+    let line = Line::new(10);
+    let (blue, green) = (Places::new(1, &line), Places::new(2, &line));
+    let _held = blue.try_take().unwrap();
+    let mut waiting: Vec<_> = (0..4)
+        .map(|_| blue.join(client(1), 1, None).unwrap())
+        .collect();
+    green.aim(2);
+    let mut got = Vec::new();
+    for waiter in &mut waiting[..2] {
+        let Poll::Ready(Ok(place)) = poll(waiter) else {
+            panic!("the first two get the new slot's places");
+        };
+        assert!(place.is_of(&green));
+        got.push(place);
+    }
+    assert!(is_waiting(&mut waiting[2]) && is_waiting(&mut waiting[3]));
+    assert_eq!((blue.waiting(), green.waiting()), (0, 2));
+    got.pop();
+    assert!(matches!(poll(&mut waiting[2]), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn one_whose_place_was_left_by_a_flip_is_first_in_line_again() {
+    let line = Line::new(10);
+    let (blue, green) = (Places::new(1, &line), Places::new(1, &line));
+    let held = blue.try_take().unwrap();
+    let mut first = blue.join(client(1), 1, None).unwrap();
+    let spot = first.spot();
+    let mut second = blue.join(client(1), 1, None).unwrap();
+    drop(held);
+    let Poll::Ready(Ok(of_blue)) = poll(&mut first) else {
+        panic!("its turn has come");
+    };
+    let held = green.try_take().unwrap();
+    let mut again = green.join(client(1), 2, Some(&spot)).unwrap();
+    drop(of_blue);
+    assert!(is_waiting(&mut again) && is_waiting(&mut second));
+    drop(held);
+    assert!(matches!(poll(&mut again), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_worker_that_has_not_seen_the_flip_is_told_to_look_again() {
+    let line = Line::new(10);
+    let (blue, green) = (Places::new(1, &line), Places::new(1, &line));
+    let _held = blue.try_take().unwrap();
+    green.aim(2);
+    let late = blue.join(client(1), 1, None).map(drop);
+    assert_eq!(late.unwrap_err(), Refused::Outdated);
+}
+
+#[test]
+fn everybodys_place_in_the_queue_is_the_order_in_which_they_get_in() {
+    let line = Line::new(10);
+    let places = Places::new(1, &line);
+    let _held = places.try_take().unwrap();
+    let waiting: Vec<_> = [1, 1, 2]
+        .map(|number| places.join(client(number), 1, None).unwrap())
+        .into();
+    let standing = line.standing();
+    let places: Vec<_> = waiting
+        .iter()
+        .map(|waiter| standing[&waiter.spot().turn()])
+        .collect();
+    assert_eq!(places, [1, 3, 2]);
+}
+
+/// What can happen to a line, in any order.
+#[derive(Debug, Clone)]
+enum Step {
+    Take(u8),
+    /// The n-th place in flight is given back.
+    GiveBack(usize),
+    Leave(usize),
+    Poll(usize),
+    /// The n-th who lost its place to a flip comes back.
+    Flip,
+    Limit(usize),
+    Length(usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => (0..4_u8).prop_map(Step::Take),
+        3 => (0..9_usize).prop_map(Step::GiveBack),
+        2 => (0..9_usize).prop_map(Step::Leave),
+        3 => (0..9_usize).prop_map(Step::Poll),
+        1 => Just(Step::Flip),
+        1 => (1..4_usize).prop_map(Step::Limit),
+        1 => (0..6_usize).prop_map(Step::Length),
+    ]
+}
+
+/// Everything that one thread can do to a line, and what must hold after each step.
+struct Stage {
+    line: Arc<Line>,
+    slots: [Arc<Places>; 2],
+    limit: usize,
+    epoch: u64,
+    held: Vec<Place>,
+    waiting: Vec<Waiting>,
+}
+
+impl Stage {
+    fn active(&self) -> &Arc<Places> {
+        &self.slots[usize::try_from(self.epoch % 2).unwrap()]
+    }
+
+    fn act(&mut self, step: &Step) {
+        match step {
+            Step::Take(number) => match self.active().try_take() {
+                Some(place) => self.held.push(place),
+                None => match self.active().join(client(*number), self.epoch, None) {
+                    Ok(waiting) => self.waiting.push(waiting),
+                    Err(refused) => assert_eq!(refused, Refused::Full),
+                },
+            },
+            Step::GiveBack(at) if *at < self.held.len() => drop(self.held.remove(*at)),
+            Step::Leave(at) if *at < self.waiting.len() => drop(self.waiting.remove(*at)),
+            Step::Poll(at) if *at < self.waiting.len() => self.poll(*at),
+            Step::Flip => {
+                self.epoch += 1;
+                self.active().aim(self.epoch);
+            }
+            Step::Limit(limit) => {
+                self.limit = *limit;
+                self.slots.iter().for_each(|slot| slot.set_limit(*limit));
+            }
+            Step::Length(length) => self.line.set_length(*length),
+            Step::GiveBack(_) | Step::Leave(_) | Step::Poll(_) => {}
+        }
+    }
+
+    fn poll(&mut self, at: usize) {
+        let Poll::Ready(outcome) = poll(&mut self.waiting[at]) else {
+            return;
+        };
+        let spot = self.waiting.remove(at).spot();
+        match outcome {
+            Ok(place) if place.is_of(self.active()) => self.held.push(place),
+            // As `proxy/admit`: back to where it stood, for the slot that is active now.
+            Ok(_) => {
+                let again = self.active().join(client(0), self.epoch, Some(&spot));
+                self.waiting.push(again.unwrap());
+            }
+            Err(refused) => assert_eq!(refused, Refused::Full),
+        }
+    }
+
+    fn check(&self) {
+        let inner = self.line.lock();
+        let mut in_use = [0, 0];
+        for place in inner.given() {
+            in_use[self.index(place)] += 1;
+        }
+        let waiting = inner.waiting();
+        drop(inner);
+        for place in &self.held {
+            in_use[self.index(place)] += 1;
+        }
+        let taken = [self.slots[0].taken(), self.slots[1].taken()];
+        assert_eq!(taken, in_use, "a place is lost or held twice");
+        if waiting > 0 {
+            let taken = self.active().taken();
+            assert!(taken >= self.limit, "one waits beside a free place");
+        }
+    }
+
+    fn index(&self, place: &Place) -> usize {
+        usize::from(place.is_of(&self.slots[1]))
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_place_is_lost_and_nobody_waits_beside_a_free_one(steps in prop::collection::vec(step(), 0..60)) {
+        let line = Line::new(4);
+        let slots = [Places::new(2, &line), Places::new(2, &line)];
+        slots[1].aim(1);
+        let mut stage = Stage { line, slots, limit: 2, epoch: 1, held: Vec::new(), waiting: Vec::new() };
+        for step in steps {
+            stage.act(&step);
+            stage.check();
+        }
+        stage.waiting.clear();
+        stage.held.clear();
+        stage.check();
+        prop_assert!(stage.line.lock().is_forgotten(), "somebody is remembered");
+    }
+}

@@ -1,0 +1,192 @@
+//! In line for a place: what a request's flight knows of its wait, and the wait itself.
+
+use super::belongings::Proxy;
+use super::client::Client;
+use super::client::poll_gone;
+use super::fault::Fault;
+use super::fault::Timer;
+use super::flight::Flight;
+use super::flight::State;
+use super::prepare::Prepared;
+use crate::config::Service as ServiceSettings;
+use crate::live::Origin;
+use crate::live::Place;
+use crate::live::Places;
+use crate::live::Refused;
+use crate::live::Service;
+use crate::live::Spot;
+use crate::live::ViewRef;
+use crate::live::Waiting;
+use crate::telemetry::SlotMetrics;
+use crate::telemetry::Unserved;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+use std::time::Instant;
+
+/// One request's time in line. Made when it cannot be served at once, kept until the request is over.
+#[derive(Debug)]
+pub struct Queued {
+    pub service: Arc<ServiceSettings>,
+    metrics: Arc<SlotMetrics>,
+    /// None when it was refused at the door.
+    spot: Option<Spot>,
+    since: Instant,
+    /// In waits before this one.
+    earlier: Duration,
+    is_over: bool,
+}
+
+impl Queued {
+    /// In line, now or in the past.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        if self.is_over {
+            self.earlier
+        } else {
+            self.earlier + self.since.elapsed()
+        }
+    }
+
+    /// Where it stands; none when it waits no longer.
+    #[must_use]
+    pub fn spot(&self) -> Option<&Spot> {
+        self.spot.as_ref().filter(|_| !self.is_over)
+    }
+
+    fn end(&mut self) {
+        self.earlier = self.took();
+        self.is_over = true;
+    }
+
+    /// It has a place.
+    pub(super) fn is_served(&mut self, worker: usize) {
+        if !self.is_over {
+            self.end();
+            self.metrics.waited(worker, self.earlier);
+        }
+    }
+
+    /// It will get no place any more; nothing when it had one.
+    pub(super) fn is_unserved(&mut self, worker: usize, reason: Unserved) {
+        if !self.is_over {
+            self.end();
+            self.metrics.unserved(worker, reason);
+        }
+    }
+}
+
+/// The places that this request needs one of; none when nothing limits it.
+pub(super) fn places<'s>(service: &'s Service, prepared: &Prepared) -> Option<&'s Arc<Places>> {
+    let slot = service.active();
+    let places = slot.places.as_ref()?;
+    let limited = &service.settings.queue.members;
+    if limited.is_empty() {
+        return Some(places);
+    }
+    let first = slot.members.first().map(|member| &member.name);
+    let member = prepared.member.as_ref().or(first)?;
+    limited.contains(member).then_some(places)
+}
+
+/// In line until there is a place; none when the View has to be looked at again.
+pub(super) async fn wait(
+    proxy: &Proxy,
+    view: &ViewRef,
+    prepared: &Prepared,
+    client: &mut Client,
+) -> Result<Option<Place>, Fault> {
+    let flight = client.flight.clone();
+    let service = &view.services[prepared.service];
+    let Some(places) = places(service, prepared) else {
+        return Ok(None);
+    };
+    let before = flight
+        .queued
+        .borrow()
+        .as_ref()
+        .and_then(|queued| queued.spot.clone());
+    let origin = Origin::from(prepared.client);
+    match places.join(origin, view.epoch.0, before.as_ref()) {
+        Ok(waiting) => {
+            enter(&flight, service, Some(waiting.spot()));
+            let outcome = stand(client, &flight, waiting).await;
+            flight.is_unwatched.set(false);
+            match outcome? {
+                Ok(place) => Ok(Some(place)),
+                Err(Refused::Outdated) => Ok(None),
+                Err(Refused::Full) => Err(full(proxy, &flight)),
+            }
+        }
+        Err(Refused::Outdated) => Ok(None),
+        Err(Refused::Full) => {
+            enter(&flight, service, before);
+            Err(full(proxy, &flight))
+        }
+    }
+}
+
+fn full(proxy: &Proxy, flight: &Flight) -> Fault {
+    if let Some(queued) = flight.queued.borrow_mut().as_mut() {
+        queued.is_unserved(proxy.worker(), Unserved::Full);
+    }
+    Fault::QueueFull
+}
+
+/// From now on it waits. One that comes back has no more time than what was left.
+fn enter(flight: &Flight, service: &Service, spot: Option<Spot>) {
+    let timeout = service.settings.queue.timeout;
+    let mut queued = flight.queued.borrow_mut();
+    let earlier = match queued.take() {
+        // A look at the View between two waits is part of the wait, and its timer still runs.
+        Some(mut known) if !known.is_over => {
+            known.spot = spot;
+            *queued = Some(known);
+            return;
+        }
+        known => known.map_or(Duration::ZERO, |known| known.earlier),
+    };
+    *queued = Some(Box::new(Queued {
+        service: Arc::clone(&service.settings),
+        metrics: Arc::clone(&service.active().metrics),
+        spot,
+        since: Instant::now(),
+        earlier,
+        is_over: false,
+    }));
+    flight.at(State::Queued);
+    flight.arm(Timer::Queue, timeout.saturating_sub(earlier));
+}
+
+/// Until its turn comes or the client leaves.
+async fn stand(
+    client: &mut Client,
+    flight: &Flight,
+    mut waiting: Waiting,
+) -> Result<Result<Place, Refused>, Fault> {
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = Pin::new(&mut waiting).poll(cx) {
+            return Poll::Ready(Ok(outcome));
+        }
+        poll_left(client, flight, cx).map(|()| Err(Fault::ClientGone))
+    })
+    .await
+}
+
+/// Has the client left? Behind a body that is not read before its turn comes, nothing tells at once: then it is
+/// looked for at each tick.
+fn poll_left(client: &mut Client, flight: &Flight, cx: &mut Context<'_>) -> Poll<()> {
+    let (stream, input) = (&client.stream, &mut client.input);
+    if poll_gone(stream, input, cx).is_ready() {
+        return Poll::Ready(());
+    }
+    let has_more = stream.poll_readable(cx).is_ready();
+    if has_more && stream.has_hung_up() {
+        return Poll::Ready(());
+    }
+    flight.is_unwatched.set(has_more);
+    Poll::Pending
+}

@@ -1,0 +1,41 @@
+//! Why a body finds no room, in words for whoever has to make some.
+
+use crate::config::format_size;
+use std::io;
+use std::path::PathBuf;
+
+/// A body that cannot be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum SpoolError {
+    #[error(
+        "all bodies together may take {} of {} ([spool] max_size): ask again later, or allow more",
+        format_size(*.max), .dir.display()
+    )]
+    Full { dir: PathBuf, max: u64 },
+    #[error("it is longer than {limit} bytes, which is what one body may take of the disk")]
+    TooLong { limit: u64 },
+    #[error(
+        "it cannot be kept in {} ({cause}): {}",
+        .dir.display(), help(.cause)
+    )]
+    Disk {
+        dir: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+}
+
+fn help(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "make room on that disk, or name a larger one in [spool] dir"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "let the user of switchd write there, or name another folder in [spool] dir"
+        }
+        io::ErrorKind::NotADirectory | io::ErrorKind::NotFound => {
+            "name a folder that can be made in [spool] dir"
+        }
+        _ => "look at that disk, or name another one in [spool] dir",
+    }
+}
