@@ -8,7 +8,6 @@ use std::collections::HashMap;
 use std::fs::DirBuilder;
 use std::fs::File;
 use std::fs::OpenOptions;
-use std::hash::RandomState;
 use std::io;
 use std::io::Read;
 use std::io::Write;
@@ -56,14 +55,14 @@ pub(super) fn write(dir: &Path, entry: &Entry, body: &Body, bytes: &[u8]) -> io:
 }
 
 /// What an earlier run has left and what is still good; everything else in the folder is removed.
-pub(super) fn found(dir: &Path, hasher: &RandomState, now: SystemTime) -> Vec<Arc<Entry>> {
+pub(super) fn found(dir: &Path, now: SystemTime) -> Vec<Arc<Entry>> {
     let Ok(names) = std::fs::read_dir(dir) else {
         return Vec::new();
     };
     let mut entries: HashMap<u64, Arc<Entry>> = HashMap::new();
     let mut stray = Vec::new();
     for path in names.flatten().map(|name| name.path()) {
-        match look(&path, hasher) {
+        match look(&path) {
             Some(look) if look.entry.is_fresh(now) && look.entry.terms.immutable => {
                 let entry = entries
                     .entry(look.entry.id)
@@ -98,14 +97,14 @@ struct Look {
     body: Body,
 }
 
-fn look(path: &Path, hasher: &RandomState) -> Option<Look> {
+fn look(path: &Path) -> Option<Look> {
     let mut file = File::open(path).ok()?;
     let mut fixed = [0; meta::FIXED];
     file.read_exact(&mut fixed).ok()?;
     let length = meta::text_length(&fixed)?;
     let mut text = vec![0; length];
     file.read_exact(&mut text).ok()?;
-    let read = meta::read(&fixed, &text, hasher)?;
+    let read = meta::read(&fixed, &text)?;
     let offset = (meta::FIXED + length) as u64;
     if file.metadata().ok()?.len() != offset + read.length {
         return None;

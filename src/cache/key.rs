@@ -3,6 +3,10 @@
 use std::hash::BuildHasher;
 use std::hash::Hasher;
 use std::hash::RandomState;
+use std::sync::LazyLock;
+
+/// Chosen anew by each process: nobody can aim at one place.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The parts of a key. The upstream sees all of them: what it cannot see cannot change its answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +32,8 @@ pub struct Key {
 const BETWEEN: u8 = 0;
 
 impl Key {
-    pub(super) fn new(parts: KeyParts<'_>, hasher: &RandomState) -> Self {
+    #[must_use]
+    pub fn new(parts: KeyParts<'_>) -> Self {
         let length = parts.service.len()
             + parts.scheme.len()
             + parts.host.len()
@@ -45,12 +50,12 @@ impl Key {
         text.extend(parts.forwarded.iter().map(u8::to_ascii_lowercase));
         text.push(BETWEEN);
         text.extend_from_slice(parts.target);
-        Self::of(text.into(), hasher)
+        Self::of(text.into())
     }
 
     /// A key from its text, as it was kept in a file.
-    pub(super) fn of(text: Box<[u8]>, hasher: &RandomState) -> Self {
-        let mut state = hasher.build_hasher();
+    pub(super) fn of(text: Box<[u8]>) -> Self {
+        let mut state = HASHER.build_hasher();
         state.write(&text);
         let hash = state.finish();
         Self { text, hash }
@@ -85,15 +90,14 @@ mod tests {
 
     #[test]
     fn keys_are_the_same_when_all_parts_are() {
-        let hasher = RandomState::new();
-        let key = Key::new(PARTS, &hasher);
+        let key = Key::new(PARTS);
         assert_eq!(key.parts(), Some(PARTS));
-        assert_eq!(Key::of(key.text.clone(), &hasher), key);
+        assert_eq!(Key::of(key.text.clone()), key);
         let upper = KeyParts {
             host: b"SHOP.example",
             ..PARTS
         };
-        assert_eq!(Key::new(upper, &hasher), key);
+        assert_eq!(Key::new(upper), key);
         for other in [
             KeyParts {
                 service: "odo",
@@ -117,7 +121,7 @@ mod tests {
                 ..PARTS
             },
         ] {
-            assert_ne!(Key::new(other, &hasher), key);
+            assert_ne!(Key::new(other), key);
         }
     }
 }

@@ -10,7 +10,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde::Serialize;
-use std::hash::RandomState;
 use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
@@ -84,13 +83,13 @@ pub(super) fn text_length(fixed: &[u8; FIXED]) -> Option<usize> {
 }
 
 /// None when it is damaged.
-pub(super) fn read(fixed: &[u8; FIXED], text: &[u8], hasher: &RandomState) -> Option<Read> {
+pub(super) fn read(fixed: &[u8; FIXED], text: &[u8]) -> Option<Read> {
     if fixed[12..] != crc32fast::hash(text).to_le_bytes() {
         return None;
     }
     let meta: Meta = serde_json::from_slice(text).ok()?;
     let bytes = |text: &str| STANDARD.decode(text).ok().map(Vec::into_boxed_slice);
-    let key = Key::of(bytes(&meta.key)?, hasher);
+    let key = Key::of(bytes(&meta.key)?);
     key.parts()?;
     let mut vary = Vec::new();
     for (name, value) in meta.vary {

@@ -9,7 +9,6 @@ use super::fetch::Fetches;
 use super::fetch::Joined;
 use super::files;
 use super::key::Key;
-use super::key::KeyParts;
 use super::ledger::Ledger;
 use super::rules::Terms;
 use super::writer::Writer;
@@ -18,7 +17,6 @@ use crate::config::Coding;
 use crate::config::KeepOnFlip;
 use crate::telemetry::CacheFigures;
 use std::collections::HashMap;
-use std::hash::RandomState;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -41,7 +39,6 @@ const MOST_VARIANTS: usize = 8;
 #[derive(Debug)]
 pub struct Store {
     dir: Box<Path>,
-    hasher: RandomState,
     shards: [RwLock<HashMap<u64, Vec<Arc<Entry>>>>; SHARDS],
     /// How many entries there are by a part of their hash: nearly all requests for what is not kept need
     /// no lock to know.
@@ -98,14 +95,12 @@ impl Store {
     /// Finds what an earlier run has left in `dir`. Blocks while it reads there.
     #[must_use]
     pub fn open(dir: PathBuf, room: CacheRoom) -> Arc<Self> {
-        let hasher = RandomState::new();
         let left = match room.disk {
             0 => Vec::new(),
-            _ => files::found(&dir, &hasher, SystemTime::now()),
+            _ => files::found(&dir, SystemTime::now()),
         };
         let store = Arc::new(Self {
             dir: dir.into(),
-            hasher,
             shards: Default::default(),
             hints: (0..HINTS).map(|_| AtomicU32::new(0)).collect(),
             ledger: Mutex::new(Ledger::new(room)),
@@ -131,11 +126,6 @@ impl Store {
             self.memory_room.store(room.memory, Ordering::Relaxed);
             self.settle(|ledger| ledger.room = room);
         }
-    }
-
-    #[must_use]
-    pub fn key(&self, parts: KeyParts<'_>) -> Key {
-        Key::new(parts, &self.hasher)
     }
 
     /// An answer that may be given now. It counts as a hit.
@@ -388,6 +378,7 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::KeyParts;
     use std::time::Duration;
     use tempfile::TempDir;
 
@@ -404,8 +395,8 @@ mod tests {
         Store::open(dir.path().join("cache"), room)
     }
 
-    fn key(store: &Store, target: &str) -> Key {
-        store.key(KeyParts {
+    fn key(target: &str) -> Key {
+        Key::new(KeyParts {
             service: "odoo",
             scheme: b"https",
             host: b"erp.example",
@@ -416,7 +407,7 @@ mod tests {
 
     fn new(store: &Store, target: &str, body: &[u8]) -> New {
         New {
-            key: key(store, target),
+            key: key(target),
             head: b"HTTP/1.1 200 OK\r\nETag: \"1\"\r\n\r\n".to_vec(),
             vary: Vec::new(),
             terms: Terms {
@@ -443,7 +434,7 @@ mod tests {
     /// What a client gets whose Accept-Language is this.
     fn spoken(store: &Store, target: &str, language: &str) -> Option<Vec<u8>> {
         let field = |_: &str| language.as_bytes().into();
-        let key = key(store, target);
+        let key = key(target);
         let lookup = Lookup {
             key: &key,
             field: &field,
@@ -518,7 +509,7 @@ mod tests {
         store.put(other);
         let field = |_: &str| Box::default();
         let found = |target: &str, generation, keep| {
-            let key = key(&store, target);
+            let key = key(target);
             let lookup = Lookup {
                 key: &key,
                 field: &field,
@@ -544,7 +535,7 @@ mod tests {
         store.put(private);
         let field = |_: &str| Box::default();
         let found = |after: u64, authorized| {
-            let key = key(&store, "/a");
+            let key = key("/a");
             let lookup = Lookup {
                 key: &key,
                 field: &field,

@@ -70,6 +70,7 @@ pub(super) fn view(epoch: Epoch, settings: &Settings, services: &[Steered]) -> V
         services: services.iter().map(Steered::picture).collect(),
         hosts: HostTable::new(services.iter().map(|service| &*service.settings)),
         limits: settings.limits.clone(),
+        cache: settings.cache,
         spool: settings.spool.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
     }

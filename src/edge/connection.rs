@@ -130,6 +130,7 @@ async fn linger(client: &mut Client, idle: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CacheRoom;
     use crate::config::Limits;
     use crate::config::Spooling;
     use crate::live::HostTable;
@@ -150,6 +151,7 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            cache: CacheRoom::default(),
             spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
         };

@@ -4,6 +4,7 @@ use super::admission::InFlight;
 use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::places::Places;
+use crate::config::CacheRoom;
 use crate::config::HostPattern;
 use crate::config::Limits;
 use crate::config::Network;
@@ -26,6 +27,8 @@ pub struct View {
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    /// For what is kept of answers.
+    pub cache: CacheRoom,
     pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
 }

@@ -31,6 +31,8 @@ pub(super) struct Coder {
     flushed: Option<Instant>,
     /// Encoded bytes that went out.
     pub sent: u64,
+    /// Of all that went out, for the cache.
+    copy: Option<Vec<u8>>,
     coding: Coding,
     metrics: Arc<EdgeMetrics>,
     #[allow(dead_code, reason = "held for its drop")]
@@ -82,10 +84,23 @@ impl Coder {
             owes: false,
             flushed: None,
             sent: 0,
+            copy: None,
             coding,
             metrics: proxy.metrics.clone(),
             permit: Permit(proxy.encoding.clone()),
         }))
+    }
+
+    /// From now on what goes out is remembered.
+    pub(super) fn copies(&mut self) {
+        self.copy = Some(Vec::new());
+    }
+
+    /// All that went out, once it is whole.
+    pub(super) fn take_copy(&mut self) -> Option<(Coding, Vec<u8>)> {
+        let is_whole = self.encoder.is_none();
+        let copy = self.copy.take().filter(|_| is_whole)?;
+        Some((self.coding, copy))
     }
 
     pub(super) fn push(&mut self, data: &[u8]) {
@@ -138,6 +153,9 @@ impl Coder {
         let encoded = done.encoded.len() as u64;
         self.sent += encoded;
         self.metrics.encoded(self.coding as usize, taken, encoded);
+        if let Some(copy) = &mut self.copy {
+            copy.extend_from_slice(&done.encoded);
+        }
         if encoded > 0 {
             chunked::encode(&done.encoded, out);
         }

@@ -1,13 +1,10 @@
 //! Which answers are encoded for the client, and what their heads say then.
 
-use super::answer::Exchange;
-use super::coder::Coder;
-use super::dress::Dress;
+use super::edits::Edits;
 use super::fields::options;
-use super::framing::Framing;
-use super::outlet::Outlet;
 use super::response::ResponseHead;
 use super::wishes::Wishes;
+use crate::config::Coding;
 use crate::config::Compression;
 use crate::content::weaken;
 
@@ -44,43 +41,37 @@ impl<'b> Content<'b> {
     }
 }
 
-/// Encodes the answer if it is one that is encoded and the client wants that. One that would be for
-/// other clients says so to caches.
-pub(super) fn compress(
-    head: &ResponseHead<'_>,
-    exchange: &Exchange<'_>,
+/// What the answer is to be encoded with, for a client that wants that. One that would be for other
+/// clients says so to caches. `length` of the body, where it is known.
+pub(super) fn chosen(
+    (head, length): (&ResponseHead<'_>, Option<u64>),
     (settings, wishes): (&Compression, &Wishes),
-    dress: &mut Dress,
-) {
+    edits: &mut Edits,
+) -> Option<Coding> {
     let is_bodyless = matches!(head.status, 100..=199 | 204 | 205 | 206);
     if !settings.enabled || is_bodyless {
-        return;
+        return None;
     }
     let content = Content::of(head);
     if head.status == 304 {
         // It speaks of what the client has, which went through here. A weak tag claims no more than a strong one.
         if wishes.coding.is_some() && !content.is_settled {
-            weaken_tag(&content, dress);
+            weaken_tag(&content, edits);
         }
-        return;
+        return None;
     }
-    let length = head.content_length();
     let is_small = length.is_some_and(|length| length < settings.min_size);
     if content.is_settled || is_small || !settings.takes(content.kind) {
-        return;
+        return None;
     }
-    vary(&content, dress);
-    let Some(coding) = wishes.coding else { return };
-    if head.framing != Framing::None {
-        let Some(coder) = Coder::new(exchange.proxy, settings, coding, length) else {
-            return;
-        };
-        dress.outlet = Outlet::encoding(coder);
-    }
-    weaken_tag(&content, dress);
-    dress
-        .edits
-        .set("Content-Encoding", coding.token().as_bytes());
+    vary(&content, edits);
+    wishes.coding
+}
+
+/// What its head says then.
+pub(super) fn encoded(head: &ResponseHead<'_>, coding: Coding, edits: &mut Edits) {
+    weaken_tag(&Content::of(head), edits);
+    edits.set("Content-Encoding", coding.token().as_bytes());
     // An answer to HEAD says what one to GET would.
     for gone in [
         "Content-Length",
@@ -90,18 +81,23 @@ pub(super) fn compress(
         "Repr-Digest",
         "Digest",
     ] {
-        dress.edits.remove(gone);
+        edits.remove(gone);
     }
 }
 
-fn weaken_tag(content: &Content<'_>, dress: &mut Dress) {
+/// The answer speaks of what the client got encoded.
+pub(super) fn weakened(head: &ResponseHead<'_>, edits: &mut Edits) {
+    weaken_tag(&Content::of(head), edits);
+}
+
+fn weaken_tag(content: &Content<'_>, edits: &mut Edits) {
     if let Some(etag) = content.etag {
-        dress.edits.set("ETag", &weaken(etag));
+        edits.set("ETag", &weaken(etag));
     }
 }
 
 /// All that it varies by in one line: there are caches that read no further.
-fn vary(content: &Content<'_>, dress: &mut Dress) {
+fn vary(content: &Content<'_>, edits: &mut Edits) {
     let mut names = content.varies.iter().flat_map(|value| options(value));
     if names.any(|name| name == b"*" || name.eq_ignore_ascii_case(b"accept-encoding")) {
         return;
@@ -111,5 +107,5 @@ fn vary(content: &Content<'_>, dress: &mut Dress) {
         value.extend_from_slice(b", ");
     }
     value.extend_from_slice(b"Accept-Encoding");
-    dress.edits.set("Vary", &value);
+    edits.set("Vary", &value);
 }

@@ -3,10 +3,15 @@
 use super::answer::Exchange;
 use super::backlog::ACCEL_BUFFERING;
 use super::backlog::may_be_kept;
-use super::compress::compress;
+use super::capture::capture;
+use super::coder::Coder;
+use super::compress;
 use super::edits::Edits;
+use super::framing::Framing;
 use super::outlet::Outlet;
 use super::response::ResponseHead;
+use super::wishes::Wishes;
+use crate::config::Service as ServiceSettings;
 
 /// One answer's changes.
 pub(super) struct Dress {
@@ -32,8 +37,44 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
         && let Some(seat) = exchange.flight.seat.borrow().as_ref()
         && !head.is_interim()
     {
-        let settings = &seat.ticket.service().settings;
-        compress(head, exchange, (&settings.compression, wishes), &mut dress);
+        content(
+            head,
+            exchange,
+            (&seat.ticket.service().settings, wishes),
+            &mut dress,
+        );
     }
     dress
+}
+
+/// What is encoded for the client, and what is copied for the next one.
+fn content(
+    head: &ResponseHead<'_>,
+    exchange: &Exchange<'_>,
+    (settings, wishes): (&ServiceSettings, &Wishes),
+    dress: &mut Dress,
+) {
+    let length = head.content_length();
+    let compression = &settings.compression;
+    let wanted = (compression, wishes);
+    let coding = compress::chosen((head, length), wanted, &mut dress.edits);
+    if let Some(coding) = coding {
+        let is_bodyless = head.framing == Framing::None;
+        let coder = if is_bodyless {
+            None
+        } else {
+            Coder::new(exchange.proxy, compression, coding, length)
+        };
+        if is_bodyless || coder.is_some() {
+            compress::encoded(head, coding, &mut dress.edits);
+        }
+        if let Some(coder) = coder {
+            dress.outlet = Outlet::encoding(coder);
+        }
+    }
+    if let Some(shared) = &wishes.shared
+        && let Some(capture) = capture(head, exchange, (&settings.cache, shared), &mut dress.edits)
+    {
+        dress.outlet.capture(capture);
+    }
 }

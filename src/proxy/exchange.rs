@@ -4,6 +4,7 @@ use super::admit::admit;
 use super::admit::readmit;
 use super::belongings::Proxy;
 use super::body::Body;
+use super::cached;
 use super::client::Client;
 use super::client::write_all;
 use super::fault::Fault;
@@ -94,6 +95,11 @@ async fn answer(
         Framing::None | Framing::Length(0)
     ));
     record.unused_head.set(prepared.length);
+    if prepared.wishes.is_some()
+        && let Some(ending) = Box::pin(cached::answer(proxy, client, record, &prepared)).await?
+    {
+        return Ok(ending);
+    }
     let received = if receive::is_needed(&prepared, client) {
         Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
     } else {

@@ -324,6 +324,7 @@ fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, endpoint: &Endpoint
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::CacheRoom;
     use crate::config::Limits;
     use crate::config::Spooling;
     use crate::live::HostTable;
@@ -350,6 +351,7 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            cache: CacheRoom::default(),
             spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
         };

@@ -14,6 +14,7 @@ use super::request::RequestHead;
 use super::response::Asked;
 use super::response::write_length;
 use super::screen::screen;
+use super::wishes::Origin;
 use super::wishes::Wishes;
 use super::wishes::wishes;
 use crate::config::Buffering;
@@ -124,6 +125,11 @@ pub(super) fn prepare(
         request_id: &flight.request_id.borrow(),
     };
     write(&head, bytes, peer, &told, out);
+    let origin = Origin {
+        bytes,
+        peer,
+        trusted,
+    };
     Ok(Some(Decision::Forward(Prepared {
         length: head.length,
         epoch: view.epoch,
@@ -137,7 +143,7 @@ pub(super) fn prepare(
         buffers_answer,
         owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
-        wishes: wishes(&head, settings),
+        wishes: wishes(&head, settings, origin),
     })))
 }
 

@@ -5,10 +5,14 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
 use super::response::Asked;
+use crate::config::Service as ServiceSettings;
 use crate::telemetry::AccessRecord;
+use crate::telemetry::Looked;
 use crate::telemetry::Outcome;
 use crate::telemetry::Unserved;
 use std::cell::Cell;
+use std::cell::RefCell;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -25,6 +29,10 @@ pub(super) struct Record {
     pub upstream: Cell<Option<Duration>>,
     /// The client's body was taken whole: its connection can go on.
     pub body_taken: Cell<bool>,
+    /// What the cache had; none where it has no say.
+    pub looked: Cell<Option<Looked>>,
+    /// The service, where it was found without a seat.
+    pub of: RefCell<Option<Arc<ServiceSettings>>>,
 }
 
 impl Record {
@@ -36,6 +44,8 @@ impl Record {
             status: Cell::new(0),
             upstream: Cell::new(None),
             body_taken: Cell::new(false),
+            looked: Cell::new(None),
+            of: RefCell::default(),
         }
     }
 
@@ -66,8 +76,11 @@ impl Record {
                 bytes_out,
             };
             service.active().metrics.record(proxy.worker(), outcome);
-        } else {
+        } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {
             proxy.metrics.refused(status);
+        }
+        if let Some(looked) = self.looked.get() {
+            proxy.metrics.looked(looked);
         }
         let mut log = proxy.log.borrow_mut();
         if !log.is_on() {
@@ -75,7 +88,11 @@ impl Record {
         }
         let said = flight.said.borrow();
         let waited_for = queued.as_ref().map(|queued| &queued.service);
-        let service_name = service.map(|service| &service.settings).or(waited_for);
+        let of = self.of.borrow();
+        let service_name = service
+            .map(|service| &service.settings)
+            .or(waited_for)
+            .or(of.as_ref());
         log.write(&AccessRecord {
             client: &flight.client.borrow(),
             method: &flight.method.borrow(),
@@ -99,6 +116,7 @@ impl Record {
                 .map_or("", |endpoint| &endpoint.label),
             request_id: &flight.request_id.borrow(),
             fault: fault.map(Fault::code),
+            cache: self.looked.get().map(Looked::as_str),
         });
     }
 }

@@ -65,6 +65,8 @@ pub struct AccessRecord<'a> {
     pub endpoint: &'a str,
     pub request_id: &'a str,
     pub fault: Option<&'static str>,
+    /// `hit` or `miss`; none where the cache has no say.
+    pub cache: Option<&'static str>,
 }
 
 enum Message {

@@ -48,13 +48,13 @@ impl ContentFigures {
         );
         counter(out, &about, one(counts.not_encoded))?;
         let cache = &self.cache;
-        let by_result = ["hit", "waited", "miss", "passed"].into_iter();
+        let by_result = ["hit", "waited", "miss"].into_iter();
         let by_result = by_result
             .zip(counts.cache)
             .map(|(result, count)| Sample::new(&[("result", result)], count));
         let about = About(
             "cache_requests",
-            "Requests by what the cache did; waited: a hit after another request fetched it; passed: not looked up",
+            "Requests for what is kept; waited: a hit once another request had fetched it",
         );
         counter(out, &about, by_result)?;
         let about = About("cache_entries", "Answers that are kept");

@@ -204,7 +204,7 @@ pub struct EdgeMetrics {
     /// Bodies that went as they were because too many were being encoded.
     not_encoded: AtomicU64,
     /// Requests by what the cache had.
-    cache: [AtomicU64; 4],
+    cache: [AtomicU64; 3],
 }
 
 #[derive(Debug, Default)]
@@ -231,7 +231,7 @@ pub struct ContentCounts {
     pub encoded: [Encoded; 3],
     pub not_encoded: u64,
     /// Requests by [`Looked`].
-    pub cache: [u64; 4],
+    pub cache: [u64; 3],
 }
 
 /// What the cache had for a request.
@@ -241,8 +241,6 @@ pub enum Looked {
     /// It was fetched by another request meanwhile.
     Waited,
     Miss,
-    /// It was not looked up: the request cannot be answered from a cache.
-    Passed,
 }
 
 impl Looked {
@@ -252,7 +250,6 @@ impl Looked {
         match self {
             Self::Hit | Self::Waited => "hit",
             Self::Miss => "miss",
-            Self::Passed => "pass",
         }
     }
 }
