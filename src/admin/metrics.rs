@@ -14,7 +14,6 @@ use crate::net::listen_alone;
 use crate::spool::Amounts;
 use crate::telemetry::BodyFigures;
 use crate::telemetry::CONTENT_TYPE;
-use crate::telemetry::CacheFigures;
 use crate::telemetry::ClientFigures;
 use crate::telemetry::ContentFigures;
 use crate::telemetry::KeptFigures;
@@ -127,7 +126,7 @@ impl Admin {
         });
         page.content = Some(ContentFigures {
             counts: counts.content,
-            cache: CacheFigures::default(),
+            cache: self.edge.cache().figures(),
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))
     }

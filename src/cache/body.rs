@@ -96,11 +96,13 @@ impl Body {
         self.visited.swap(false, Ordering::Relaxed)
     }
 
-    pub(super) fn is_in_memory(&self) -> bool {
+    #[must_use]
+    pub fn is_in_memory(&self) -> bool {
         self.memory.load().is_some()
     }
 
-    pub(super) fn is_on_disk(&self) -> bool {
+    #[must_use]
+    pub fn is_on_disk(&self) -> bool {
         self.offset.get().is_some()
     }
 

@@ -82,6 +82,32 @@ impl Entry {
         }
     }
 
+    #[must_use]
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Path and query that it answers.
+    #[must_use]
+    pub fn target(&self) -> &[u8] {
+        self.key.parts().map_or(&[], |parts| parts.target)
+    }
+
+    /// Fields of a request that choose it among others.
+    pub fn vary(&self) -> impl Iterator<Item = &str> {
+        self.vary.iter().map(|one| &*one.name)
+    }
+
+    /// Its body in every form that is there.
+    pub fn bodies(&self) -> impl Iterator<Item = &Arc<Body>> {
+        self.bodies.iter().filter_map(|body| body.get())
+    }
+
+    #[must_use]
+    pub fn hits(&self) -> u64 {
+        self.hits.load(Ordering::Relaxed)
+    }
+
     /// Since it was made by the upstream.
     #[must_use]
     pub fn age(&self, now: SystemTime) -> Duration {

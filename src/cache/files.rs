@@ -80,7 +80,7 @@ pub(super) fn found(dir: &Path, now: SystemTime) -> Vec<Arc<Entry>> {
     entries.retain(|_, entry| {
         let is_whole = entry.body(Form::Plain).is_some();
         if !is_whole {
-            let bodies = entry.bodies.iter().filter_map(|body| body.get());
+            let bodies = entry.bodies();
             stray.extend(bodies.map(|body| PathBuf::from(&*body.path)));
         }
         is_whole

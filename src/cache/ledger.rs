@@ -1,7 +1,6 @@
 //! Who is kept and what that weighs; who has to go when there is no room.
 
 use super::body::Body;
-use super::body::Form;
 use super::entry::Entry;
 use super::sieve::Sieve;
 use super::sieve::Verdict;
@@ -45,7 +44,7 @@ impl Ledger {
     /// An entry with the bodies that it has by now.
     pub(super) fn add(&mut self, entry: &Arc<Entry>) {
         self.memory += entry.weight();
-        for body in entry.bodies.iter().filter_map(|body| body.get()) {
+        for body in entry.bodies() {
             self.add_body(body);
         }
         self.entries.push(entry.clone());
@@ -148,7 +147,7 @@ impl Ledger {
         // Relaxed: read and written under the lock of these books, elsewhere only a hint.
         entry.gone.store(true, Ordering::Relaxed);
         self.memory -= entry.weight();
-        for body in entry.bodies.iter().filter_map(|body| body.get()) {
+        for body in entry.bodies() {
             if body.is_in_memory() {
                 self.memory -= body.length;
                 body.drop_from_memory();
@@ -169,13 +168,6 @@ impl Ledger {
 
     /// Bytes of all forms of it.
     pub(super) fn bytes_of(entry: &Entry) -> u64 {
-        let bodies = entry.bodies.iter().filter_map(|body| body.get());
-        bodies.map(|body| body.length).sum()
-    }
-
-    /// The forms that are there.
-    pub(super) fn forms_of(entry: &Entry) -> Vec<Form> {
-        let bodies = entry.bodies.iter().filter_map(|body| body.get());
-        bodies.map(|body| body.form).collect()
+        entry.bodies().map(|body| body.length).sum()
     }
 }

@@ -98,7 +98,7 @@ fn work(inbox: &Receiver<Job>) {
 }
 
 fn write(store: &Store, entry: &Entry) -> std::io::Result<()> {
-    for body in entry.bodies.iter().filter_map(|body| body.get()) {
+    for body in entry.bodies() {
         let Some(bytes) = body.bytes().filter(|_| !body.is_on_disk()) else {
             continue;
         };

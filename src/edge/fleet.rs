@@ -34,6 +34,8 @@ const ORDERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Threads of a worker for look-ups of names: rare and short.
 const LOOKUPS: usize = 4;
+/// And for what is encoded, and for files that are sent.
+const CONTENT: usize = 4;
 
 /// The workers and their listeners.
 #[derive(Debug)]
@@ -251,7 +253,7 @@ fn work((number, stores): (usize, Stores), live: Arc<Live>, log: &AccessLog, sta
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Bodies on disk leave threads for look-ups, however slow the disk is. Threads end when idle.
-        .max_blocking_threads(LOOKUPS + JOBS)
+        .max_blocking_threads(LOOKUPS + JOBS + CONTENT)
         .build_local(tokio::runtime::LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,

@@ -95,7 +95,7 @@ impl Outlet {
     /// The body is complete.
     pub(super) fn end(&mut self, trailers: &[u8], out: &mut Vec<u8>) {
         if let Some(capture) = self.capture.take()
-            && trailers.is_empty()
+            && matches!(trailers, b"" | b"\r\n")
         {
             capture.finish(self.take_copy());
         }

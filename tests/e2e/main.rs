@@ -6,6 +6,7 @@ mod support;
 mod accesslog;
 mod admin;
 mod bodies;
+mod cache;
 mod cli;
 mod compress;
 mod drain;
