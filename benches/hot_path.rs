@@ -58,8 +58,10 @@ fn view(settings: &config::Settings) -> View {
     };
     let services = settings.services.iter().map(|service| Service {
         settings: Arc::new(service.clone()),
+        filter: None,
         active: 0,
         slots: service.slots.iter().map(&mut slot).collect(),
+        tls: None,
     });
     View {
         epoch: Epoch(1),
@@ -68,7 +70,7 @@ fn view(settings: &config::Settings) -> View {
         limits: settings.limits.clone(),
         cache: settings.cache,
         spool: settings.spool.clone(),
-        trusted_proxies: Vec::new(),
+        ..View::default()
     }
 }
 

@@ -47,7 +47,8 @@
 //! | `Switch`, [`Event`](switch::Event), [`Effect`](switch::Effect), [`Refusal`](switch::Refusal) | switch | the machine, its inputs, its outputs, its "no" |
 //! | [`Settings`](config::Settings), `Problem`, `Change` | config | as checked; what is wrong; what a reload means |
 //! | [`Live`](live::Live), [`LiveReader`](live::LiveReader), [`View`](live::View), [`Slot`](live::Slot), [`Endpoint`](live::Endpoint) | live | the shared present; one worker's eye on it; its immutable picture |
-//! | [`InFlight`](live::InFlight), [`Ticket`](live::Ticket), [`Places`](live::Places), [`EndpointHealth`](live::EndpointHealth) | live | counts, one count, a bounded number of places, who is well |
+//! | [`InFlight`](live::InFlight), [`Ticket`](live::Ticket), [`EndpointHealth`](live::EndpointHealth) | live | counts, one count, who is well |
+//! | [`Places`](live::Places), [`Place`](live::Place), [`Line`](live::Line), [`Origin`](live::Origin) | live | a slot's bounded number of places, one of them, who waits for one, whose turn it is |
 //! | [`Pools`](upstream::Pools) | upstream | this worker's idle connections |
 //! | [`Proxy`](proxy::Proxy), [`Flight`](proxy::Flight), [`Seat`](proxy::Seat), [`Fault`](proxy::Fault) | proxy | one worker's belongings; what one connection does now; what a request occupies; whose fault |
 //! | [`Edge`](edge::Edge) | edge | all workers and their listeners |
@@ -95,7 +96,9 @@ pub mod content;
 pub mod filter;
 pub mod journal;
 pub mod spool;
+pub mod tls;
 
+pub mod acme;
 pub mod cache;
 pub mod live;
 pub mod upstream;

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["switch", "net"],
     &["config", "api", "telemetry"],
     &["journal", "tls", "spool", "filter", "content"],
-    &["live", "cache"],
+    &["live", "acme", "cache"],
     &["upstream"],
     &["proxy"],
     &["edge", "control"],

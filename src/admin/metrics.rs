@@ -16,6 +16,7 @@ use crate::telemetry::BodyFigures;
 use crate::telemetry::CONTENT_TYPE;
 use crate::telemetry::ClientFigures;
 use crate::telemetry::ContentFigures;
+use crate::telemetry::HandshakeFigures;
 use crate::telemetry::KeptFigures;
 use http::Method;
 use http::Request;
@@ -122,6 +123,13 @@ impl Admin {
             turned_away: counts.turned_away,
             unrouted: counts.refused,
             access_log_dropped: self.access_log.dropped(),
+            handshakes: HandshakeFigures {
+                done: counts.handshakes,
+                failed: counts.failed_handshakes,
+            },
+            streams: counts.streams,
+            streams_refused: counts.streams_refused,
+            floods: counts.floods,
             bodies: bodies(self.edge.bodies()),
         });
         page.content = Some(ContentFigures {

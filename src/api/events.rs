@@ -142,6 +142,14 @@ pub enum EventKind {
     ReloadFailed {
         problems: Vec<String>,
     },
+    /// Other certificates are in force; what changed, in words.
+    CertificatesReloaded {
+        changes: Vec<String>,
+    },
+    /// Files of certificates changed and cannot be used; those in force stay in force.
+    CertificatesNotTaken {
+        problems: Vec<String>,
+    },
     /// This reader was too slow: so many events are missing here.
     Missed {
         events: u64,

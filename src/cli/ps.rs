@@ -22,6 +22,7 @@ fn render(list: &RequestList, look: &Look) -> String {
     }
     // A column for those who wait or waited is of use where there are any.
     let queues = list.requests.iter().any(|it| it.queued_ms.is_some());
+    let talks = list.requests.iter().any(is_websocket);
     let mut headings = vec![
         Cell::number("ID"),
         Cell::number("AGE"),
@@ -37,18 +38,32 @@ fn render(list: &RequestList, look: &Look) -> String {
         Cell::new("CLIENT"),
         Cell::number("IN"),
         Cell::number("OUT"),
-        Cell::new("REQUEST"),
     ]);
+    if talks {
+        headings.push(Cell::number("MESSAGES"));
+    }
+    headings.push(Cell::new("REQUEST"));
     let mut table = Table::new("", headings);
     let mut oldest_first: Vec<&RequestStatus> = list.requests.iter().collect();
     oldest_first.sort_by_key(|request| std::cmp::Reverse(request.age_ms));
     for request in oldest_first {
-        table.row(row(request, queues));
+        table.row(row(request, Columns { queues, talks }));
     }
     table.render(look.style)
 }
 
-fn row(request: &RequestStatus, queues: bool) -> Vec<Cell> {
+/// Those that are not always there.
+#[derive(Clone, Copy)]
+struct Columns {
+    queues: bool,
+    talks: bool,
+}
+
+fn is_websocket(request: &RequestStatus) -> bool {
+    request.kind == "websocket"
+}
+
+fn row(request: &RequestStatus, columns: Columns) -> Vec<Cell> {
     let slot = match (&request.slot, request.generation) {
         (Some(slot), Some(generation)) => format!("{slot} ({generation})"),
         (Some(slot), None) => slot.clone(),
@@ -65,9 +80,9 @@ fn row(request: &RequestStatus, queues: bool) -> Vec<Cell> {
         Cell::new(&request.kind),
         Cell::new(state).painted(paint),
     ];
-    if queues {
-        let queued = request.queued_ms.map_or("-".to_owned(), words::took);
-        row.push(Cell::number(queued));
+    if columns.queues {
+        let waited = request.queued_ms.map_or("-".to_owned(), words::took);
+        row.push(Cell::number(waited));
     }
     row.extend([
         Cell::new(&request.service),
@@ -75,8 +90,15 @@ fn row(request: &RequestStatus, queues: bool) -> Vec<Cell> {
         Cell::new(&request.client),
         Cell::number(words::bytes(request.bytes_in)),
         Cell::number(words::bytes(request.bytes_out)),
-        Cell::new(format!("{} {}", request.method, request.path)),
     ]);
+    if columns.talks {
+        row.push(Cell::number(if is_websocket(request) {
+            format!("{}/{}", request.messages_in, request.messages_out)
+        } else {
+            "-".to_owned()
+        }));
+    }
+    row.push(Cell::new(format!("{} {}", request.method, request.path)));
     row
 }
 
@@ -102,8 +124,8 @@ mod tests {
             age_ms,
             bytes_in: 620,
             bytes_out: 1_572_864,
-            messages_in: 0,
-            messages_out: 0,
+            messages_in: 12,
+            messages_out: 340,
             request_id: "r".to_owned(),
         }
     }
@@ -120,9 +142,9 @@ mod tests {
         };
         assert_eq!(
             render(&list, &look()),
-            "  ID        AGE  KIND       STATE      QUEUED  SERVICE  SLOT      CLIENT             IN      OUT  REQUEST
-  17  1 h 6 min  websocket  tunnel          -  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB  GET /odoo
-1009     120 ms  request    queued #3  118 ms  odoo     -         10.0.0.7:51234  620 B  1.5 MiB  GET /a\u{fffd}[2J
+            "  ID        AGE  KIND       STATE      QUEUED  SERVICE  SLOT      CLIENT             IN      OUT  MESSAGES  REQUEST
+  17  1 h 6 min  websocket  tunnel          -  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB    12/340  GET /odoo
+1009     120 ms  request    queued #3  118 ms  odoo     -         10.0.0.7:51234  620 B  1.5 MiB         -  GET /a\u{fffd}[2J
 "
         );
     }

@@ -190,6 +190,18 @@ fn beside(event: &EventKind) -> Sentence {
             ),
             Paint::Bad,
         ),
+        EventKind::CertificatesReloaded { changes } => say(
+            format!("certificates reloaded: {}", reloaded(changes, &[])),
+            Paint::Plain,
+        ),
+        EventKind::CertificatesNotTaken { problems } => say(
+            format!(
+                "certificates not taken, {}: {}",
+                words::many(problems.len() as u64, "problem"),
+                problems.join("; ")
+            ),
+            Paint::Bad,
+        ),
         EventKind::Missed { events } => say(
             format!(
                 "{} missing here: this reader was too slow",

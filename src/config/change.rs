@@ -1,9 +1,11 @@
 //! What a reload changes, in words for the operator.
 
 use super::access;
+use super::acme;
 use super::buffering;
 use super::cache;
 use super::compression;
+use super::listeners;
 use super::queue;
 use super::rate_limit;
 use super::sendfile;
@@ -11,7 +13,9 @@ use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
 use super::units::{format_duration, format_size};
+use super::upstream_tls;
 use super::websocket;
+use super::welcome;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -35,6 +39,7 @@ impl Change {
         };
         let mut live = Differences::default();
         limits(&mut live, old, new);
+        listeners::applied(&mut live, &old.listeners, &new.listeners);
         services(&mut live, &old.services, &new.services);
         change.applied = live.lines;
         change
@@ -51,7 +56,7 @@ impl Change {
 #[derive(Default)]
 pub(super) struct Differences {
     pub(super) prefix: String,
-    lines: Vec<String>,
+    pub(super) lines: Vec<String>,
 }
 
 impl Differences {
@@ -95,14 +100,7 @@ pub(super) struct Lists<'l, T> {
 
 fn process(old: &Settings, new: &Settings) -> Differences {
     let mut lines = Differences::default();
-    lines.list(
-        "listener",
-        &Lists {
-            old: &old.listeners,
-            new: &new.listeners,
-        },
-        |listener| listener.address.to_string(),
-    );
+    listeners::needs_restart(&mut lines, &old.listeners, &new.listeners);
     lines.value("workers", &old.runtime.workers, &new.runtime.workers);
     lines.value(
         "admin socket",
@@ -130,6 +128,9 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &format!("{:?}", old.log.format).to_lowercase(),
         &format!("{:?}", new.log.format).to_lowercase(),
     );
+    lines
+        .lines
+        .extend(acme::difference(&old.acme, &new.acme).map(str::to_owned));
     lines.value("log filter", &old.log.filter, &new.log.filter);
     lines
 }
@@ -157,6 +158,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
     cache::room_changes(lines, old.cache, new.cache);
+    lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     buffering::limit_changes(lines, &old.spool, &new.spool);
@@ -218,6 +220,11 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
         String::clone,
     );
     rules(lines, old, new);
+    welcome::upstream_changes(
+        lines,
+        old.upstream_proxy_protocol,
+        new.upstream_proxy_protocol,
+    );
     access::changes(lines, &old.access, &new.access);
     rate_limit::changes(lines, &old.rate_limits, &new.rate_limits);
     // The order of routes, hosts or slots alone: nothing above has words for it.
@@ -371,6 +378,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("failback start_grace", a.start_grace, b.start_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
+    upstream_tls::changes(lines, old.upstream_tls.as_ref(), new.upstream_tls.as_ref());
     lines.value(
         "shared",
         &shown_shared(old.shared.as_ref()),
@@ -599,10 +607,20 @@ http = ["127.0.0.1:6001"]
 
     #[test]
     fn no_difference_goes_untold() {
-        let documented = super::super::keys::uncommented().replace("\"off\"", "\"/dev/x\"");
+        let documented = super::super::keys::with_examples().replace("\"off\"", "\"/dev/x\"");
         let text = documented
+            .replace("client_auth = \"/dev/x\"", "client_auth = \"optional\"")
+            .replace("client_ca = \"\"", "client_ca = \"/dev/x\"")
+            .replace(
+                "upstream_tls]\nenabled = false",
+                "upstream_tls]\nenabled = true",
+            )
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace(
+                "upstream_proxy_protocol = \"/dev/x\"",
+                "upstream_proxy_protocol = \"v1\"",
+            )
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
@@ -654,17 +672,24 @@ http = ["127.0.0.1:6001"]
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("kind", _) => r#""redirect""#.to_owned(),
+            ("redirect_port", _) => "8443".to_owned(),
+            ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
             ("blocked" | "paths" | "open_paths", _) => r#"["/x"]"#.to_owned(),
-            ("allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
+            ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
+            ("client_auth", _) => r#""required""#.to_owned(),
+            ("tls_min", _) => r#""1.3""#.to_owned(),
+            ("ca", _) => r#""/other.pem""#.to_owned(),
+            ("server_name", _) => r#""other.example""#.to_owned(),
             ("tcp", _) => r#""db:5433""#.to_owned(),
             ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),

@@ -1,9 +1,11 @@
 //! From the text of a file to [`Settings`].
 
+use super::acme;
 use super::buffering;
 use super::cache;
 use super::check;
 use super::keys::TOP;
+use super::listeners;
 use super::problem::{Problem, Report, place};
 use super::sections;
 use super::service::{self, WrittenService};
@@ -112,7 +114,8 @@ fn unexplained(file: &Path) -> Problem {
 fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Settings> {
     let top = Table::top(&TOP, tree, report);
     let admin = sections::admin(&top);
-    let listeners = sections::listeners(&top);
+    let (written_listeners, listeners): (Vec<_>, Vec<_>) =
+        listeners::read(&top).into_iter().unzip();
     let written = top.named("service");
     let services: Vec<WrittenService> = written.iter().filter_map(service::read).collect();
     if !top.has("listener") {
@@ -129,7 +132,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
             "add [service.NAME] with two slots; config/examples/minimal.toml is a start",
         );
     }
-    check::together(report, &listeners, &services, &admin);
+    check::together(report, &written_listeners, &services, &admin);
     let complete: Vec<_> = services
         .iter()
         .filter_map(|written| written.service.clone())
@@ -138,6 +141,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
     let settings = Settings {
         runtime: sections::runtime(&top),
         admin: admin.settings,
+        acme: acme::read(&top),
         spool: buffering::spooling(&top, &state.dir),
         state,
         log: sections::log(&top),
@@ -146,7 +150,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         cache: cache::room(&top),
         stop: sections::stop(&top),
         trusted_proxies: sections::trusted_proxies(&top),
-        listeners: sections::plain(&listeners),
+        listeners,
         services: complete,
     };
     (settings.services.len() == written.len()).then_some(settings)
@@ -194,7 +198,7 @@ fn syntax_help(message: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::keys::uncommented;
+    use super::super::keys::{uncommented, with_examples};
     use super::super::problem::{MOST_PROBLEMS, Place};
     use super::super::settings::HostPattern;
     use super::super::{Change, format_duration, summary};
@@ -482,7 +486,7 @@ C = {{ env = "PATH" }}
 
     #[test]
     fn an_unknown_key_is_told_wherever_it_stands() {
-        let text = uncommented();
+        let text = with_examples();
         let lines: Vec<&str> = text.lines().collect();
         let mut tried = 0;
         for (number, line) in lines.iter().enumerate() {

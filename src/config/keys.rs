@@ -4,9 +4,12 @@
 //! `config/switchd.toml` to it.
 
 use super::access::{ACCESS, BASIC_AUTH};
+use super::acme::ACME;
 use super::buffering::{BUFFERING, SPOOL};
+use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
+use super::upstream_tls::UPSTREAM_TLS;
 use super::websocket::WEBSOCKET;
 
 /// One key, with a value as an example for those who wrote something else.
@@ -93,6 +96,7 @@ pub(super) const TOP: Section = section(
         key("log", "[log]"),
         key("cache", "[cache]"),
         key("access_log", "[access_log]"),
+        key("acme", "[acme]"),
         key("spool", "[spool]"),
         key("service", "[service.NAME]"),
     ],
@@ -110,8 +114,6 @@ pub(super) const ADMIN: Section = section(
 
 pub(super) const STATE: Section = section("state", &[key("dir", r#""/var/lib/switchd""#)]);
 
-pub(super) const LISTENER: Section = repeated("listener", &[key("address", r#""127.0.0.1:8080""#)]);
-
 pub(super) const LIMITS: Section = section(
     "limits",
     &[
@@ -121,6 +123,7 @@ pub(super) const LIMITS: Section = section(
         key("idle_timeout", r#""75s""#),
         key("body_size", r#""1GiB""#),
         key("connections", "20000"),
+        key("http2_streams", "100"),
     ],
 );
 
@@ -157,7 +160,9 @@ pub(super) const SERVICE: Section = section(
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
         key("buffering", "[service.NAME.buffering]"),
+        key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
+        key("upstream_proxy_protocol", r#""v2""#),
         key("access", "[service.NAME.access]"),
         key("rate_limit", "[[service.NAME.rate_limit]]"),
         key("compression", "[service.NAME.compression]"),
@@ -281,7 +286,9 @@ pub(super) const SECTIONS: &[&Section] = &[
     &RUNTIME,
     &ADMIN,
     &STATE,
+    &ACME,
     &LISTENER,
+    &CERTIFICATE,
     &LIMITS,
     &STOP,
     &LOG,
@@ -297,6 +304,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TIMEOUTS,
     &QUEUE,
     &BUFFERING,
+    &UPSTREAM_TLS,
     &WEBSOCKET,
     &ACCESS,
     &BASIC_AUTH,
@@ -310,11 +318,23 @@ pub(super) const SECTIONS: &[&Section] = &[
 /// The documented config with every commented key made active.
 #[cfg(test)]
 pub(super) fn uncommented() -> String {
+    with_lines_of(&["#"])
+}
+
+/// The same, and what is off unless it is written, as the examples (`#~`) show it.
+#[cfg(test)]
+pub(super) fn with_examples() -> String {
+    with_lines_of(&["#", "#~"])
+}
+
+#[cfg(test)]
+fn with_lines_of(marks: &[&str]) -> String {
+    let is_key = |key: &&str| key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
     include_str!("../../config/switchd.toml")
         .lines()
-        .map(|line| match line.strip_prefix('#') {
-            Some(key) if key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[') => key,
-            _ => line,
+        .map(|line| {
+            let keys = marks.iter().filter_map(|mark| line.strip_prefix(mark));
+            keys.filter(is_key).last().unwrap_or(line)
         })
         .flat_map(|line| [line, "\n"])
         .collect()
@@ -343,7 +363,7 @@ mod tests {
 
     #[test]
     fn every_key_is_documented() {
-        let tree = Value::Table(toml::from_str(&uncommented()).unwrap());
+        let tree = Value::Table(toml::from_str(&with_examples()).unwrap());
         let mut found = 0;
         for section in SECTIONS.iter().chain([&&MEMBER_HEALTH]) {
             let parts = section.header.split('.').filter(|part| !part.is_empty());
@@ -373,7 +393,7 @@ mod tests {
 
     #[test]
     fn every_example_that_help_shows_can_be_written() {
-        let text = uncommented();
+        let text = with_examples();
         let mut tried = 0;
         for section in SECTIONS {
             let header = section.header.replace("NAME", "odoo");

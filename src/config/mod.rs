@@ -9,6 +9,7 @@
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
 mod access;
+mod acme;
 mod buffering;
 mod cache;
 mod change;
@@ -18,6 +19,7 @@ mod defaults;
 mod file;
 mod health;
 mod keys;
+mod listeners;
 mod prefixes;
 mod problem;
 mod queue;
@@ -32,28 +34,34 @@ mod settings;
 mod slots;
 mod table;
 mod units;
+mod upstream_tls;
 mod users;
 mod value;
 mod watch;
 mod websocket;
+mod welcome;
 mod words;
 
 pub use access::{Access, BasicAuth, User};
+pub use acme::{Acme, AcmeChallenge};
 pub use buffering::{Buffering, Spooling};
 pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
 pub use compression::{Coding, Compression};
 pub use defaults::default_failback;
 pub use file::{load, parse};
+pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
 pub use sendfile::Sendfile;
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Listener, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings,
-    Shared, Slot, State, Stop, Timeouts,
+    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,
+    Slot, State, Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
+pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
 pub use websocket::{OnFlip, Websocket};
+pub use welcome::{ListenerKind, Welcome};

@@ -61,16 +61,15 @@ fn members(table: &Table<'_>, known: &[MemberName]) -> Vec<MemberName> {
     let mut members = Vec::new();
     for item in items {
         let Some(text) = item.text() else { continue };
-        match known.iter().find(|member| member.as_str() == text) {
-            Some(member) => members.push(member.clone()),
-            None => {
-                let names: Vec<_> = known.iter().map(MemberName::as_str).collect();
-                item.wrong(
-                    format!("no slot has a member \"{}\" to limit", clip(text)),
-                    slots::meant(text, &names, "members"),
-                );
-            }
+        if let Some(member) = known.iter().find(|member| member.as_str() == text) {
+            members.push(member.clone());
+            continue;
         }
+        let names: Vec<_> = known.iter().map(MemberName::as_str).collect();
+        item.wrong(
+            format!("no slot has a member \"{}\" to limit", clip(text)),
+            slots::meant(text, &names, "members"),
+        );
     }
     members
 }

@@ -1,11 +1,11 @@
 //! The tables of the whole process: everything but the services.
 
 use super::defaults::MOST_WORKERS;
-use super::keys::{ACCESS_LOG, ADMIN, LIMITS, LISTENER, LOG, RUNTIME, STATE, STOP};
+use super::keys::{ACCESS_LOG, ADMIN, LIMITS, LOG, RUNTIME, STATE, STOP};
 use super::problem::{At, nearest};
 use super::settings::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Limits, Listener, Log, LogFormat, Network,
-    Runtime, State, Stop,
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Limits, Log, LogFormat, Network, Runtime,
+    State, Stop,
 };
 use super::table::Table;
 use super::value::{Choice, Value, Zero, clip};
@@ -188,6 +188,7 @@ pub(super) fn limits(top: &Table<'_>) -> Limits {
         idle_timeout: table.duration("idle_timeout", Zero::Refused, default.idle_timeout),
         body_bytes: body_bytes(&table).unwrap_or(default.body_bytes),
         connections: table.number("connections", 1..=1_000_000, default.connections),
+        http2_streams: table.number("http2_streams", 1..=10_000, default.http2_streams),
     }
 }
 
@@ -245,32 +246,4 @@ pub(super) fn networks(table: &Table<'_>, key: &str, before: Vec<Network>) -> Ve
         }
     }
     networks
-}
-
-pub(super) fn listeners(top: &Table<'_>) -> Vec<WrittenListener> {
-    let mut listeners: Vec<WrittenListener> = Vec::new();
-    for table in top.tables("listener", &LISTENER) {
-        let Some(value) = table.get("address") else {
-            table.missing("address");
-            continue;
-        };
-        let Some(text) = value.text() else { continue };
-        match words::listen_address(text) {
-            Ok(address) => listeners.push(WrittenListener {
-                address,
-                at: value.at.clone(),
-            }),
-            Err(fault) => value.wrong(format!("\"{}\" {}", clip(text), fault.what), fault.help),
-        }
-    }
-    listeners
-}
-
-pub(super) fn plain(listeners: &[WrittenListener]) -> Vec<Listener> {
-    listeners
-        .iter()
-        .map(|listener| Listener {
-            address: listener.address,
-        })
-        .collect()
 }

@@ -15,8 +15,10 @@ use super::sendfile::{self, Sendfile};
 use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
+use super::upstream_tls;
 use super::value::clip;
 use super::websocket;
+use super::welcome;
 use super::words;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -77,9 +79,11 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let sendfile = sendfile::read(&table, Sendfile::default());
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
+    let upstream_proxy_protocol = welcome::upstream(&table);
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
+    let upstream_tls = upstream_tls::read(&table, &addresses);
     let service = name.zip(initial).map(|(name, initial)| Service {
         name,
         hosts: hosts.iter().map(|host| host.pattern.clone()).collect(),
@@ -93,6 +97,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         timeouts,
         queue,
         buffering,
+        upstream_proxy_protocol,
         access,
         rate_limits,
         compression,
@@ -101,6 +106,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         flip,
         failback,
         shared,
+        upstream_tls,
         websocket,
     });
     Some(WrittenService {

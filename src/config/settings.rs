@@ -1,15 +1,19 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
 use super::access::Access;
+use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
 use super::compression::Compression;
+use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::sendfile::Sendfile;
+use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
+use crate::net::ProxyVersion;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -26,6 +30,7 @@ pub struct Settings {
     pub runtime: Runtime,
     pub admin: Admin,
     pub state: State,
+    pub acme: Acme,
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,
@@ -103,8 +108,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Bytes of a request body; 0 means no limit.
     pub body_bytes: u64,
-    /// Client connections over all workers.
+    /// Client connections over all workers; also requests of HTTP/2 connections per worker.
     pub connections: usize,
+    /// Requests that one HTTP/2 connection may have under way.
+    pub http2_streams: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -113,11 +120,6 @@ pub struct Stop {
     pub grace: Duration,
     /// How long running requests may take after that.
     pub timeout: Duration,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Listener {
-    pub address: SocketAddr,
 }
 
 /// A network in CIDR form; a bare address is a network of one.
@@ -149,6 +151,8 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub buffering: Buffering,
+    /// Whether upstreams are told for whom a connection is made, and how.
+    pub upstream_proxy_protocol: Option<ProxyVersion>,
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,
@@ -159,6 +163,8 @@ pub struct Service {
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    /// None means that upstreams are spoken to without TLS.
+    pub upstream_tls: Option<UpstreamTls>,
     pub websocket: Websocket,
 }
 

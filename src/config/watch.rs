@@ -1,4 +1,4 @@
-//! Tells when a config file changed, however it was changed.
+//! Tells when a config file, or a file that it names, changed; however it was changed.
 //!
 //! Editors rename a new file over the old one, container platforms swap a link two folders up,
 //! copies arrive in many small writes. So not the file is watched but every folder on the way
@@ -33,14 +33,15 @@ const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// As many links in a row as the kernel follows.
 const MOST_LINKS: usize = 40;
 
-/// Watches one config file. Its own writes and reads are not seen as changes.
+/// Watches one file, or several that belong together. Its own writes and reads are not seen as changes.
 pub struct Watcher {
-    path: PathBuf,
+    /// Absolute.
+    paths: Vec<PathBuf>,
     events: Arc<Notify>,
     kernel: notify::RecommendedWatcher,
     watched: BTreeSet<PathBuf>,
-    /// The file that was last told of; none while there was none.
-    told: Option<Stamp>,
+    /// The files that were last told of; none while there was none.
+    told: Vec<Option<Stamp>>,
     /// Something happened since the last look.
     dirty: bool,
     look_again: Duration,
@@ -63,7 +64,16 @@ impl Watcher {
     /// # Errors
     /// When the kernel gives no more watches, or no folder on the way to the file can be watched.
     pub fn new(path: impl Into<PathBuf>) -> notify::Result<Self> {
-        let path = std::path::absolute(path.into())?;
+        Self::of_files(vec![path.into()])
+    }
+
+    /// Starts to watch all of `paths`; what they hold now counts as known.
+    ///
+    /// # Errors
+    /// As [`Watcher::new`].
+    pub fn of_files(paths: Vec<PathBuf>) -> notify::Result<Self> {
+        let paths = paths.into_iter().map(std::path::absolute);
+        let paths = paths.collect::<io::Result<Vec<_>>>()?;
         let events = Arc::new(Notify::new());
         let waker = events.clone();
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -76,8 +86,8 @@ impl Watcher {
             }
         })?;
         let mut watcher = Self {
-            told: Stamp::of(&path),
-            path,
+            told: stamps(&paths),
+            paths,
             events,
             kernel: watcher,
             watched: BTreeSet::new(),
@@ -88,7 +98,7 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Waits until the file changed, and is complete as far as one can tell.
+    /// Waits until a file changed, and is complete as far as one can tell.
     ///
     /// A file that is gone is no change yet; one that comes back is.
     /// Cancel safe: a change that was not told is told by the next call.
@@ -97,12 +107,11 @@ impl Watcher {
             if self.dirty {
                 // Watched first and looked at then, so that nothing slips in between.
                 let _ = self.watch_again();
-                let now = Stamp::of(&self.path);
-                if now.is_some() && now != self.told {
+                if self.news(&stamps(&self.paths)) {
                     self.settle().await;
-                    let settled = Stamp::of(&self.path);
-                    if settled.is_some() {
-                        self.told = settled;
+                    let settled = stamps(&self.paths);
+                    if self.news(&settled) {
+                        self.learn(settled);
                         return;
                     }
                     continue;
@@ -119,6 +128,20 @@ impl Watcher {
         }
     }
 
+    /// Another file than the one told of stands somewhere.
+    fn news(&self, now: &[Option<Stamp>]) -> bool {
+        let mut pairs = now.iter().zip(&self.told);
+        pairs.any(|(now, told)| now.is_some() && now != told)
+    }
+
+    fn learn(&mut self, now: Vec<Option<Stamp>>) {
+        for (told, now) in self.told.iter_mut().zip(now) {
+            if now.is_some() {
+                *told = now;
+            }
+        }
+    }
+
     /// Waits until nothing happens any more, within reason.
     async fn settle(&self) {
         let end = Instant::now() + PATIENCE;
@@ -130,24 +153,35 @@ impl Watcher {
         }
     }
 
-    /// Watches the folders that now lie on the way to the file.
+    /// Watches the folders that now lie on the way to the files.
     ///
     /// Always anew: a folder that was replaced has the same path and is another one.
     fn watch_again(&mut self) -> notify::Result<()> {
         for folder in std::mem::take(&mut self.watched) {
             let _ = self.kernel.unwatch(&folder);
         }
-        let mut result = Err(notify::Error::path_not_found());
-        for folder in folders_on_the_way(&self.path) {
-            let watched = self.kernel.watch(&folder, RecursiveMode::NonRecursive);
-            if watched.is_ok() {
-                self.watched.insert(folder);
+        let mut result = Ok(());
+        for path in &self.paths {
+            let mut watched = Err(notify::Error::path_not_found());
+            for folder in folders_on_the_way(path) {
+                if self.watched.contains(&folder) {
+                    watched = Ok(());
+                    continue;
+                }
+                watched = self.kernel.watch(&folder, RecursiveMode::NonRecursive);
+                if watched.is_ok() {
+                    self.watched.insert(folder);
+                }
             }
             // The last one is nearest to the file: it must be watched.
-            result = watched;
+            result = result.and(watched);
         }
         result
     }
+}
+
+fn stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
+    paths.iter().map(|path| Stamp::of(path)).collect()
 }
 
 fn is_close_after_write(kind: notify::EventKind) -> bool {
@@ -288,7 +322,7 @@ mod tests {
         }
 
         fn text(&self) -> String {
-            fs::read_to_string(&self.watcher.path).unwrap()
+            fs::read_to_string(&self.watcher.paths[0]).unwrap()
         }
     }
 

@@ -1,5 +1,6 @@
 //! The one writer: it alone moves the machines of the services, and alone publishes.
 
+use super::certificates::Certificates;
 use super::clock::millis;
 use super::drain;
 use super::drain::Drain;
@@ -14,9 +15,11 @@ use super::steered::Draining;
 use super::steered::Steered;
 use super::underway::Asker;
 use super::views::Stock;
+use crate::config::Listener as ListenerSettings;
 use crate::config::Settings;
 use crate::journal::Journal;
 use crate::live::HostTable;
+use crate::live::Listener;
 use crate::live::Live;
 use crate::live::View;
 use crate::switch::Effect;
@@ -29,6 +32,7 @@ use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::switch::Transition;
+use crate::tls::Material;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +52,7 @@ pub(super) struct Conductor {
     /// In the order of the settings.
     pub(super) services: Vec<Steered>,
     pub(super) stock: Stock,
+    pub(super) certificates: Certificates,
     pub(super) epoch: Epoch,
     pub(super) jobs: Jobs,
     pub(super) started: Moment,
@@ -64,15 +69,32 @@ pub(super) struct Asking {
 }
 
 /// What workers see, as the services are now.
-pub(super) fn view(epoch: Epoch, settings: &Settings, services: &[Steered]) -> View {
+pub(super) fn view(
+    epoch: Epoch,
+    settings: &Settings,
+    services: &[Steered],
+    material: &Material,
+) -> View {
+    let picture = |(at, service): (usize, &Steered)| service.picture(material.upstream(at));
+    let listener = |(at, settings): (usize, &ListenerSettings)| Listener {
+        settings: settings.clone(),
+        tls: material.listeners.get(at).cloned().flatten(),
+    };
     View {
         epoch,
-        services: services.iter().map(Steered::picture).collect(),
+        services: services.iter().enumerate().map(picture).collect(),
         hosts: HostTable::new(services.iter().map(|service| &*service.settings)),
         limits: settings.limits.clone(),
         cache: settings.cache,
         spool: settings.spool.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
+        listeners: settings
+            .listeners
+            .iter()
+            .enumerate()
+            .map(listener)
+            .collect(),
+        challenges: material.challenges.clone(),
     }
 }
 
@@ -119,6 +141,7 @@ impl Conductor {
     /// Starts the probers and checks that do not run yet.
     pub(super) fn start_tasks(&mut self) {
         self.stock.endpoints.start_probers(&self.jobs);
+        self.certificates.watch(&self.settings, &self.jobs);
         for service in &mut self.services {
             let (Some(check), Some(settings)) = (&mut service.shared, &service.settings.shared)
             else {
@@ -147,6 +170,8 @@ impl Conductor {
             Message::Page(answer) => drop(answer.send(self.page())),
             Message::Audit(record) => self.finish(&record),
             Message::Settings(answer) => drop(answer.send(self.settings.clone())),
+            Message::CertificateFiles => self.reload_certificates(),
+            Message::CertificatesAge => self.certificates.warn(),
             Message::Probed(report) => {
                 let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
                 self.stock.endpoints.observe(report);
@@ -278,7 +303,8 @@ impl Conductor {
     /// Shows the workers everything as it is now.
     pub(super) fn publish(&mut self) {
         self.epoch = self.epoch.next();
-        let view = view(self.epoch, &self.settings, &self.services);
+        let material = &self.certificates.material;
+        let view = view(self.epoch, &self.settings, &self.services, material);
         self.live.publish(view);
     }
 

@@ -9,7 +9,6 @@ use super::verdict::Thresholds;
 use super::verdict::Verdict;
 use crate::api::ProbeResult;
 use crate::config::Health;
-use crate::config::Service;
 use crate::config::Settings;
 use crate::live::Endpoint;
 use crate::live::EndpointId;
@@ -19,6 +18,8 @@ use crate::switch::Moment;
 use crate::switch::ServiceName;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
+use crate::tls;
+use crate::tls::Material;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
@@ -42,6 +43,13 @@ pub(super) struct Watched {
     reason: Option<Reason>,
     pub(super) last: Option<ProbeResult>,
     prober: Option<AbortHandle>,
+}
+
+/// How an endpoint is probed.
+struct Check<'a> {
+    health: &'a Health,
+    host: String,
+    terms: Option<Arc<tls::Upstream>>,
 }
 
 #[derive(Debug)]
@@ -157,9 +165,9 @@ impl Endpoints {
     }
 
     /// Takes up what is new in `settings`, keeps what stays, drops what is gone.
-    pub(super) fn configure(&mut self, settings: &Settings) {
+    pub(super) fn configure(&mut self, settings: &Settings, material: &Material) {
         let mut old = std::mem::take(&mut self.watched);
-        for service in &settings.services {
+        for (at, service) in settings.services.iter().enumerate() {
             for slot in &service.slots {
                 for member in &slot.members {
                     for address in &member.addresses {
@@ -170,7 +178,12 @@ impl Endpoints {
                             address: address.clone(),
                         };
                         let kept = old.remove(&key);
-                        let watched = self.watch(service, key.clone(), &member.health, kept);
+                        let check = Check {
+                            health: &member.health,
+                            host: prober::host_of(service, &member.health, address),
+                            terms: material.upstream(at),
+                        };
+                        let watched = self.watch(key.clone(), check, kept);
                         self.watched.insert(key, watched);
                     }
                 }
@@ -178,14 +191,12 @@ impl Endpoints {
         }
     }
 
-    fn watch(
-        &mut self,
-        service: &Service,
-        key: EndpointKey,
-        health: &Health,
-        kept: Option<Watched>,
-    ) -> Watched {
-        let host = prober::host_of(service, health, &key.address);
+    fn watch(&mut self, key: EndpointKey, check: Check<'_>, kept: Option<Watched>) -> Watched {
+        let Check {
+            health,
+            host,
+            terms,
+        } = check;
         let Some(mut kept) = kept else {
             let id = EndpointId(self.next);
             self.next += 1;
@@ -195,9 +206,12 @@ impl Endpoints {
                 endpoint: Arc::new(endpoint),
                 health: health.clone(),
                 host,
+                terms,
             });
         };
-        if kept.target.health != *health || kept.target.host != host {
+        let number = |terms: &Option<Arc<tls::Upstream>>| terms.as_ref().map(|it| it.terms);
+        let other_terms = number(&kept.target.terms) != number(&terms);
+        if kept.target.health != *health || kept.target.host != host || other_terms {
             // Another check: the prober starts anew with it, the verdict stands until it disagrees.
             kept.stop();
             kept.target = Arc::new(Target {
@@ -205,6 +219,7 @@ impl Endpoints {
                 endpoint: Arc::clone(&kept.target.endpoint),
                 health: health.clone(),
                 host,
+                terms,
             });
         }
         kept

@@ -38,6 +38,10 @@ pub(super) enum Message {
     /// Something was done that is kept in the history, and moves no traffic.
     Audit(Box<AuditRecord>),
     Settings(Answer<Settings>),
+    /// A file of a certificate has changed.
+    CertificateFiles,
+    /// A day has passed.
+    CertificatesAge,
     Probed(ProbeReport),
     Shared(SharedReport),
     Gated {

@@ -15,6 +15,7 @@ use crate::switch::MemberName;
 use crate::switch::Moment;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
+use crate::tls;
 use crate::upstream::probe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(super) struct Target {
     pub(super) health: Health,
     /// The Host header.
     pub(super) host: String,
+    /// None where it is spoken to without TLS.
+    pub(super) terms: Option<Arc<tls::Upstream>>,
 }
 
 /// What one probe found.
@@ -86,7 +89,8 @@ pub(super) fn host_of(service: &Service, health: &Health, address: &EndpointAddr
 /// One probe, now.
 pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
     let started = clock.now();
-    let probed = probe(&target.key.address, &target.health, &target.host).await;
+    let terms = target.terms.as_deref();
+    let probed = probe(&target.key.address, terms, &target.health, &target.host).await;
     let result = match probed.result {
         Ok(status) => Ok(format!("HTTP {status}")),
         Err(failure) => Err(failure.to_string()),

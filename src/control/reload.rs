@@ -12,12 +12,15 @@ use crate::api::EventKind;
 use crate::api::Reloaded;
 use crate::api::SCHEMA;
 use crate::config::Change;
+use crate::config::Listener;
+use crate::config::Problem;
 use crate::config::Settings;
 use crate::config::Watcher;
 use crate::config::load;
 use crate::switch::Actor;
 use crate::switch::Event;
 use crate::switch::Moment;
+use crate::tls::Material;
 use std::path::PathBuf;
 use tokio::sync::mpsc;
 
@@ -73,11 +76,18 @@ impl Conductor {
 
     /// All or nothing: a file with one mistake changes nothing at all.
     fn load(&mut self) -> Result<Reloaded, Vec<String>> {
-        let settings = load(&self.config.path)
-            .map_err(|problems| problems.iter().map(ToString::to_string).collect())
-            .and_then(|settings| self.check(settings));
-        let settings = match settings {
-            Ok(settings) => settings,
+        let told = |problems: Vec<Problem>| problems.iter().map(ToString::to_string).collect();
+        let checked = load(&self.config.path)
+            .map_err(told)
+            .and_then(|settings| self.check(settings))
+            .and_then(|settings| {
+                let possible = self.as_far_as_possible(settings.clone());
+                let before = Some(&self.certificates.material);
+                let material = Material::load(&possible, before).map_err(told)?;
+                Ok((settings, possible, material))
+            });
+        let (settings, possible, material) = match checked {
+            Ok(checked) => checked,
             Err(problems) => {
                 self.config.problems.clone_from(&problems);
                 return Err(problems);
@@ -87,13 +97,16 @@ impl Conductor {
         self.config.problems.clear();
         self.config.needs_restart.clone_from(&change.needs_restart);
         self.config.loaded = self.jobs.clock.now();
-        let settings = self.as_far_as_possible(settings);
-        if settings != self.settings {
-            self.put_in_force(settings);
+        let mut changes = change.applied;
+        let renewed = material.changes_since(&self.certificates.material);
+        if possible != self.settings || !renewed.is_empty() {
+            changes.extend(renewed);
+            self.put_in_force(possible, material);
         }
+        self.certificates.problems.clear();
         Ok(Reloaded {
             schema: SCHEMA,
-            changes: change.applied,
+            changes,
             needs_restart: change.needs_restart,
         })
     }
@@ -124,12 +137,12 @@ impl Conductor {
             state: self.settings.state.clone(),
             log: self.settings.log.clone(),
             access_log: self.settings.access_log.clone(),
-            listeners: self.settings.listeners.clone(),
+            listeners: Listener::after_reload(&self.settings.listeners, &new.listeners),
             ..new
         }
     }
 
-    fn put_in_force(&mut self, new: Settings) {
+    fn put_in_force(&mut self, new: Settings, material: Material) {
         let now = self.jobs.clock.now();
         for at in 0..self.services.len() {
             let name = &self.services[at].name;
@@ -138,7 +151,9 @@ impl Conductor {
             }
         }
         self.settings = new;
-        self.stock.endpoints.configure(&self.settings);
+        self.certificates.take(material);
+        let material = &self.certificates.material;
+        self.stock.endpoints.configure(&self.settings, material);
         let left = self.stock.queues.configure(&self.settings);
         let mut old = std::mem::take(&mut self.services);
         for settings in self.settings.services.clone() {

@@ -3,9 +3,9 @@
 use super::jobs::Jobs;
 use super::message::Message;
 use crate::config::Shared;
+use crate::net::Stream;
 use crate::switch::Moment;
 use crate::switch::ServiceName;
-use crate::upstream::connect;
 use crate::upstream::connect_failure_in_words;
 use std::sync::Arc;
 use tokio::sync::Notify;
@@ -40,7 +40,7 @@ pub(super) async fn run(service: ServiceName, shared: Shared, nudge: Arc<Notify>
 }
 
 async fn look(shared: &Shared) -> Result<(), String> {
-    match tokio::time::timeout(shared.timeout, connect(&shared.tcp)).await {
+    match tokio::time::timeout(shared.timeout, Stream::connect(&shared.tcp)).await {
         Ok(Ok(_closed_at_once)) => Ok(()),
         Ok(Err(error)) => Err(connect_failure_in_words(&error)),
         Err(_) => Err(format!("timeout after {:?}", shared.timeout)),

@@ -1,5 +1,6 @@
 //! Start and stop of control.
 
+use super::certificates::Certificates;
 use super::clock::Clock;
 use super::conductor::Conductor;
 use super::conductor::view;
@@ -12,12 +13,14 @@ use super::reload::ConfigState;
 use super::steered::Steered;
 use super::underway::audit;
 use super::views::Stock;
+use crate::config::Problem;
 use crate::config::Settings;
 use crate::journal::Journal;
 use crate::live::Live;
 use crate::switch::Actor;
 use crate::switch::Epoch;
 use crate::switch::Moment;
+use crate::tls::Challenges;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -59,14 +62,21 @@ fn keep_recovery(journal: &mut Journal, now: Moment) {
 
 impl Prepared {
     /// Finds out where the traffic of every service goes, and makes the View that says so.
-    #[must_use]
-    pub fn new(settings: Settings, config: PathBuf, mut journal: Journal) -> Self {
+    ///
+    /// # Errors
+    /// Every file of a certificate that cannot be used.
+    pub fn new(
+        settings: Settings,
+        config: PathBuf,
+        mut journal: Journal,
+    ) -> Result<Self, Vec<Problem>> {
+        let certificates = Certificates::load(&settings)?;
         let clock = Clock::start();
         let now = clock.now();
         keep_recovery(&mut journal, now);
         let workers = settings.runtime.workers;
         let mut stock = Stock::new(workers);
-        stock.endpoints.configure(&settings);
+        stock.endpoints.configure(&settings, &certificates.material);
         let steer = |service: &crate::config::Service| {
             let state = journal.state(&service.name).cloned();
             let steered = Steered::new(service.clone(), state, &mut stock, now);
@@ -77,7 +87,8 @@ impl Prepared {
         };
         let services: Vec<Steered> = settings.services.iter().map(steer).collect();
         let epoch = Epoch(1);
-        let live = Arc::new(Live::new(view(epoch, &settings, &services), workers));
+        let first = view(epoch, &settings, &services, &certificates.material);
+        let live = Arc::new(Live::new(first, workers));
         let (conductor, inbox) = mpsc::channel(INBOX);
         let events = Events::new(clock);
         let handle = Handle {
@@ -98,22 +109,29 @@ impl Prepared {
             settings,
             services,
             stock,
+            certificates,
             epoch,
             jobs: Jobs::new(clock, events, conductor),
             started: now,
             asking: None,
         };
-        Self {
+        Ok(Self {
             conductor,
             inbox,
             handle,
-        }
+        })
     }
 
     /// Where the workers look.
     #[must_use]
     pub fn live(&self) -> Arc<Live> {
         Arc::clone(&self.conductor.live)
+    }
+
+    /// Where proofs for certificate authorities are shown.
+    #[must_use]
+    pub fn challenges(&self) -> Arc<Challenges> {
+        self.conductor.certificates.material.challenges.clone()
     }
 
     /// For whoever asks later; nobody answers before [`Prepared::start`].

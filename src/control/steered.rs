@@ -3,6 +3,7 @@
 use super::underway::Underway;
 use super::views::Stock;
 use crate::config::Service as ServiceSettings;
+use crate::filter::Filter;
 use crate::live::Service;
 use crate::live::Slot;
 use crate::switch::Generation;
@@ -13,6 +14,7 @@ use crate::switch::ServiceName;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
 use crate::switch::Switch;
+use crate::tls::Upstream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Weak;
@@ -23,6 +25,7 @@ use tokio::task::AbortHandle;
 pub(super) struct Steered {
     pub(super) name: ServiceName,
     pub(super) settings: Arc<ServiceSettings>,
+    pub(super) filter: Option<Arc<Filter>>,
     pub(super) switch: Switch,
     /// When the machine wants to look again.
     pub(super) wake: Option<Moment>,
@@ -142,6 +145,7 @@ impl Steered {
         let mut steered = Self {
             name: settings.name.clone(),
             shared: SharedCheck::for_service(&settings),
+            filter: stock.filter(&settings, None),
             settings: Arc::new(settings),
             switch,
             wake: None,
@@ -206,6 +210,7 @@ impl Steered {
     pub(super) fn configure(&mut self, settings: ServiceSettings, stock: &mut Stock) {
         let old_settings = std::mem::replace(&mut self.settings, Arc::new(settings));
         let settings = Arc::clone(&self.settings);
+        self.filter = stock.filter(&settings, self.filter.as_deref());
         if old_settings.shared != settings.shared {
             self.shared = SharedCheck::for_service(&settings);
             self.withheld = None;
@@ -254,9 +259,11 @@ impl Steered {
     }
 
     /// As workers see it.
-    pub(super) fn picture(&self) -> Service {
+    pub(super) fn picture(&self, tls: Option<Arc<Upstream>>) -> Service {
         Service {
+            tls,
             settings: Arc::clone(&self.settings),
+            filter: self.filter.clone(),
             active: self.active,
             slots: self.slots.clone(),
         }

@@ -1,5 +1,7 @@
 //! Start order and stop order.
 
+use crate::acme::Files;
+use crate::acme::Keeper;
 use crate::admin::Admin;
 use crate::admin::Metrics;
 use crate::admin::Socket;
@@ -7,6 +9,7 @@ use crate::config::AccessLogFormat;
 use crate::config::AccessLogTarget;
 use crate::config::Settings;
 use crate::config::Stop;
+use crate::config::summary;
 use crate::control::Control;
 use crate::control::Handle;
 use crate::control::Prepared;
@@ -53,7 +56,8 @@ impl Daemon {
         let access_log = access_log(settings)?;
         let admin_socket = settings.admin.socket.clone();
         let stop = settings.stop.clone();
-        let prepared = Prepared::new(settings.clone(), config.to_owned(), journal);
+        let prepared = Prepared::new(settings.clone(), config.to_owned(), journal)
+            .map_err(|problems| anyhow::anyhow!(summary(&problems).trim_end().to_owned()))?;
         // Listeners are bound before any worker runs, and workers find the first View ready.
         let edge = Edge::start(settings, &prepared.live(), &access_log);
         let edge = Arc::new(edge?);
@@ -63,7 +67,10 @@ impl Daemon {
             Arc::clone(&access_log),
         )
         .metrics_at(metrics_at);
+        let keeper = keeper(settings, &prepared)?;
+        let admin = admin.acme(keeper.known());
         let control = prepared.start().context("cannot start control")?;
+        control.spawn(keeper.run());
         if let Some(metrics) = metrics {
             control.spawn(admin.clone().serve_metrics(metrics));
         }
@@ -141,6 +148,19 @@ impl Daemon {
         tracing::info!(cut, "switchd stopped");
         cut
     }
+}
+
+/// Of certificates that get themselves; one without hosts has nothing to do.
+fn keeper(settings: &Settings, prepared: &Prepared) -> anyhow::Result<Keeper> {
+    let files = Files::below(&settings.state.dir);
+    if !settings.acme.hosts.is_empty() {
+        files.prepare()?;
+    }
+    Ok(Keeper::new(
+        settings.acme.clone(),
+        files,
+        prepared.challenges(),
+    ))
 }
 
 fn access_log(settings: &Settings) -> anyhow::Result<Arc<AccessLog>> {

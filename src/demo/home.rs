@@ -104,7 +104,9 @@ timeout = "2s"
 [service.demo.flip]
 drain_requests = "20s"
 drain_transfers = "20s"
-drain_websockets = "100ms"
+drain_websockets = "10s"
+[service.demo.websocket]
+spread = "200ms"
 "#
     )
 }

@@ -250,14 +250,22 @@ async fn talk(desk: &mut Desk, mut socket: WebSocketStream<TcpStream>) -> Option
     loop {
         let said = format!("hello {}", desk.number());
         let echo = async {
-            socket.send(Message::text(said.clone())).await.ok()?;
+            // What crosses a close is lost, and the close is still there to be read.
+            let _ = socket.send(Message::text(said.clone())).await;
             socket.next().await?.ok()
         };
         let heard = match timeout(ECHO_DEADLINE, echo).await {
             Ok(Some(Message::Text(heard))) => heard,
-            Ok(_) => {
-                // Closed before it said who it is: cut while it was being opened.
+            Ok(Some(Message::Close(Some(_)))) => {
+                // The answer is written with the next look.
+                let _ = timeout(ECHO_DEADLINE, socket.next()).await;
+                // It may not have said yet who it is.
                 return slot.map(Seen::WebsocketClosed);
+            }
+            Ok(_) => {
+                return Some(Seen::WebsocketBroken(
+                    "websocket: cut without a close".to_owned(),
+                ));
             }
             Err(_) => return Some(Seen::WebsocketBroken("websocket: no echo".to_owned())),
         };

@@ -1,5 +1,9 @@
 //! One client's connection, request after request.
 
+use super::door::Door;
+use super::handshake::Greeted;
+use super::handshake::greet;
+use super::http2;
 use crate::proxy::Client;
 use crate::proxy::Ending;
 use crate::proxy::Fault;
@@ -9,6 +13,7 @@ use crate::proxy::Proxy;
 use crate::proxy::State;
 use crate::proxy::Timer;
 use crate::proxy::exchange;
+use crate::proxy::refuse;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
@@ -21,17 +26,27 @@ const LINGER_TOTAL: Duration = Duration::from_secs(20);
 const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Serves one connection until it ends.
-pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAddr, port: u16) {
-    let peer = Peer::new(address, port);
+pub(super) async fn serve(
+    proxy: Rc<Proxy>,
+    socket: TcpStream,
+    address: SocketAddr,
+    door: Rc<Door>,
+) {
+    let peer = Peer::new(address, door.port);
     let flight = Flight::new(proxy.clock.clone(), &peer.text);
     let _counted = Counted(proxy.clone());
     let _enlisted = proxy.enlist(flight.clone());
-    let mut client = Client {
-        stream: socket.into(),
-        input: crate::net::Buffer::default(),
-        peer,
-        flight,
+    let mut client = match greet(&proxy, socket, peer, &flight, &door).await {
+        Greeted::Client(client) => client,
+        Greeted::Misplaced(mut client, fault) => {
+            refuse(&proxy, &mut client, &fault).await;
+            return linger(&mut client, LINGER_IDLE).await;
+        }
+        Greeted::Nobody => return,
     };
+    let listener = proxy.view().listeners.get(door.index).cloned();
+    let may_http2 = listener.is_none_or(|listener| listener.settings.http2);
+    drop(door);
     let mut is_first = true;
     loop {
         match wait(&proxy, &mut client, is_first).await {
@@ -42,10 +57,16 @@ pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAd
                 break;
             }
         }
+        if is_first && may_http2 && speaks_http2(&mut client).await {
+            return Box::pin(http2::serve(&proxy, client)).await;
+        }
         is_first = false;
         match exchange(&proxy, &mut client).await {
             Ending::KeepAlive => {}
-            Ending::Close if client.input.is_empty() && client.stream.is_quiet() => break,
+            Ending::Close if client.input.is_empty() && client.stream.is_quiet() => {
+                client.stream.say_goodbye();
+                break;
+            }
             Ending::Close | Ending::Linger => {
                 linger(&mut client, LINGER_IDLE).await;
                 break;
@@ -56,6 +77,25 @@ pub(super) async fn serve(proxy: Rc<Proxy>, socket: TcpStream, address: SocketAd
             }
         }
     }
+}
+
+/// Whether the first bytes are those of HTTP/2. Reads on only where they may be.
+async fn speaks_http2(client: &mut Client) -> bool {
+    let flight = client.flight.clone();
+    let told = async {
+        loop {
+            match http2::first(&client.input) {
+                http2::First::Http1 => return Ok(false),
+                http2::First::Http2 => return Ok(true),
+                http2::First::Unclear => {}
+            }
+            if !matches!(client.fill().await, Ok(1..)) {
+                return Ok(false);
+            }
+        }
+    };
+    // Whatever ended it, the engine finds it again, and has words for it.
+    flight.guard(told).await.unwrap_or(false)
 }
 
 /// An open connection; dropping it counts it as closed, however it ended.
@@ -108,11 +148,12 @@ async fn wait(proxy: &Proxy, client: &mut Client, is_first: bool) -> Wait {
 /// Says goodbye and reads on, so that a client that is still sending is not reset before it has read its answer.
 async fn linger(client: &mut Client, idle: Duration) {
     let flight = client.flight.clone();
-    client.stream.finish();
     // No longer idle: a stop must not cut this short.
     flight.state.set(State::Closing);
     flight.arm_total(Some(LINGER_TOTAL));
     let discard = async {
+        flight.arm(Timer::ClientIdle, idle);
+        client.stream.finish().await;
         loop {
             flight.arm(Timer::ClientIdle, idle);
             let held = client.input.len();
@@ -130,7 +171,6 @@ async fn linger(client: &mut Client, idle: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CacheRoom;
     use crate::config::Limits;
     use crate::config::Spooling;
     use crate::live::HostTable;
@@ -151,9 +191,9 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
-            cache: CacheRoom::default(),
             spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
+            ..View::default()
         };
         let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
         let log = AccessLog::start(LogTarget::Off, LineFormat::Json).unwrap();
@@ -163,7 +203,13 @@ mod tests {
         let socket = TcpStream::connect(address).await.unwrap();
         proxy.metrics.opened();
         {
-            let mut serving = pin!(serve(proxy.clone(), socket, address, 80));
+            let door = Rc::new(Door {
+                index: 0,
+                port: 80,
+                all: Arc::new([]),
+                handshakes: Rc::default(),
+            });
+            let mut serving = pin!(serve(proxy.clone(), socket, address, door));
             let waits = std::future::poll_fn(|cx| {
                 std::task::Poll::Ready(serving.as_mut().poll(cx).is_pending())
             });

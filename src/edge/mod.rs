@@ -5,7 +5,10 @@
 //! a client that may still be sending is never reset.
 
 mod connection;
+mod door;
 mod fleet;
+mod handshake;
+mod http2;
 mod worker;
 
 pub use fleet::Edge;

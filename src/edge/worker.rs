@@ -1,9 +1,12 @@
 //! One worker: one thread, one runtime, its own sockets.
 
 use super::connection::serve;
+use super::door::Door;
+use super::door::Handshakes;
 use crate::api::RequestStatus;
 use crate::live::Goodbye;
 use crate::live::Line;
+use crate::live::Listener;
 use crate::live::Spot;
 use crate::net::close;
 use crate::proxy::Flight;
@@ -50,14 +53,17 @@ pub(super) struct Start {
 pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
     let closing = Rc::new(Notify::new());
     let mut accepting = Vec::new();
-    for listener in start.listeners {
+    let handshakes = Rc::<Handshakes>::default();
+    for (index, listener) in start.listeners.into_iter().enumerate() {
         let listener = TcpListener::from_std(listener)?;
-        accepting.push(tokio::task::spawn_local(accept(
-            proxy.clone(),
-            listener,
-            closing.clone(),
-            start.all.clone(),
-        )));
+        let door = Rc::new(Door {
+            index,
+            port: listener.local_addr().map_or(0, |address| address.port()),
+            all: start.all.clone(),
+            handshakes: handshakes.clone(),
+        });
+        let accept = accept(proxy.clone(), listener, closing.clone(), door);
+        accepting.push(tokio::task::spawn_local(accept));
     }
     let began = Instant::now();
     let mut tick = tokio::time::interval(TICK);
@@ -71,6 +77,8 @@ pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
                 Some(Order::Kill(id, to)) => drop(to.send(kill(&proxy, id))),
                 Some(Order::Stop { grace, timeout, cut }) => {
                     proxy.stopping.set(true);
+                    // Those who speak HTTP/2 say so to their clients.
+                    proxy.flights().iter().for_each(|flight| flight.wake());
                     closing.notify_waiters();
                     for listener in accepting {
                         // It ends when its queue is empty.
@@ -90,13 +98,7 @@ fn look(proxy: &Proxy, began: Instant) {
 }
 
 /// Takes connections until it is told to close; then those that the kernel has taken already.
-async fn accept(
-    proxy: Rc<Proxy>,
-    listener: TcpListener,
-    closing: Rc<Notify>,
-    all: Arc<[Arc<EdgeMetrics>]>,
-) {
-    let port = listener.local_addr().map_or(0, |address| address.port());
+async fn accept(proxy: Rc<Proxy>, listener: TcpListener, closing: Rc<Notify>, door: Rc<Door>) {
     // The flag as well: those who are told by `closing` must be waiting for it.
     while !proxy.stopping.get() {
         let accepted = tokio::select! {
@@ -104,7 +106,7 @@ async fn accept(
             () = closing.notified() => break,
         };
         match accepted {
-            Ok((socket, address)) => welcome(&proxy, socket, address, (port, &all)),
+            Ok((socket, address)) => welcome(&proxy, socket, address, &door),
             Err(error) => {
                 // Out of file descriptors, most likely: others must close first.
                 tracing::error!(%error, "accept failed");
@@ -115,26 +117,27 @@ async fn accept(
     match close(listener) {
         Ok(taken) => {
             for (socket, address) in taken {
-                welcome(&proxy, socket, address, (port, &all));
+                welcome(&proxy, socket, address, &door);
             }
         }
         Err(error) => tracing::error!(%error, "listener not closed in order"),
     }
 }
 
-fn welcome(
-    proxy: &Rc<Proxy>,
-    socket: TcpStream,
-    address: SocketAddr,
-    (port, all): (u16, &[Arc<EdgeMetrics>]),
-) {
-    let open: u64 = all.iter().map(|worker| worker.connections()).sum();
-    if open >= proxy.view().limits.connections as u64 {
+fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<Door>) {
+    let open: u64 = door.all.iter().map(|worker| worker.connections()).sum();
+    let view = proxy.view();
+    if open >= view.limits.connections as u64 {
         proxy.metrics.turned_away();
-        return turn_away(&socket);
+        // Without a handshake there are no words for those who speak TLS.
+        let is_tls = |listener: &Listener| listener.tls.is_some();
+        if !view.listeners.get(door.index).is_some_and(is_tls) {
+            turn_away(&socket);
+        }
+        return;
     }
     proxy.metrics.opened();
-    tokio::task::spawn_local(serve(proxy.clone(), socket, address, port));
+    tokio::task::spawn_local(serve(proxy.clone(), socket, address, door.clone()));
 }
 
 /// A best effort: a client that has sent its request already may only see the reset.
@@ -243,7 +246,7 @@ fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
 
 fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
     let state = match flight.state.get() {
-        State::Idle | State::Reading | State::Closing => return None,
+        State::Idle | State::Reading | State::Carrying | State::Closing => return None,
         State::Receiving => "receiving",
         State::Queued => "queued",
         State::Connecting => "connecting",
@@ -256,9 +259,11 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
     let queued = flight.queued.borrow();
+    let bound_for = flight.bound_for.borrow();
     let settings = ticket
         .map(|ticket| &ticket.service().settings)
-        .or(queued.as_ref().map(|queued| &queued.service));
+        .or(queued.as_ref().map(|queued| &queued.service))
+        .or(bound_for.as_ref());
     let spot = queued.as_ref().and_then(|queued| queued.spot());
     let websocket = flight.websocket.borrow();
     let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);

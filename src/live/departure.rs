@@ -119,8 +119,8 @@ impl Plan {
 fn stride(turns: u64) -> u64 {
     // The golden ratio keeps multiples apart.
     let wanted = turns * 618 / 1000;
-    (wanted.max(1)..)
-        .find(|step| common_divisor(*step, turns.max(1)) == 1)
+    (wanted.max(1)..turns)
+        .find(|step| common_divisor(*step, turns) == 1)
         .unwrap_or(1)
 }
 

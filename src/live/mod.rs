@@ -2,7 +2,8 @@
 //!
 //! Called by `upstream/`, `proxy/`, `edge/` (reading, counting) and `control/` (publishing, watching).
 //! Never runs a task, never waits for either side. Rules: counted before sent ([`LiveReader::admit`]);
-//! one writer ([`Live::publish`]); a View is immutable and built whole.
+//! one writer ([`Live::publish`]); a View is immutable and built whole; a lock is taken only by those who
+//! have to wait for a place anyway ([`Places`]).
 
 mod admission;
 mod departure;
@@ -23,4 +24,4 @@ pub use line::{Line, Refused, Spot, Waiting};
 pub use order::Origin;
 pub use places::{Place, Places};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
-pub use view::{Endpoint, EndpointId, HostTable, Member, Service, Slot, View};
+pub use view::{Endpoint, EndpointId, HostTable, Listener, Member, Service, Slot, View};

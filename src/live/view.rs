@@ -7,15 +7,20 @@ use super::places::Places;
 use crate::config::CacheRoom;
 use crate::config::HostPattern;
 use crate::config::Limits;
+use crate::config::Listener as ListenerSettings;
 use crate::config::Network;
 use crate::config::Service as ServiceSettings;
 use crate::config::Spooling;
+use crate::config::State;
+use crate::filter::Filter;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
 use crate::switch::MemberName;
 use crate::switch::SlotName;
 use crate::telemetry::SlotMetrics;
+use crate::tls;
+use crate::tls::Challenges;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
@@ -31,15 +36,48 @@ pub struct View {
     pub cache: CacheRoom,
     pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
+    /// In the order in which they were bound.
+    pub listeners: Vec<Listener>,
+    /// What proves to certificate authorities that names are served here.
+    pub challenges: Arc<Challenges>,
+}
+
+impl Default for View {
+    /// Of a config without services and listeners.
+    fn default() -> Self {
+        Self {
+            epoch: Epoch::default(),
+            services: Vec::new(),
+            hosts: HostTable::default(),
+            limits: Limits::default(),
+            cache: CacheRoom::default(),
+            spool: Spooling::below(&State::default().dir),
+            trusted_proxies: Vec::new(),
+            listeners: Vec::new(),
+            challenges: Arc::default(),
+        }
+    }
+}
+
+/// How one listener is spoken to now.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    pub settings: ListenerSettings,
+    /// None where no TLS is spoken.
+    pub tls: Option<Arc<tls::Server>>,
 }
 
 /// One service as it is now.
 #[derive(Debug)]
 pub struct Service {
     pub settings: Arc<ServiceSettings>,
+    /// None for a service that takes whoever comes.
+    pub filter: Option<Arc<Filter>>,
     /// Index into `slots`.
     pub active: usize,
     pub slots: Vec<Arc<Slot>>,
+    /// None where upstreams are spoken to without TLS.
+    pub tls: Option<Arc<tls::Upstream>>,
 }
 
 impl Service {

@@ -1,6 +1,10 @@
 //! One connection, whatever it runs over.
 
 use super::address::EndpointAddr;
+use super::buffer::LARGE;
+use super::pipe::Pipe;
+use super::pipe::Remote;
+use super::pipe::pipe;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -15,8 +19,12 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::Interest;
 use tokio::io::ReadBuf;
+use tokio::io::Ready;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
+use tokio_rustls::TlsStream;
+use tokio_rustls::client;
+use tokio_rustls::server;
 
 /// A connected socket that both directions of a task may use side by side through `&self`.
 ///
@@ -28,6 +36,9 @@ pub struct Stream(RefCell<Socket>);
 enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
+    /// Boxed: it is many times the size of the others.
+    Tls(Box<TlsStream<TcpStream>>),
+    Memory(Pipe),
 }
 
 /// Runs an expression on whichever socket it is.
@@ -36,6 +47,8 @@ macro_rules! each {
         match $socket {
             Socket::Tcp($name) => $run,
             Socket::Unix($name) => $run,
+            Socket::Tls($name) => $run,
+            Socket::Memory($name) => $run,
         }
     };
 }
@@ -52,21 +65,45 @@ impl From<UnixStream> for Stream {
     }
 }
 
+/// A client's connection after its handshake.
+impl From<server::TlsStream<TcpStream>> for Stream {
+    fn from(socket: server::TlsStream<TcpStream>) -> Self {
+        Self(RefCell::new(Socket::Tls(Box::new(socket.into()))))
+    }
+}
+
+/// An upstream's connection after its handshake.
+impl From<client::TlsStream<TcpStream>> for Stream {
+    fn from(socket: client::TlsStream<TcpStream>) -> Self {
+        Self(RefCell::new(Socket::Tls(Box::new(socket.into()))))
+    }
+}
+
 impl Stream {
+    /// A stream without a socket, and its other end.
+    #[must_use]
+    pub fn memory() -> (Self, Remote) {
+        let (near, remote) = pipe();
+        (Self(RefCell::new(Socket::Memory(near))), remote)
+    }
+
     /// Connects to an upstream. A name is looked up now, and its addresses are tried in order.
     ///
     /// # Errors
     /// The operating system's, of the last address tried. A deadline is the caller's. Cancel safe.
     pub async fn connect(address: &EndpointAddr) -> io::Result<Self> {
-        let socket = match address {
-            EndpointAddr::Unix(path) => return Ok(UnixStream::connect(path).await?.into()),
-            EndpointAddr::Tcp(address) => TcpStream::connect(address).await?,
-            EndpointAddr::Named { host, port } => {
-                TcpStream::connect((host.as_str(), *port)).await?
+        match address {
+            EndpointAddr::Unix(path) => Ok(UnixStream::connect(path).await?.into()),
+            EndpointAddr::Tcp(_) | EndpointAddr::Named { .. } => {
+                Ok(connect_tcp(address).await?.into())
             }
-        };
-        socket.set_nodelay(true)?;
-        Ok(socket.into())
+        }
+    }
+
+    /// What is written is encrypted in records: those of a write that failed may have arrived in part.
+    #[must_use]
+    pub fn is_tls(&self) -> bool {
+        matches!(&*self.0.borrow(), Socket::Tls(_))
     }
 
     /// Reads into `room`; `Ok(0)` is the end, unless `room` is empty.
@@ -75,12 +112,24 @@ impl Stream {
     /// The operating system's.
     pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::new(room);
-        let mut socket = self.0.borrow_mut();
-        ready!(each!(&mut *socket, s => Pin::new(s).poll_read(cx, &mut room)))?;
+        ready!(self.poll_read_into(cx, &mut room))?;
         Poll::Ready(Ok(room.filled().len()))
     }
 
-    /// Writes some of `bytes`.
+    /// The same into memory that need not be initialised.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn poll_read_into(
+        &self,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut socket = self.0.borrow_mut();
+        each!(&mut *socket, s => Pin::new(s).poll_read(cx, room))
+    }
+
+    /// Writes some of `bytes`. What was written may still be here until [`Stream::poll_flush`] is ready.
     ///
     /// # Errors
     /// The operating system's.
@@ -89,13 +138,42 @@ impl Stream {
         each!(&mut *socket, s => Pin::new(s).poll_write(cx, bytes))
     }
 
-    /// Ready when a read would not wait: bytes, the end, or an error. Needs no buffer.
-    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let socket = self.0.borrow();
-        each!(&*socket, s => s.poll_read_ready(cx))
+    /// Ready when more may be written without much waiting: how much. A socket's room is the kernel's to know.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &*self.0.borrow() {
+            Socket::Memory(pipe) => pipe.poll_room(cx),
+            _ => Poll::Ready(LARGE),
+        }
     }
 
-    /// Nothing to read now: neither bytes nor the end. Costs no system call.
+    /// Ready when everything that was written is on its way. Costs nothing where nothing is held back.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.0.borrow_mut() {
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Memory(_) => Poll::Ready(Ok(())),
+            Socket::Tls(socket) => Pin::new(socket).poll_flush(cx),
+        }
+    }
+
+    /// Ready when a read would not wait: bytes, the end, or an error. Needs no buffer of ours.
+    ///
+    /// With TLS that is when there is plaintext: tickets and alerts are dealt with here, and wake nobody.
+    ///
+    /// # Errors
+    /// The operating system's, and what is wrong with the peer's records.
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.0.borrow_mut() {
+            Socket::Tcp(socket) => socket.poll_read_ready(cx),
+            Socket::Unix(socket) => socket.poll_read_ready(cx),
+            // A read without room takes nothing, and waits as any other.
+            Socket::Tls(socket) => Pin::new(socket).poll_read(cx, &mut ReadBuf::new(&mut [])),
+            Socket::Memory(pipe) => pipe.poll_read_ready(cx),
+        }
+    }
+
+    /// Nothing to read now: neither bytes nor the end. Costs no system call where nothing has arrived.
     ///
     /// Nobody is woken when that changes; whoever waits next asks again.
     #[must_use]
@@ -111,8 +189,16 @@ impl Stream {
     #[must_use]
     pub fn has_hung_up(&self) -> bool {
         let socket = self.0.borrow();
+        if let Socket::Memory(pipe) = &*socket {
+            return pipe.has_hung_up();
+        }
         let look = tokio::task::coop::unconstrained(async {
-            each!(&*socket, s => s.ready(Interest::READABLE).await)
+            match &*socket {
+                Socket::Tcp(socket) => socket.ready(Interest::READABLE).await,
+                Socket::Unix(socket) => socket.ready(Interest::READABLE).await,
+                Socket::Tls(socket) => socket.get_ref().0.ready(Interest::READABLE).await,
+                Socket::Memory(_) => Ok(Ready::EMPTY),
+            }
         });
         let ready = pin!(look).poll(&mut Context::from_waker(Waker::noop()));
         matches!(ready, Poll::Ready(Ok(ready)) if ready.is_read_closed())
@@ -134,20 +220,70 @@ impl Stream {
         poll_fn(|cx| self.poll_read(cx, room)).await
     }
 
-    /// Says that nothing more will be written (FIN); reading goes on.
-    pub fn finish(&self) {
-        let socket = self.0.borrow();
+    /// Says that nothing more will be written (`close_notify`, FIN); reading goes on. Cancel safe.
+    ///
+    /// Ready at once, unless records are in the way that the peer does not take.
+    pub async fn finish(&self) {
+        poll_fn(|cx| self.poll_finish(cx)).await;
+    }
+
+    /// The same without waiting: where a `close_notify` finds no room, the peer sees the end when the stream is dropped.
+    pub fn finish_now(&self) {
+        let _ = self.poll_finish(&mut Context::from_waker(Waker::noop()));
+    }
+
+    /// See [`Stream::finish`].
+    pub fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<()> {
         // A socket that is closed already needs no goodbye.
-        let _ = each!(&*socket, s => socket2::SockRef::from(s).shutdown(std::net::Shutdown::Write));
+        match &mut *self.0.borrow_mut() {
+            Socket::Tcp(socket) => end_writing(socket2::SockRef::from(&*socket)),
+            Socket::Unix(socket) => end_writing(socket2::SockRef::from(&*socket)),
+            Socket::Tls(socket) => {
+                let _ = ready!(Pin::new(socket).poll_shutdown(cx));
+            }
+            Socket::Memory(pipe) => pipe.finish(),
+        }
+        Poll::Ready(())
+    }
+
+    /// Closes in order what is about to be dropped: without a `close_notify` the peer would take what it got for cut.
+    pub fn say_goodbye(&self) {
+        if self.is_tls() {
+            self.finish_now();
+        }
     }
 
     /// Makes the coming close a reset (RST): the peer must not take what it got for a whole.
+    ///
+    /// A stream in memory needs none: only [`Stream::finish`] makes its end a whole one.
     pub fn reset_on_close(&self) {
-        if let Socket::Tcp(socket) = &*self.0.borrow() {
-            // Where it fails the connection is gone already.
-            let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
-        }
+        let socket = self.0.borrow();
+        let socket = match &*socket {
+            Socket::Tcp(socket) => socket,
+            Socket::Tls(socket) => socket.get_ref().0,
+            Socket::Unix(_) | Socket::Memory(_) => return,
+        };
+        // Where it fails the connection is gone already.
+        let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
     }
+}
+
+/// Connects over TCP. A name is looked up now, and its addresses are tried in order.
+///
+/// # Errors
+/// The operating system's, of the last address tried; a unix socket is refused. Cancel safe.
+pub async fn connect_tcp(address: &EndpointAddr) -> io::Result<TcpStream> {
+    let socket = match address {
+        EndpointAddr::Tcp(address) => TcpStream::connect(address).await?,
+        EndpointAddr::Named { host, port } => TcpStream::connect((host.as_str(), *port)).await?,
+        EndpointAddr::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
+    };
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+fn end_writing(socket: socket2::SockRef<'_>) {
+    let _ = socket.shutdown(std::net::Shutdown::Write);
 }
 
 impl AsyncRead for Stream {
@@ -156,8 +292,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut socket = self.0.borrow_mut();
-        each!(&mut *socket, s => Pin::new(s).poll_read(cx, room))
+        self.poll_read_into(cx, room)
     }
 }
 
@@ -170,12 +305,11 @@ impl AsyncWrite for Stream {
         Stream::poll_write(&self, cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Stream::poll_flush(&self, cx)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.finish();
-        Poll::Ready(Ok(()))
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_finish(cx).map(Ok)
     }
 }

@@ -35,12 +35,14 @@ pub(super) async fn admit(
                 view: &view,
                 peer: &client.peer,
                 flight: &flight,
+                worker: proxy.worker(),
                 look: kept.map_or(Look::Again, |_| Look::Received),
             };
             let head = kept.unwrap_or(client.input.bytes());
             match prepare(head, judge, out)?.ok_or(Fault::ClientGone)? {
                 Decision::Forward(anew) => *prepared = anew,
                 Decision::Answer(local) => return Ok(Some(local)),
+                Decision::Refuse(refused) => return Err(refused.fault),
             }
         }
         held = match sit_down(proxy, &flight, (&view, prepared), held) {

@@ -24,6 +24,7 @@ use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
 use super::tunnel::Changed;
+use super::tunnel::Protocol;
 use super::wishes::Wishes;
 use crate::config::Timeouts;
 use crate::live::Kind;
@@ -75,7 +76,7 @@ struct Meta {
     length: usize,
     status: u16,
     is_interim: bool,
-    is_websocket: bool,
+    protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
     is_kept: bool,
@@ -113,8 +114,12 @@ impl Exchange<'_> {
             {
                 return Poll::Ready(Err(Read::Fault(fault)));
             }
-            if self.upstream.poll_readable(cx).is_ready() {
-                let read = self.upstream.poll_read(cx, input.room(size.get()));
+            if let Poll::Ready(readable) = self.upstream.poll_readable(cx) {
+                readable.map_err(Read::Failed)?;
+                let most = size.get();
+                let room = input.room(if most > SMALL { LARGE } else { SMALL });
+                let most = room.len().min(most);
+                let read = self.upstream.poll_read(cx, &mut room[..most]);
                 if let Poll::Ready(read) = read {
                     let count = read.map_err(Read::Failed)?;
                     input.filled(count);
@@ -149,6 +154,19 @@ impl Exchange<'_> {
         let encoded = coder.advance(step, out).await;
         encoded.map_err(|cause| Fault::CutShort(Some(cause)))?;
         Ok(coder.due())
+    }
+
+    /// Waits until the client has room: what it does not take is not read. How much it may be.
+    async fn room(&self) -> usize {
+        poll_fn(|cx| {
+            let room = self.client.poll_room(cx);
+            if room.is_pending() {
+                // We are here because it took something.
+                self.flight.arm(Timer::ClientIdle, self.timeouts.idle);
+            }
+            room
+        })
+        .await
     }
 
     async fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
@@ -203,7 +221,7 @@ pub(super) async fn answer(
             backlog: None,
             cut: None,
             changed: Some(Changed {
-                is_websocket: meta.is_websocket,
+                protocol: meta.protocol,
                 early: input,
                 idle: exchange.timeouts.tunnel_idle,
             }),
@@ -321,7 +339,10 @@ fn translate(
         length: head.length,
         status: head.status,
         is_interim: head.is_interim(),
-        is_websocket: head.status == 101 && head.changes_to(b"websocket"),
+        protocol: match head.status {
+            101 if head.changes_to(b"websocket") => Protocol::Websocket,
+            _ => Protocol::Other,
+        },
         framing: head.framing,
         outlet: dress.outlet,
         is_kept: dress.is_kept,
@@ -343,13 +364,11 @@ async fn pass_body(
     let mut trailers = Vec::new();
     let mut sent = 0;
     let mut begun = false;
-    let size = Cell::new(
-        if matches!(meta.framing, Framing::Length(length) if length < SMALL as u64) {
-            SMALL
-        } else {
-            LARGE
-        },
-    );
+    let most = match meta.framing {
+        Framing::Length(length) if length < SMALL as u64 => SMALL,
+        _ => LARGE,
+    };
+    let size = Cell::new(most);
     loop {
         let ended = loop {
             let Ok((taken, piece)) = body.next(input.bytes(), &mut trailers) else {
@@ -401,6 +420,9 @@ async fn pass_body(
             return Ok(());
         }
         input.release();
+        if backlog.is_none() {
+            size.set(most.min(exchange.room().await));
+        }
         flight.arm(Timer::UpstreamIdle, idle);
         let read = exchange.read(input, &size, early, backlog);
         let read = match late {

@@ -25,6 +25,8 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(super) struct Backlog {
     spool: Spool,
+    /// Everything that the client took is on its way; with TLS some of it may still be here.
+    is_flushed: bool,
     idle: Duration,
     /// Of the body, as read from the upstream.
     read: u64,
@@ -63,6 +65,7 @@ impl Backlog {
         let bounds = bounds(&settings.buffering, &exchange.proxy.view().spool);
         Some(Box::new(Self {
             spool: Spool::new(&exchange.proxy.shelf, bounds, Whose::Answer),
+            is_flushed: true,
             idle: settings.timeouts.idle,
             read: 0,
             waits: None,
@@ -71,7 +74,7 @@ impl Backlog {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.spool.is_empty()
+        self.spool.is_empty() && self.is_flushed
     }
 
     /// So much of the body was read by now.
@@ -96,7 +99,10 @@ impl Backlog {
             while self.spool.is_empty() && !rest.is_empty() {
                 match client.poll_write(cx, rest) {
                     Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Err(Fault::ClientGone)),
-                    Poll::Ready(Ok(count)) => rest = &rest[count..],
+                    Poll::Ready(Ok(count)) => {
+                        self.is_flushed = false;
+                        rest = &rest[count..];
+                    }
                     Poll::Pending => break,
                 }
             }
@@ -127,6 +133,12 @@ impl Backlog {
     ) -> Poll<Result<(), Fault>> {
         let has_waited = self.waits.is_some();
         let given = self.give((client, flight), cx);
+        // What waits in memory goes to disk while the client thinks.
+        if given.is_pending()
+            && let Poll::Ready(Err(error)) = self.spool.poll_room(cx)
+        {
+            return Poll::Ready(Err(error.into()));
+        }
         match self.waits {
             Some(wait) if wait.until < self.upstream => flight.arm_at(wait.timer, wait.until),
             None if !has_waited => {}
@@ -154,8 +166,19 @@ impl Backlog {
                 Ok(0) | Err(_) => return Poll::Ready(Err(Fault::ClientGone)),
                 Ok(count) => self.spool.consume(count),
             }
+            self.is_flushed = false;
             self.waits = None;
             self.tell(flight);
+        }
+        if !self.is_flushed {
+            let flushed = client.poll_flush(cx);
+            if flushed.is_pending() {
+                self.wait(Timer::ClientIdle, self.idle, flight);
+            }
+            if ready!(flushed).is_err() {
+                return Poll::Ready(Err(Fault::ClientGone));
+            }
+            self.is_flushed = true;
         }
         self.waits = None;
         Poll::Ready(Ok(()))

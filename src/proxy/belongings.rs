@@ -32,6 +32,8 @@ pub struct Proxy {
     /// Bodies that are being encoded.
     pub(super) encoding: Rc<Cell<usize>>,
     flights: RefCell<Vec<Rc<Flight>>>,
+    /// Flights of requests that are over, for those to come on HTTP/2 connections.
+    resting: RefCell<Vec<Rc<Flight>>>,
     /// Output buffers between two requests.
     spare: RefCell<Vec<Vec<u8>>>,
     next_id: Cell<u64>,
@@ -39,6 +41,8 @@ pub struct Proxy {
     pub(super) loggable: Cell<u32>,
 }
 
+/// Flights that are kept.
+const RESTING: usize = 256;
 /// Output buffers that are kept, and up to which size.
 const SPARE: usize = 64;
 const SPARE_BYTES: usize = 64 * 1024;
@@ -61,6 +65,7 @@ impl Proxy {
             cache: None,
             encoding: Rc::default(),
             flights: RefCell::default(),
+            resting: RefCell::default(),
             spare: RefCell::default(),
             next_id,
             loggable: Cell::new(LOGGED_FAULTS),
@@ -98,10 +103,28 @@ impl Proxy {
     /// Shows a flight to the worker: from now on its timers run.
     #[must_use]
     pub fn enlist(self: &Rc<Self>, flight: Rc<Flight>) -> Enlisted {
-        self.flights.borrow_mut().push(flight.clone());
+        let mut flights = self.flights.borrow_mut();
+        flight.listed_at.set(flights.len());
+        flights.push(flight.clone());
         Enlisted {
             proxy: self.clone(),
             flight,
+        }
+    }
+
+    /// A flight for one request of a connection that has many; see [`Proxy::return_flight`].
+    #[must_use]
+    pub fn borrow_flight(&self, client: &str) -> Rc<Flight> {
+        let resting = self.resting.borrow_mut().pop();
+        resting.unwrap_or_else(|| Flight::new(self.clock.clone(), client))
+    }
+
+    /// Takes it back for another request, unless somebody still looks at it.
+    pub fn return_flight(&self, flight: Rc<Flight>) {
+        let mut resting = self.resting.borrow_mut();
+        if Rc::strong_count(&flight) == 1 && resting.len() < RESTING {
+            flight.rest();
+            resting.push(flight);
         }
     }
 
@@ -174,11 +197,10 @@ pub struct Enlisted {
 impl Drop for Enlisted {
     fn drop(&mut self) {
         let mut flights = self.proxy.flights.borrow_mut();
-        if let Some(at) = flights
-            .iter()
-            .position(|flight| Rc::ptr_eq(flight, &self.flight))
-        {
-            flights.swap_remove(at);
+        let at = self.flight.listed_at.get();
+        flights.swap_remove(at);
+        if let Some(moved) = flights.get(at) {
+            moved.listed_at.set(at);
         }
     }
 }

@@ -17,6 +17,8 @@ use crate::net::Stream;
 use crate::spool::Spool;
 use std::future::poll_fn;
 use std::io;
+use std::task::Context;
+use std::task::Poll;
 use std::task::ready;
 use std::time::Duration;
 
@@ -147,6 +149,9 @@ impl Body {
     ) -> Result<(), Stopped> {
         self.streamed = true;
         if let Some(spool) = &mut self.spool {
+            if self.received > TRANSFER {
+                pace.flight.becomes(Kind::Transfer);
+            }
             Box::pin(feed(spool, upstream, pace)).await?;
             self.spool = None;
         }
@@ -154,7 +159,8 @@ impl Body {
         let mut out = Vec::new();
         loop {
             pace.arm(Timer::ClientIdle);
-            more(client, input).await.map_err(Stopped::Fault)?;
+            let more = poll_fn(|cx| poll_more(client, input, cx)).await;
+            more.map_err(Stopped::Fault)?;
             self.take(input, &mut out, pace.flight)
                 .map_err(Stopped::Fault)?;
             input.release();
@@ -171,17 +177,20 @@ impl Body {
 }
 
 /// Reads more of a body.
-pub(super) async fn more(client: &Stream, input: &mut Buffer) -> Result<(), Fault> {
-    let read = poll_fn(|cx| {
-        // Memory of a body's size is only taken once there is something to read.
-        ready!(client.poll_readable(cx))?;
+pub(super) fn poll_more(
+    client: &Stream,
+    input: &mut Buffer,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Fault>> {
+    // Memory of a body's size is only taken once there is something to read.
+    let readable = ready!(client.poll_readable(cx));
+    if readable.is_ok() {
         let _ = input.room(LARGE);
-        poll_fill(client, input, cx)
-    });
-    match read.await {
+    }
+    Poll::Ready(match ready!(poll_fill(client, input, cx)) {
         Ok(0) | Err(_) => Err(Fault::ClientGone),
         Ok(_) => Ok(()),
-    }
+    })
 }
 
 /// Sends what was kept.

@@ -68,7 +68,7 @@ pub(super) async fn answer(
         };
         service.settings.clone()
     };
-    record.of.replace(Some(settings.clone()));
+    client.flight.bound_for.replace(Some(settings.clone()));
     let until = Instant::now() + settings.cache.wait;
     let mut looked = Looked::Hit;
     loop {

@@ -5,6 +5,7 @@ use crate::net::Buffer;
 use crate::net::LARGE;
 use crate::net::SMALL;
 use crate::net::Stream;
+use crate::tls::ClientCertificate;
 use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
@@ -14,15 +15,21 @@ use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
 
-/// Both ends of a client's connection, with their texts made once.
-#[derive(Debug)]
+/// Both ends of a client's connection, with their texts made once: cloning it copies none.
+#[derive(Debug, Clone)]
 pub struct Peer {
     pub address: IpAddr,
-    pub text: Box<str>,
+    pub text: Rc<str>,
     /// The listener's port, as X-Forwarded-Port tells it.
-    pub port: Box<str>,
+    pub port: Rc<str>,
     /// It came over TLS.
     pub is_secure: bool,
+    /// It speaks HTTP/2; each of its streams is a client of its own here.
+    pub is_http2: bool,
+    /// What its verified certificate says; none where it was not asked for one, or showed none.
+    pub certificate: Option<Rc<ClientCertificate>>,
+    /// It could have shown one.
+    pub is_asked: bool,
 }
 
 impl Peer {
@@ -35,6 +42,9 @@ impl Peer {
             text: address.to_string().into(),
             port: listener_port.to_string().into(),
             is_secure: false,
+            is_http2: false,
+            certificate: None,
+            is_asked: false,
         }
     }
 
@@ -77,7 +87,12 @@ pub(super) fn poll_fill(
         SMALL..LARGE => LARGE,
         more => more * 2,
     };
-    let count = ready!(stream.poll_read(cx, input.room(size)))?;
+    let Poll::Ready(count) = stream.poll_read(cx, input.room(size)) else {
+        // The readiness was of bytes that are read already.
+        input.release();
+        return Poll::Pending;
+    };
+    let count = count?;
     input.filled(count);
     Poll::Ready(Ok(count))
 }
@@ -95,7 +110,7 @@ pub(super) fn poll_gone(stream: &Stream, input: &mut Buffer, cx: &mut Context<'_
     Poll::Pending
 }
 
-/// Writes all of `bytes`, telling `progress` after each piece.
+/// Writes all of `bytes` and sees them off, telling `progress` after each piece.
 pub(super) async fn write_all(
     stream: &Stream,
     mut bytes: &[u8],
@@ -111,5 +126,5 @@ pub(super) async fn write_all(
             progress();
         }
     }
-    Ok(())
+    poll_fn(|cx| stream.poll_flush(cx)).await
 }

@@ -74,7 +74,7 @@ impl Coder {
             None
         };
         let Some(encoder) = encoder else {
-            proxy.metrics.not_encoded();
+            proxy.metrics.content.not_encoded();
             return None;
         };
         proxy.encoding.set(proxy.encoding.get() + 1);
@@ -152,7 +152,9 @@ impl Coder {
         }
         let encoded = done.encoded.len() as u64;
         self.sent += encoded;
-        self.metrics.encoded(self.coding as usize, taken, encoded);
+        self.metrics
+            .content
+            .encoded(self.coding as usize, taken, encoded);
         if let Some(copy) = &mut self.copy {
             copy.extend_from_slice(&done.encoded);
         }

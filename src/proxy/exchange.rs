@@ -14,7 +14,6 @@ use super::flight::Flight;
 use super::flight::State;
 use super::forward::Trip;
 use super::forward::forward;
-use super::framing::Framing;
 use super::local;
 use super::prepare::Decision;
 use super::prepare::Judge;
@@ -57,6 +56,7 @@ const UNKNOWN: Asked = Asked {
 pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     let flight = client.flight.clone();
     let record = Record::begin();
+    record.is_http2.set(client.peer.is_http2);
     flight.begin(proxy.fresh_id(), record.began);
     if *flight.client.borrow() != *client.peer.text {
         // A trusted proxy spoke for another client before.
@@ -70,6 +70,17 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
     };
     record.close(proxy, &flight, answered.as_ref().err());
     proxy.return_output(out);
+    flight.clear();
+    ending
+}
+
+/// Answers what has begun to arrive with a fault, whatever it is: nothing of it is read.
+pub async fn refuse(proxy: &Proxy, client: &mut Client, fault: &Fault) -> Ending {
+    let flight = client.flight.clone();
+    let record = Record::begin();
+    flight.begin(proxy.fresh_id(), record.began);
+    let ending = end(proxy, client, &record, fault).await;
+    record.close(proxy, &flight, Some(fault));
     flight.clear();
     ending
 }
@@ -88,12 +99,15 @@ async fn answer(
             record.unused_head.set(local.length);
             return Box::pin(local::send(proxy, client, record, &local)).await;
         }
+        Decision::Refuse(refused) => {
+            record.asked.set(Some(refused.asked));
+            record.unused_head.set(refused.length);
+            record.body_taken.set(refused.framing.is_empty());
+            return Err(refused.fault);
+        }
     };
     record.asked.set(Some(prepared.asked));
-    record.body_taken.set(matches!(
-        prepared.framing,
-        Framing::None | Framing::Length(0)
-    ));
+    record.body_taken.set(prepared.framing.is_empty());
     record.unused_head.set(prepared.length);
     if prepared.wishes.is_some()
         && let Some(ending) = Box::pin(cached::answer(proxy, client, record, &prepared)).await?
@@ -144,18 +158,30 @@ async fn read_head(
     flight: &Flight,
     out: &mut Vec<u8>,
 ) -> Result<Decision, Fault> {
+    let mut look = Look::First;
     loop {
         let view = proxy.view();
         let judge = Judge {
             view: &view,
             peer: &client.peer,
             flight,
-            look: Look::First,
+            look,
+            worker: proxy.worker(),
         };
         if let Some(decision) = prepare(client.input.bytes(), judge, out)? {
             // The head is complete: its timer must not end the request.
             flight.disarm();
-            return Ok(decision);
+            let mut refused = match decision {
+                Decision::Refuse(refused) if refused.comparison.is_some() => refused,
+                decision => return Ok(decision),
+            };
+            if let Some(comparison) = refused.comparison.take()
+                && Box::pin(comparison.carry_out(flight)).await?
+            {
+                look = Look::Again;
+                continue;
+            }
+            return Ok(Decision::Refuse(refused));
         }
         flight.at(State::Reading);
         match client.fill().await {

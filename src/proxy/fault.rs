@@ -2,6 +2,8 @@
 
 use crate::spool::SpoolError;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Who has to do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,8 +19,12 @@ pub enum Side {
 pub enum Timer {
     /// An idle keep-alive connection: nobody's fault.
     KeepAlive,
+    /// TLS with the client.
+    Handshake,
     Head,
     Queue,
+    /// A password waited too long to be compared.
+    Password,
     Connect,
     FirstByte,
     /// The upstream neither sent nor took a byte.
@@ -38,6 +44,8 @@ pub enum Timer {
 pub enum Fault {
     #[error("bad request: {0}")]
     BadRequest(&'static str),
+    #[error("this port speaks TLS: ask again with https://")]
+    PlainHttp,
     #[error("method not allowed: {0} is not forwarded")]
     Method(&'static str),
     #[error("expectation failed: only 100-continue is understood")]
@@ -48,6 +56,15 @@ pub enum Fault {
     BodyTooLarge { limit: u64 },
     #[error("no service answers this host")]
     UnknownHost,
+    #[error("forbidden: this client may not come in here")]
+    Denied,
+    #[error("forbidden: this path is not open to this client")]
+    BlockedPath,
+    /// Says when there will be room again.
+    #[error("too many requests: the limit \"{limit}\" is reached; come again in {}s", whole_seconds(*.wait))]
+    RateLimited { limit: Box<str>, wait: Duration },
+    #[error("unauthorized: a name and a password are needed")]
+    Unauthorized { realm: Arc<str> },
     #[error("the client closed the connection")]
     ClientGone,
     #[error("{}", .0.in_words())]
@@ -74,14 +91,22 @@ pub enum Fault {
     Stopping,
 }
 
+/// As Retry-After tells it: never too early, and never at once.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + begun).max(1)
+}
+
 impl Timer {
     /// As the log, the metrics and the fault header name it.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
             Self::KeepAlive => "timeout-keep-alive",
+            Self::Handshake => "timeout-handshake",
             Self::Head => "timeout-head",
             Self::Queue => "timeout-queue",
+            Self::Password => "timeout-password",
             Self::Connect => "timeout-connect",
             Self::FirstByte => "timeout-first-byte",
             Self::UpstreamIdle => "timeout-idle",
@@ -97,8 +122,10 @@ impl Timer {
     fn in_words(self) -> &'static str {
         match self {
             Self::KeepAlive => "the connection was idle for too long",
+            Self::Handshake => "the TLS handshake was not over in time",
             Self::Head => "the headers of the request did not arrive in time",
             Self::Queue => "no place became free in time",
+            Self::Password => "the password was not compared in time",
             Self::Connect => "connecting to the upstream took too long",
             Self::FirstByte => "the upstream did not begin its answer in time",
             Self::UpstreamIdle => "the upstream stood still for too long",
@@ -125,15 +152,20 @@ impl Fault {
     #[must_use]
     pub fn status(&self) -> u16 {
         match self {
-            Self::BadRequest(_) => 400,
+            Self::BadRequest(_) | Self::PlainHttp => 400,
             Self::Method(_) => 405,
             Self::Expectation => 417,
             Self::HeadTooLarge(_) => 431,
             Self::BodyTooLarge { .. } => 413,
             Self::UnknownHost => 421,
+            Self::Denied | Self::BlockedPath => 403,
+            Self::RateLimited { .. } => 429,
+            Self::Unauthorized { .. } => 401,
             Self::ClientGone => 499,
-            Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => 408,
-            Self::Timeout(Timer::Queue)
+            Self::Timeout(
+                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+            ) => 408,
+            Self::Timeout(Timer::Queue | Timer::Password)
             | Self::QueueFull
             | Self::Killed
             | Self::CutOff
@@ -148,13 +180,16 @@ impl Fault {
     pub fn side(&self) -> Side {
         match self {
             Self::BadRequest(_)
+            | Self::PlainHttp
             | Self::Method(_)
             | Self::Expectation
             | Self::HeadTooLarge(_)
             | Self::BodyTooLarge { .. }
             | Self::UnknownHost
             | Self::ClientGone
-            | Self::Timeout(Timer::Head | Timer::ClientIdle | Timer::KeepAlive) => Side::Client,
+            | Self::Timeout(
+                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+            ) => Side::Client,
             Self::Connect(_)
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
@@ -164,6 +199,10 @@ impl Fault {
             }
             Self::Timeout(_)
             | Self::QueueFull
+            | Self::Denied
+            | Self::BlockedPath
+            | Self::RateLimited { .. }
+            | Self::Unauthorized { .. }
             | Self::Spool(_)
             | Self::Killed
             | Self::CutOff
@@ -176,11 +215,16 @@ impl Fault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "bad-request",
+            Self::PlainHttp => "plain-http",
             Self::Method(_) => "method",
             Self::Expectation => "expectation",
             Self::HeadTooLarge(_) => "head-too-large",
             Self::BodyTooLarge { .. } => "body-too-large",
             Self::UnknownHost => "unknown-host",
+            Self::Denied => "denied",
+            Self::BlockedPath => "blocked-path",
+            Self::RateLimited { .. } => "rate-limited",
+            Self::Unauthorized { .. } => "unauthorized",
             Self::ClientGone => "client-gone",
             Self::Timeout(timer) => timer.code(),
             Self::QueueFull => "queue-full",

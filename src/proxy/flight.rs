@@ -8,6 +8,7 @@ use super::fault::Timer;
 use super::queue::Queued;
 use super::seat::Seat;
 use super::websocket::Websocket;
+use crate::config::Service;
 use crate::live::Goodbye;
 use crate::live::Kind;
 use std::cell::Cell;
@@ -16,6 +17,7 @@ use std::future::Future;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
@@ -44,6 +46,8 @@ pub enum State {
     /// The upstream is done; the client still takes what was kept for it.
     Delivering,
     Tunnel,
+    /// An HTTP/2 connection with requests under way, each of which has a flight of its own.
+    Carrying,
     /// The last answer is out; what the client still sends is read and forgotten.
     Closing,
 }
@@ -52,7 +56,10 @@ impl State {
     /// A request is under way: `ps` shows it, and it can be killed.
     #[must_use]
     pub fn is_request(self) -> bool {
-        !matches!(self, Self::Idle | Self::Reading | Self::Closing)
+        !matches!(
+            self,
+            Self::Idle | Self::Reading | Self::Carrying | Self::Closing
+        )
     }
 }
 
@@ -71,6 +78,8 @@ pub struct Said {
     pub host: Vec<u8>,
     pub referer: Vec<u8>,
     pub agent: Vec<u8>,
+    /// By whose name it comes in; empty where none is needed.
+    pub user: Vec<u8>,
 }
 
 /// One connection's present. Shared between its task and the worker.
@@ -87,6 +96,9 @@ pub struct Flight {
     pub request_id: RefCell<String>,
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
+    /// Whose slots it will ask for, while its body is received and after, as long as it has neither seat nor
+    /// place in line.
+    pub bound_for: RefCell<Option<Arc<Service>>>,
     pub seat: RefCell<Option<Seat>>,
     /// Its time in line, if it had to wait for a place.
     pub queued: RefCell<Option<Box<Queued>>>,
@@ -103,6 +115,8 @@ pub struct Flight {
     total: Cell<u64>,
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
+    /// Where it stands in the worker's list.
+    pub(super) listed_at: Cell<usize>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -119,6 +133,7 @@ impl Flight {
             target: RefCell::default(),
             request_id: RefCell::default(),
             client: RefCell::new(client.to_owned()),
+            bound_for: RefCell::default(),
             seat: RefCell::new(None),
             queued: RefCell::new(None),
             is_unwatched: Cell::new(false),
@@ -131,6 +146,7 @@ impl Flight {
             total: Cell::new(NEVER),
             order: Cell::new(None),
             waker: RefCell::new(None),
+            listed_at: Cell::new(0),
         })
     }
 
@@ -228,10 +244,16 @@ impl Flight {
     }
 
     /// The task looks again at what it waits for.
-    pub(super) fn wake(&self) {
+    pub fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Its task is over: nothing of it is kept.
+    pub(super) fn rest(&self) {
+        self.clear();
+        self.waker.take();
     }
 
     /// Runs `work` until it is done or until this flight has to end: by a timer, an operator, a drain or a stop.
@@ -305,6 +327,7 @@ impl Flight {
         said.host.clear();
         said.referer.clear();
         said.agent.clear();
+        said.user.clear();
         let mut request_id = self.request_id.borrow_mut();
         request_id.clear();
         for byte in fastrand::u128(..).to_be_bytes() {
@@ -321,6 +344,7 @@ impl Flight {
         self.total.set(NEVER);
         self.order.set(None);
         self.seat.take();
+        self.bound_for.take();
         self.queued.take();
         self.is_unwatched.set(false);
         self.websocket.take();

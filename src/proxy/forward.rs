@@ -22,7 +22,9 @@ use crate::config::Service as ServiceSettings;
 use crate::config::Timeouts;
 use crate::live::Endpoint;
 use crate::net::Stream;
+use crate::tls;
 use crate::upstream;
+use crate::upstream::Lane;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
@@ -34,6 +36,9 @@ use std::time::Duration;
 /// A request that must not be sent twice only rides on a connection that was in use this recently:
 /// an upstream that closes idle connections closes older ones.
 const FRESH: Duration = Duration::from_secs(1);
+
+/// As much as one TLS record holds.
+const RECORD: usize = 16 * 1024;
 
 /// What became of one attempt.
 pub(super) enum Failure {
@@ -71,7 +76,11 @@ pub(super) async fn forward(
 ) -> Result<Ending, Fault> {
     let (proxy, prepared) = (trip.proxy, trip.prepared);
     let flight = client.flight.clone();
-    let (settings, member) = destination(&flight, prepared)?;
+    let Destination {
+        settings,
+        terms,
+        member,
+    } = destination(&flight, prepared)?;
     let mut tried = Vec::new();
     let mut reuse = settings.keepalive.enabled && !prepared.asked.upgrade;
     let mut last = Fault::NoAnswer(None);
@@ -80,9 +89,13 @@ pub(super) async fn forward(
             return Err(last);
         };
         let replayable = prepared.is_idempotent && body.is_replayable();
-        let (stream, used) = match lend(proxy, &endpoint, reuse, replayable) {
+        let lane = Lane {
+            endpoint: endpoint.1.id,
+            terms: terms.as_ref().map_or(0, |terms| terms.terms),
+        };
+        let (stream, used) = match lend(proxy, lane, reuse, replayable) {
             Some(stream) => (stream, true),
-            None => match dial(&flight, &endpoint, settings.timeouts.connect).await {
+            None => match dial(proxy, &flight, &endpoint.1, (&settings, terms.as_deref())).await {
                 Ok(stream) => (stream, false),
                 Err(fault) => {
                     endpoint.1.health.suspect();
@@ -94,7 +107,7 @@ pub(super) async fn forward(
         };
         match attempt(trip, client, &stream, &settings.timeouts, body).await {
             Ok(answered) => {
-                return settle(proxy, client, (stream, &endpoint.1), answered, body).await;
+                return settle(proxy, client, (stream, (&endpoint.1, lane)), answered, body).await;
             }
             Err(Failure::Fault(fault)) => {
                 let left_waiting = matches!(fault, Fault::ClientGone) && body.is_complete();
@@ -115,11 +128,16 @@ pub(super) async fn forward(
     }
 }
 
-/// The settings of the flight's service, and where its member stands in each slot.
-fn destination(
-    flight: &Flight,
-    prepared: &Prepared,
-) -> Result<(Arc<ServiceSettings>, usize), Fault> {
+/// Where a request goes, whichever endpoint it will be.
+struct Destination {
+    settings: Arc<ServiceSettings>,
+    /// None where upstreams are spoken to without TLS.
+    terms: Option<Arc<tls::Upstream>>,
+    /// Its place in each slot.
+    member: usize,
+}
+
+fn destination(flight: &Flight, prepared: &Prepared) -> Result<Destination, Fault> {
     let seat = flight.seat.borrow();
     let seat = seat.as_ref().ok_or(Fault::Stopping)?;
     let members = &seat.ticket.slot().members;
@@ -127,7 +145,12 @@ fn destination(
         .member
         .as_ref()
         .and_then(|name| members.iter().position(|member| member.name == *name));
-    Ok((seat.ticket.service().settings.clone(), at.unwrap_or(0)))
+    let service = seat.ticket.service();
+    Ok(Destination {
+        settings: service.settings.clone(),
+        terms: service.tls.clone(),
+        member: at.unwrap_or(0),
+    })
 }
 
 /// Picks an endpoint that was not tried and counts the request there.
@@ -139,12 +162,7 @@ fn board(flight: &Flight, member: usize, tried: &[usize]) -> Option<(usize, Arc<
     seat.endpoint().map(|endpoint| (at, endpoint.clone()))
 }
 
-fn lend(
-    proxy: &Proxy,
-    endpoint: &(usize, Arc<Endpoint>),
-    reuse: bool,
-    replayable: bool,
-) -> Option<Stream> {
+fn lend(proxy: &Proxy, lane: Lane, reuse: bool, replayable: bool) -> Option<Stream> {
     let fresh = u64::try_from(FRESH.as_millis()).unwrap_or(0);
     let since = if replayable {
         0
@@ -152,22 +170,22 @@ fn lend(
         proxy.clock.get().saturating_sub(fresh)
     };
     if reuse {
-        proxy.pools.take(endpoint.1.id, since)
+        proxy.pools.take(lane, since)
     } else {
         None
     }
 }
 
 async fn dial(
+    proxy: &Proxy,
     flight: &Flight,
-    endpoint: &(usize, Arc<Endpoint>),
-    wait: Duration,
+    endpoint: &Endpoint,
+    (settings, terms): (&ServiceSettings, Option<&tls::Upstream>),
 ) -> Result<Stream, Fault> {
     flight.at(State::Connecting);
-    match flight
-        .dial(wait, upstream::connect(&endpoint.1.address))
-        .await
-    {
+    let dialer = tls::Dialer::Worker(proxy.worker());
+    let connect = upstream::connect(&endpoint.address, terms, dialer);
+    match flight.dial(settings.timeouts.connect, connect).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(cause)) => Err(Fault::Connect(cause)),
         Err(timer) => Err(Fault::Timeout(timer)),
@@ -246,8 +264,13 @@ async fn send(
 ) -> Result<Option<io::Error>, Failure> {
     let first = poll_fn(|cx| upstream.poll_write(cx, out)).await;
     match first {
-        Ok(count) if count == out.len() => Ok(None),
+        // What is left may be nothing; then it is only seen off.
         Ok(count) => Ok(write_all(upstream, &out[count..], progress).await.err()),
+        // Several records were under way: the upstream may have read the first.
+        Err(cause) if out.len() > RECORD && upstream.is_tls() => {
+            Err(Failure::NoAnswer(Some(cause)))
+        }
+        // A record that is not here as a whole is read by nobody.
         Err(cause) => Err(Failure::Unwritten(cause)),
     }
 }
@@ -272,7 +295,7 @@ fn rated(
 async fn settle(
     proxy: &Rc<Proxy>,
     client: &mut Client,
-    (stream, endpoint): (Stream, &Endpoint),
+    (stream, (endpoint, lane)): (Stream, (&Endpoint, Lane)),
     answered: Answered,
     body: &Body,
 ) -> Result<Ending, Fault> {
@@ -283,7 +306,7 @@ async fn settle(
             .map(|()| Ending::Close);
     }
     if answered.reusable && body.is_complete() {
-        give_back(proxy, &flight, stream, endpoint);
+        give_back(proxy, &flight, stream, lane);
     } else {
         drop(stream);
     }
@@ -307,7 +330,7 @@ async fn settle(
 }
 
 /// To the pool, where connections are kept.
-fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, endpoint: &Endpoint) {
+fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, lane: Lane) {
     let seat = flight.seat.borrow();
     let Some(seat) = seat.as_ref() else { return };
     let keepalive = &seat.ticket.service().settings.keepalive;
@@ -317,14 +340,13 @@ fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, endpoint: &Endpoint
         let until = now.saturating_add(idle);
         proxy
             .pools
-            .put(endpoint.id, stream, now, (until, keepalive.max_idle));
+            .put(lane, stream, now, (until, keepalive.max_idle));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::CacheRoom;
     use crate::config::Limits;
     use crate::config::Spooling;
     use crate::live::HostTable;
@@ -351,9 +373,9 @@ mod tests {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
-            cache: CacheRoom::default(),
             spool: Spooling::below("/var/lib/switchd".as_ref()),
             trusted_proxies: Vec::new(),
+            ..View::default()
         };
         let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
         let log = AccessLog::start(LogTarget::Off, LineFormat::Json).unwrap();

@@ -390,7 +390,7 @@ mod tests {
     fn the_largest_lengths_neither_overflow_nor_end_early() {
         let mut frames = Frames::default();
         frames.pass(&[0x82, 127, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
-        frames.pass(&[0; 100_000]);
+        frames.pass(&vec![0; 100_000]);
         assert!(!frames.is_lost() && !frames.is_between());
         // Reserved bits belong to an extension, and a length may be longer written than needed.
         let mut frames = Frames::default();

@@ -27,6 +27,8 @@ mod flight;
 mod forward;
 mod frames;
 mod framing;
+mod guard;
+mod lane;
 mod lines;
 mod local;
 mod orphan;
@@ -54,7 +56,7 @@ pub use response::{Asked, ResponseHead};
 
 pub use belongings::{Enlisted, Proxy};
 pub use client::{Client, Peer};
-pub use exchange::{Ending, exchange};
+pub use exchange::{Ending, exchange, refuse};
 pub use fault::{Fault, Side, Timer};
 pub use flight::{Clock, Flight, State, TICK};
 pub use queue::Queued;

@@ -6,6 +6,9 @@ use super::fields::Field;
 use super::fields::options;
 use super::flight::Flight;
 use super::framing::Framing;
+use super::guard::Refused;
+use super::guard::guard;
+use super::local;
 use super::local::Local;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
@@ -60,6 +63,8 @@ pub(super) enum Decision {
     Forward(Prepared),
     /// No upstream is asked.
     Answer(Box<Local>),
+    /// It does not come in.
+    Refuse(Box<Refused>),
 }
 
 /// Which look at a head this is: a View that changes under a waiting request makes us look again.
@@ -79,6 +84,8 @@ pub(super) struct Judge<'a> {
     pub peer: &'a Peer,
     pub flight: &'a Flight,
     pub look: Look,
+    /// Who counts.
+    pub worker: usize,
 }
 
 /// Reads the head at the front of `bytes` and writes the upstream's into `out`. None when it is not complete.
@@ -92,6 +99,7 @@ pub(super) fn prepare(
         peer,
         flight,
         look,
+        ..
     } = judge;
     let mut room: FieldRoom<'_> = [const { std::mem::MaybeUninit::uninit() }; MOST_FIELDS];
     let limits = HeadLimits {
@@ -103,12 +111,20 @@ pub(super) fn prepare(
     };
     let trusted = !view.trusted_proxies.is_empty() && is_trusted(view, peer.address);
     let client = describe(&head, view, trusted, flight);
+    if let Some(local) = local::proof(&head, &view.challenges) {
+        return Ok(Some(Decision::Answer(Box::new(local))));
+    }
     let service = view
         .hosts
         .find(head.host_name())
         .ok_or(Fault::UnknownHost)?;
     let settings = &view.services[service].settings;
     let caller = client.unwrap_or(peer.address);
+    if let Some(filter) = &view.services[service].filter
+        && let Some(refused) = guard(&mut head, filter, caller, judge)
+    {
+        return Ok(Some(Decision::Refuse(refused)));
+    }
     if let Some(local) = screen(&head, settings, caller, judge)? {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
@@ -318,6 +334,20 @@ fn write_forwarded(head: &RequestHead<'_>, peer: &Peer, told: &Told<'_>, out: &m
             out,
         ),
     }
+    if peer.is_asked {
+        write_certificate(peer, out);
+    }
+}
+
+/// Who the client has proved to be.
+fn write_certificate(peer: &Peer, out: &mut Vec<u8>) {
+    let Some(certificate) = &peer.certificate else {
+        return line(b"X-Client-Verify: ", b"NONE", out);
+    };
+    line(b"X-Client-Verify: ", b"SUCCESS", out);
+    line(b"X-Client-Subject: ", certificate.subject.as_bytes(), out);
+    let fingerprint = certificate.fingerprint.as_bytes();
+    line(b"X-Client-Fingerprint: ", fingerprint, out);
 }
 
 fn write_connection(head: &RequestHead<'_>, keep_alive: bool, out: &mut Vec<u8>) {

@@ -6,7 +6,7 @@ use super::belongings::Proxy;
 use super::body::Body;
 use super::body::DISK_PATIENCE;
 use super::body::TRANSFER;
-use super::body::more;
+use super::body::poll_more;
 use super::client::Client;
 use super::client::write_all;
 use super::fault::Fault;
@@ -23,6 +23,7 @@ use crate::spool::Bounds;
 use crate::spool::Spool;
 use crate::spool::Whose;
 use std::future::poll_fn;
+use std::task::Poll;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -79,6 +80,7 @@ pub(super) async fn receive(
     let view = proxy.view();
     let settings = &view.services[prepared.service].settings;
     let bounds = bounds(&settings.buffering, &view.spool);
+    flight.bound_for.replace(Some(settings.clone()));
     let (idle, limit) = (settings.timeouts.idle, view.limits.body_bytes);
     let mut spool = Box::new(Spool::new(&proxy.shelf, bounds, Whose::Request));
     // A View is not held for as long as a client likes to take.
@@ -104,7 +106,15 @@ pub(super) async fn receive(
         flight.arm(Timer::Spool, DISK_PATIENCE);
         poll_fn(|cx| spool.poll_room(cx)).await?;
         flight.arm(Timer::ClientIdle, idle);
-        more(&client.stream, &mut client.input).await?;
+        let (stream, input) = (&client.stream, &mut client.input);
+        poll_fn(|cx| {
+            // What waits in memory goes to disk while the client thinks.
+            if let Poll::Ready(Err(error)) = spool.poll_room(cx) {
+                return Poll::Ready(Err(error.into()));
+            }
+            poll_more(stream, input, cx)
+        })
+        .await?;
     }
     flight.disarm();
     record.body_taken.set(true);

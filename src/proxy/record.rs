@@ -5,14 +5,13 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
 use super::response::Asked;
-use crate::config::Service as ServiceSettings;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Looked;
 use crate::telemetry::Outcome;
+use crate::telemetry::Parting;
+use crate::telemetry::Protocol;
 use crate::telemetry::Unserved;
 use std::cell::Cell;
-use std::cell::RefCell;
-use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -20,6 +19,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Record {
     pub began: Instant,
+    pub is_http2: Cell<bool>,
     pub asked: Cell<Option<Asked>>,
     /// Bytes of the request's head that are still in front of the client's next one.
     pub unused_head: Cell<usize>,
@@ -31,21 +31,27 @@ pub(super) struct Record {
     pub body_taken: Cell<bool>,
     /// What the cache had; none where it has no say.
     pub looked: Cell<Option<Looked>>,
-    /// The service, where it was found without a seat.
-    pub of: RefCell<Option<Arc<ServiceSettings>>>,
 }
 
 impl Record {
     pub(super) fn begin() -> Self {
         Self {
             began: Instant::now(),
+            is_http2: Cell::new(false),
             asked: Cell::new(None),
             unused_head: Cell::new(0),
             status: Cell::new(0),
             upstream: Cell::new(None),
             body_taken: Cell::new(false),
             looked: Cell::new(None),
-            of: RefCell::default(),
+        }
+    }
+
+    fn protocol(&self) -> Protocol {
+        match self.asked.get() {
+            _ if self.is_http2.get() => Protocol::Http2,
+            Some(asked) if !asked.is_http11 => Protocol::Http10,
+            _ => Protocol::Http11,
         }
     }
 
@@ -80,26 +86,29 @@ impl Record {
             proxy.metrics.refused(status);
         }
         if let Some(looked) = self.looked.get() {
-            proxy.metrics.looked(looked);
+            proxy.metrics.content.looked(looked);
         }
         let mut log = proxy.log.borrow_mut();
         if !log.is_on() {
             return;
         }
         let said = flight.said.borrow();
+        let websocket = flight.websocket.borrow();
         let waited_for = queued.as_ref().map(|queued| &queued.service);
-        let of = self.of.borrow();
+        let bound_for = flight.bound_for.borrow();
         let service_name = service
             .map(|service| &service.settings)
             .or(waited_for)
-            .or(of.as_ref());
+            .or(bound_for.as_ref());
         log.write(&AccessRecord {
             client: &flight.client.borrow(),
+            protocol: self.protocol(),
             method: &flight.method.borrow(),
             target: &flight.target.borrow(),
             host: &said.host,
             referer: &said.referer,
             agent: &said.agent,
+            user: &said.user,
             status,
             bytes_in,
             bytes_out,
@@ -117,6 +126,10 @@ impl Record {
             request_id: &flight.request_id.borrow(),
             fault: fault.map(Fault::code),
             cache: self.looked.get().map(Looked::as_str),
+            closed: websocket
+                .as_ref()
+                .and_then(|websocket| websocket.parting())
+                .map(Parting::as_str),
         });
     }
 }

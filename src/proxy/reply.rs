@@ -1,6 +1,7 @@
 //! Answers of our own: what a client sees when a request cannot be answered by an upstream.
 
 use super::fault::Fault;
+use super::fault::whole_seconds;
 use super::response::Asked;
 use super::response::write_connection;
 use super::response::write_length;
@@ -26,6 +27,13 @@ pub(super) fn for_fault(fault: &Fault, id: &str, asked: Asked, out: &mut Vec<u8>
     match fault {
         Fault::Method(_) => {
             out.extend_from_slice(b"Allow: GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS\r\n");
+        }
+        Fault::Unauthorized { realm } => out.extend_from_slice(
+            format!("WWW-Authenticate: Basic realm=\"{realm}\", charset=\"UTF-8\"\r\n").as_bytes(),
+        ),
+        Fault::RateLimited { wait, .. } => {
+            let wait = whole_seconds(*wait);
+            out.extend_from_slice(format!("Retry-After: {wait}\r\n").as_bytes());
         }
         Fault::Connect(_) | Fault::QueueFull | Fault::Spool(_) | Fault::Timeout(_)
             if status >= 500 =>

@@ -16,12 +16,20 @@ use crate::net::Stream;
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
+use std::task::ready;
 use std::time::Duration;
+
+/// What is spoken on an upgraded connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Websocket,
+    Other,
+}
 
 /// What the connection became.
 #[derive(Debug)]
 pub(super) struct Changed {
-    pub is_websocket: bool,
+    pub protocol: Protocol,
     /// The bytes that came behind the 101.
     pub early: Buffer,
     pub idle: Duration,
@@ -35,7 +43,7 @@ pub(super) async fn tunnel(
     flight: &Flight,
 ) -> Result<(), Fault> {
     let Changed {
-        is_websocket,
+        protocol,
         early,
         idle,
     } = changed;
@@ -46,7 +54,7 @@ pub(super) async fn tunnel(
     }
     flight.arm_total(None);
     flight.arm(Timer::Tunnel, idle);
-    if is_websocket {
+    if protocol == Protocol::Websocket {
         // On its own: other requests must not carry its size.
         return Box::pin(talk(client, upstream, early, idle)).await;
     }
@@ -91,10 +99,18 @@ async fn copy(
             progress(count);
         }
         buffer.release();
-        from.readable().await?;
-        let read = poll_fn(|cx| from.poll_read(cx, buffer.room(LARGE))).await?;
+        let read = poll_fn(|cx| {
+            ready!(from.poll_readable(cx))?;
+            let read = from.poll_read(cx, buffer.room(LARGE));
+            if read.is_pending() {
+                // The readiness was of bytes that are read already.
+                buffer.release();
+            }
+            read
+        });
+        let read = read.await?;
         if read == 0 {
-            to.finish();
+            to.finish().await;
             return Ok(());
         }
         buffer.filled(read);

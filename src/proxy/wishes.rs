@@ -68,7 +68,8 @@ pub(super) fn wishes(
     let mut conditions = Conditions::default();
     let mut accept = Vec::new();
     let mut said = Said::default();
-    for (name, value) in head.fields() {
+    for field in head.fields() {
+        let (name, value) = (field.name, field.value);
         match name.len() {
             6 if name.eq_ignore_ascii_case("pragma") => said.caching(value),
             13 if name.eq_ignore_ascii_case("cache-control") => said.caching(value),

@@ -1,15 +1,98 @@
 //! What the metrics page tells of content: what was compressed, and what the cache did.
 
-use super::metrics::ContentCounts;
-use super::prometheus::About;
-use super::prometheus::Sample;
-use super::prometheus::counter;
-use super::prometheus::gauge;
+use super::metrics::add;
+use super::samples::About;
+use super::samples::Sample;
+use super::samples::counter;
+use super::samples::gauge;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
 
 /// In the order of `config::Coding`.
 const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
+
+/// What one worker did with content.
+#[derive(Debug, Default)]
+pub struct ContentMetrics {
+    /// By coding, in the order of `config::Coding`.
+    encoded: [EncodedMetrics; 3],
+    /// Bodies that went as they were because too many were being encoded.
+    not_encoded: AtomicU64,
+    /// Requests by [`Looked`].
+    cache: [AtomicU64; 3],
+}
+
+#[derive(Debug, Default)]
+struct EncodedMetrics {
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+/// A snapshot of [`ContentMetrics`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ContentCounts {
+    /// By coding, in the order of `config::Coding`.
+    pub encoded: [Encoded; 3],
+    pub not_encoded: u64,
+    /// Requests by [`Looked`].
+    pub cache: [u64; 3],
+}
+
+/// Bytes of bodies, before and after they were encoded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Encoded {
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// What the cache had for a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Looked {
+    Hit,
+    /// It was fetched by another request meanwhile.
+    Waited,
+    Miss,
+}
+
+impl Looked {
+    /// As the access log names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit | Self::Waited => "hit",
+            Self::Miss => "miss",
+        }
+    }
+}
+
+impl ContentMetrics {
+    /// `coding` is its number in `config::Coding`.
+    pub fn encoded(&self, coding: usize, bytes_in: u64, bytes_out: u64) {
+        add(&self.encoded[coding].bytes_in, bytes_in);
+        add(&self.encoded[coding].bytes_out, bytes_out);
+    }
+
+    pub fn not_encoded(&self) {
+        add(&self.not_encoded, 1);
+    }
+
+    pub fn looked(&self, looked: Looked) {
+        add(&self.cache[looked as usize], 1);
+    }
+
+    pub(super) fn add_to(&self, sum: &mut ContentCounts) {
+        for (to, from) in sum.encoded.iter_mut().zip(&self.encoded) {
+            to.bytes_in += from.bytes_in.load(Ordering::Relaxed);
+            to.bytes_out += from.bytes_out.load(Ordering::Relaxed);
+        }
+        sum.not_encoded += self.not_encoded.load(Ordering::Relaxed);
+        for (to, from) in sum.cache.iter_mut().zip(&self.cache) {
+            *to += from.load(Ordering::Relaxed);
+        }
+    }
+}
 
 /// What is on the page about content.
 #[derive(Debug, Clone, Default)]
@@ -33,7 +116,7 @@ pub struct CacheFigures {
 impl ContentFigures {
     pub(super) fn encode(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let counts = &self.counts;
-        let by_coding = |value: fn(&super::Encoded) -> u64| {
+        let by_coding = |value: fn(&Encoded) -> u64| {
             let each = CODINGS.iter().zip(&counts.encoded);
             each.map(move |(coding, it)| Sample::new(&[("coding", coding)], value(it)))
         };

@@ -1,22 +1,24 @@
 //! The metrics page.
 
 use super::bodies::BodyFigures;
+use super::certificates::CertificateFigures;
+use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
+use super::denied::DeniedFigures;
+use super::denied::ZoneFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
 use super::metrics::Unserved;
-use super::websockets::Farewell;
-use super::websockets::Parting;
+use super::samples::About;
+use super::samples::Sample;
+use super::samples::counter;
+use super::samples::gauge;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::encoding::EncodeMetric;
-use prometheus_client::encoding::MetricEncoder;
 use prometheus_client::encoding::NoLabelSet;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use std::fmt;
 
@@ -34,6 +36,7 @@ pub struct Page {
     pub config_valid: bool,
     pub clients: Option<ClientFigures>,
     pub content: Option<ContentFigures>,
+    pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
 }
 
@@ -47,6 +50,13 @@ pub struct ClientFigures {
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
+    pub handshakes: HandshakeFigures,
+    /// Requests of HTTP/2 connections, open now.
+    pub streams: u64,
+    /// Those that were too many for their worker.
+    pub streams_refused: u64,
+    /// HTTP/2 connections sent away because they kept us busy without asking for anything.
+    pub floods: u64,
     pub bodies: BodyFigures,
 }
 
@@ -55,6 +65,8 @@ pub struct ServiceFigures {
     pub name: String,
     pub generation: u64,
     pub flips: Vec<FlipFigures>,
+    pub denied: DeniedFigures,
+    pub zones: Vec<ZoneFigures>,
     pub slots: Vec<SlotFigures>,
 }
 
@@ -110,84 +122,25 @@ impl Page {
 /// By first digit of the status.
 const CLASSES: [&str; 6] = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"];
 
-/// One line of a metric.
-pub(super) struct Sample<'a> {
-    labels: Vec<(&'static str, &'a str)>,
-    value: f64,
-}
-
-impl<'a> Sample<'a> {
-    /// Exact up to 2^53, as everything in Prometheus is.
-    #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
-    pub(super) fn new(labels: &[(&'static str, &'a str)], value: u64) -> Self {
-        Self {
-            labels: labels.to_vec(),
-            value: value as f64,
-        }
-    }
-}
-
-/// Name and help of one metric.
-pub(super) struct About(pub(super) &'static str, pub(super) &'static str);
-
-fn write<'a>(
-    out: &mut DescriptorEncoder<'_>,
-    about: &About,
-    metric_type: MetricType,
-    samples: impl IntoIterator<Item = Sample<'a>>,
-) -> fmt::Result {
-    let is_counter = matches!(metric_type, MetricType::Counter);
-    let mut lines = out.encode_descriptor(about.0, about.1, None, metric_type)?;
-    for Sample { labels, value } in samples {
-        if labels.is_empty() {
-            // A family without labels would be written with empty braces.
-            return one(lines, is_counter, value);
-        }
-        one(lines.encode_family(&labels)?, is_counter, value)?;
-    }
-    Ok(())
-}
-
-fn one(line: MetricEncoder<'_>, is_counter: bool, value: f64) -> fmt::Result {
-    if is_counter {
-        ConstCounter::new(value).encode(line)
-    } else {
-        ConstGauge::new(value).encode(line)
-    }
-}
-
-pub(super) fn counter<'a>(
-    out: &mut DescriptorEncoder<'_>,
-    about: &About,
-    samples: impl IntoIterator<Item = Sample<'a>>,
-) -> fmt::Result {
-    write(out, about, MetricType::Counter, samples)
-}
-
-pub(super) fn gauge<'a>(
-    out: &mut DescriptorEncoder<'_>,
-    about: &About,
-    samples: impl IntoIterator<Item = Sample<'a>>,
-) -> fmt::Result {
-    write(out, about, MetricType::Gauge, samples)
-}
-
 impl Collector for Page {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let out = &mut encoder;
         self.daemon(out)?;
         if let Some(clients) = &self.clients {
             clients.encode(out)?;
+            clients.handshakes.encode(out)?;
         }
         if let Some(content) = &self.content {
             content.encode(out)?;
         }
+        self.certificates.encode(out)?;
         self.traffic(out)?;
         self.queues(out)?;
         self.times(out)?;
         self.websockets(out)?;
         self.slots(out)?;
-        self.flips(out)
+        self.flips(out)?;
+        self.filters(out)
     }
 }
 
@@ -208,13 +161,16 @@ impl Page {
     }
 
     /// All slots of all services: labels and figures.
-    fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
+    pub(super) fn each_slot(&self) -> impl Iterator<Item = (&ServiceFigures, &SlotFigures)> {
         let services = self.services.iter();
         services.flat_map(|service| service.slots.iter().map(move |slot| (service, slot)))
     }
 
     /// One line per slot.
-    fn by_slot(&self, value: fn(&SlotFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+    pub(super) fn by_slot(
+        &self,
+        value: fn(&SlotFigures) -> u64,
+    ) -> impl Iterator<Item = Sample<'_>> {
         self.each_slot()
             .map(move |(service, slot)| Sample::new(&labels(service, slot), value(slot)))
     }
@@ -285,35 +241,6 @@ impl Page {
             "How long those waited in line who got no place at once and got one",
         );
         self.histogram(out, &about, |counts| &counts.waited)
-    }
-
-    /// Open ones are among those in flight.
-    fn websockets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let closed = self.each_slot().flat_map(|(service, slot)| {
-            Parting::ALL.into_iter().flat_map(move |parting| {
-                Farewell::ALL.map(|farewell| {
-                    let [first, second] = labels(service, slot);
-                    let third = ("reason", parting.as_str());
-                    let fourth = ("end", farewell.as_str());
-                    let count = slot.counts.websockets.closed(parting, farewell);
-                    Sample::new(&[first, second, third, fourth], count)
-                })
-            })
-        });
-        let about = About(
-            "websockets_closed",
-            "Websockets that were closed from here, by reason and by whether the peers agreed in time",
-        );
-        counter(out, &about, closed)?;
-        let about = About(
-            "websockets_returned",
-            "Websockets opened on this slot from the moment those of another one are closed for a flip until 30 s after the last",
-        );
-        counter(
-            out,
-            &about,
-            self.by_slot(|slot| slot.counts.websockets.returned),
-        )
     }
 
     #[allow(clippy::cast_precision_loss, reason = "Prometheus knows floats only")]
@@ -400,7 +327,10 @@ impl Page {
     }
 }
 
-fn labels<'a>(service: &'a ServiceFigures, slot: &'a SlotFigures) -> [(&'static str, &'a str); 2] {
+pub(super) fn labels<'a>(
+    service: &'a ServiceFigures,
+    slot: &'a SlotFigures,
+) -> [(&'static str, &'a str); 2] {
     [("service", &service.name), ("slot", &slot.name)]
 }
 
@@ -422,6 +352,18 @@ impl ClientFigures {
         counter(out, &about, by_class)?;
         let about = About("access_log_dropped", "Access records that were not written");
         counter(out, &about, one(self.access_log_dropped))?;
+        let about = About("http2_streams", "Requests under way on HTTP/2 connections");
+        gauge(out, &about, one(self.streams))?;
+        let about = About(
+            "http2_streams_refused",
+            "Requests on HTTP/2 connections above the limit of connections",
+        );
+        counter(out, &about, one(self.streams_refused))?;
+        let about = About(
+            "http2_floods",
+            "HTTP/2 connections ended because of their frames or resets",
+        );
+        counter(out, &about, one(self.floods))?;
         self.bodies.encode(out)
     }
 }
@@ -429,7 +371,9 @@ impl ClientFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Farewell;
     use crate::telemetry::Outcome;
+    use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
@@ -445,6 +389,10 @@ mod tests {
             };
             metrics.record(0, outcome);
         }
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
+        metrics.websocket_closed(0, Parting::Killed, Farewell::Cut);
+        metrics.websocket_returned(0);
         metrics.waited(0, Duration::from_millis(40));
         metrics.unserved(0, Unserved::Deadline);
         let blue = SlotFigures {
@@ -484,6 +432,16 @@ mod tests {
                 name: "odoo".into(),
                 generation: 9,
                 flips,
+                denied: DeniedFigures {
+                    paths: 5,
+                    ..DeniedFigures::default()
+                },
+                zones: vec![ZoneFigures {
+                    name: "login".into(),
+                    allowed: 7,
+                    limited: 6,
+                    evicted: 1,
+                }],
                 slots: vec![blue],
             }],
             ..Page::default()
@@ -501,6 +459,10 @@ mod tests {
             r#"switchd_request_faults_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_sent_bytes_total{service="odoo",slot="blue"} 300.0"#,
             r#"switchd_in_flight{service="odoo",slot="blue",kind="websocket"} 7.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="moved",end="answered"} 2.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="killed",end="cut"} 1.0"#,
+            r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
+            r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
@@ -509,6 +471,10 @@ mod tests {
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
+            r#"switchd_denied_total{service="odoo",reason="path"} 5.0"#,
+            r#"switchd_rate_limit_allowed_total{service="odoo",zone="login"} 7.0"#,
+            r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,
+            r#"switchd_rate_limit_evicted_total{service="odoo",zone="login"} 1.0"#,
             "switchd_connections_accepted_total 0.0",
             r#"switchd_compressed_bytes_total{coding="br"} 0.0"#,
             r#"switchd_cache_requests_total{result="hit"} 0.0"#,

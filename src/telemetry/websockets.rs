@@ -1,5 +1,12 @@
 //! Websockets that were closed from here, and how many came back.
 
+use super::prometheus::Page;
+use super::prometheus::labels;
+use super::samples::About;
+use super::samples::Sample;
+use super::samples::counter;
+use prometheus_client::encoding::DescriptorEncoder;
+use std::fmt;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
@@ -99,6 +106,37 @@ impl WebsocketCounts {
     #[must_use]
     pub fn closed(&self, parting: Parting, farewell: Farewell) -> u64 {
         self.closed[parting as usize][farewell as usize]
+    }
+}
+
+impl Page {
+    /// Open ones are among those in flight.
+    pub(super) fn websockets(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let closed = self.each_slot().flat_map(|(service, slot)| {
+            Parting::ALL.into_iter().flat_map(move |parting| {
+                Farewell::ALL.map(|farewell| {
+                    let [first, second] = labels(service, slot);
+                    let third = ("reason", parting.as_str());
+                    let fourth = ("end", farewell.as_str());
+                    let count = slot.counts.websockets.closed(parting, farewell);
+                    Sample::new(&[first, second, third, fourth], count)
+                })
+            })
+        });
+        let about = About(
+            "websockets_closed",
+            "Websockets that were closed from here, by reason and by whether the peers agreed in time",
+        );
+        counter(out, &about, closed)?;
+        let about = About(
+            "websockets_returned",
+            "Websockets opened on this slot from the moment those of another one are closed for a flip until 30 s after the last",
+        );
+        counter(
+            out,
+            &about,
+            self.by_slot(|slot| slot.counts.websockets.returned),
+        )
     }
 }
 

@@ -4,13 +4,21 @@ use crate::live::EndpointId;
 use crate::net::Stream;
 use std::cell::RefCell;
 
-/// Idle connections per endpoint, the last one used first: the others may grow old and be closed.
+/// Connections that stand for each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lane {
+    pub endpoint: EndpointId,
+    /// See [`crate::tls::Upstream::terms`]; 0 without TLS.
+    pub terms: u64,
+}
+
+/// Idle connections per lane, the last one used first: the others may grow old and be closed.
 #[derive(Debug, Default)]
 pub struct Pools(RefCell<Vec<Pool>>);
 
 #[derive(Debug)]
 struct Pool {
-    endpoint: EndpointId,
+    lane: Lane,
     idle: Vec<Idle>,
 }
 
@@ -26,9 +34,9 @@ impl Pools {
     /// A connection that has been idle since `since` or later, and on which the upstream has said nothing
     /// in the meantime (not even goodbye). Costs no system call.
     #[must_use]
-    pub fn take(&self, endpoint: EndpointId, since: u64) -> Option<Stream> {
+    pub fn take(&self, lane: Lane, since: u64) -> Option<Stream> {
         let mut pools = self.0.borrow_mut();
-        let pool = pools.iter_mut().find(|pool| pool.endpoint == endpoint)?;
+        let pool = pools.iter_mut().find(|pool| pool.lane == lane)?;
         while let Some(idle) = pool.idle.pop() {
             if idle.since < since {
                 pool.idle.push(idle);
@@ -42,17 +50,17 @@ impl Pools {
     }
 
     /// Keeps a connection that is between two requests, until `until`, as one of at most `most`.
-    pub fn put(&self, endpoint: EndpointId, stream: Stream, now: u64, (until, most): (u64, usize)) {
+    pub fn put(&self, lane: Lane, stream: Stream, now: u64, (until, most): (u64, usize)) {
         let mut pools = self.0.borrow_mut();
         let idle = Idle {
             stream,
             since: now,
             until,
         };
-        match pools.iter_mut().find(|pool| pool.endpoint == endpoint) {
+        match pools.iter_mut().find(|pool| pool.lane == lane) {
             Some(pool) if pool.idle.len() < most => pool.idle.push(idle),
             None if most > 0 => pools.push(Pool {
-                endpoint,
+                lane,
                 idle: vec![idle],
             }),
             Some(_) | None => {}
@@ -66,7 +74,10 @@ impl Pools {
             pool.idle
                 .retain(|idle| now < idle.until && idle.stream.is_quiet());
         }
-        pools.retain(|pool| is_known(pool.endpoint));
+        // Without TLS a lane is as old as its endpoint; terms come and go.
+        pools.retain(|pool| {
+            is_known(pool.lane.endpoint) && (pool.lane.terms == 0 || !pool.idle.is_empty())
+        });
     }
 
     #[must_use]
@@ -87,7 +98,10 @@ mod tests {
     use tokio::net::TcpListener;
     use tokio::net::TcpStream;
 
-    const ONE: EndpointId = EndpointId(1);
+    const ONE: Lane = Lane {
+        endpoint: EndpointId(1),
+        terms: 0,
+    };
     const NEXT: (u64, usize) = (1000, 2);
 
     async fn pair() -> (Stream, TcpStream) {

@@ -3,7 +3,7 @@
 use super::connect;
 use crate::config::Health;
 use crate::net::EndpointAddr;
-use crate::net::Stream;
+use crate::tls;
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use http_body_util::Empty;
@@ -50,18 +50,30 @@ pub enum ProbeFailure {
 ///
 /// The connection is closed afterwards, whatever the upstream would like.
 /// Cancel safe: dropping the future closes the connection.
-pub async fn probe(address: &EndpointAddr, health: &Health, host: &str) -> Probed {
+pub async fn probe(
+    address: &EndpointAddr,
+    terms: Option<&tls::Upstream>,
+    health: &Health,
+    host: &str,
+) -> Probed {
     let started = Instant::now();
-    let result = tokio::time::timeout(health.timeout, ask(address, health, host)).await;
+    let asked = ask(address, terms, health, host);
+    let result = tokio::time::timeout(health.timeout, asked).await;
     Probed {
         took: started.elapsed(),
         result: result.unwrap_or(Err(ProbeFailure::Timeout(health.timeout))),
     }
 }
 
-async fn ask(address: &EndpointAddr, health: &Health, host: &str) -> Result<u16, ProbeFailure> {
+async fn ask(
+    address: &EndpointAddr,
+    terms: Option<&tls::Upstream>,
+    health: &Health,
+    host: &str,
+) -> Result<u16, ProbeFailure> {
     let request = request(health, host).map_err(ProbeFailure::Unsendable)?;
-    let stream: Stream = connect(address).await.map_err(ProbeFailure::Connect)?;
+    let stream = connect(address, terms, tls::Dialer::Probe).await;
+    let stream = stream.map_err(ProbeFailure::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .handshake(TokioIo::new(stream))
         .await
@@ -211,7 +223,10 @@ mod tests {
 
     async fn words(answer: &'static str, health: &Health) -> String {
         let (address, _served) = upstream(answer).await;
-        match probe(&address, health, "erp.example.com").await.result {
+        match probe(&address, None, health, "erp.example.com")
+            .await
+            .result
+        {
             Ok(status) => format!("passed {status}"),
             Err(failure) => failure.to_string(),
         }
@@ -222,7 +237,7 @@ mod tests {
         let (address, served) =
             upstream("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok")
                 .await;
-        let probed = probe(&address, &health(), "erp.example.com").await;
+        let probed = probe(&address, None, &health(), "erp.example.com").await;
         assert_eq!(probed.result.unwrap(), 200);
         let asked = served.await.unwrap().to_ascii_lowercase();
         assert!(asked.starts_with("get /health http/1.1\r\n"), "{asked}");
@@ -258,14 +273,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
         drop(listener);
-        let probed = probe(&address, &health(), "h").await;
+        let probed = probe(&address, None, &health(), "h").await;
         assert_eq!(probed.result.unwrap_err().to_string(), "connection refused");
     }
 
     #[tokio::test]
     async fn a_missing_socket_is_told() {
         let address = EndpointAddr::Unix("/nonexistent/upstream.sock".into());
-        let probed = probe(&address, &health(), "h").await;
+        let probed = probe(&address, None, &health(), "h").await;
         assert_eq!(probed.result.unwrap_err().to_string(), "no such socket");
     }
 
@@ -275,7 +290,7 @@ mod tests {
         let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
         let mut health = health();
         health.timeout = Duration::from_millis(60);
-        let probed = probe(&address, &health, "h").await;
+        let probed = probe(&address, None, &health, "h").await;
         assert_eq!(probed.result.unwrap_err().to_string(), "timeout after 60ms");
         assert!(probed.took >= health.timeout);
     }

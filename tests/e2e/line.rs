@@ -16,6 +16,9 @@ use crate::support::eventually;
 use crate::support::get;
 use crate::support::request;
 use switchd::api::RequestList;
+use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
+use tokio::net::TcpStream;
 
 /// Longer than any test lasts: nothing here ends by it.
 const LONG: &str = "service.app.queue.timeout = \"10m\"";
@@ -350,4 +353,52 @@ async fn only_the_members_that_are_named_need_a_place() {
     gate.open();
     assert_eq!(first.answer("GET").await.text(), "held");
     assert_eq!(waiting.answer("GET").await.status(), 200);
+}
+
+/// An upstream that cannot be connected to, and that refuses nobody as long as it is there.
+async fn full_house() -> (TcpListener, Vec<TcpStream>) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut guests = Vec::new();
+    for _ in 0..2 {
+        guests.push(TcpStream::connect(address).await.unwrap());
+    }
+    (listener, guests)
+}
+
+#[tokio::test]
+async fn one_that_found_its_slot_dead_after_a_flip_waits_in_line_for_the_new_one() {
+    let pair = Pair::start().await;
+    let (house, _guests) = full_house().await;
+    let address = house.local_addr().unwrap();
+    let config = one_at_a_time(&pair)
+        .set(LONG)
+        .set(&format!("service.app.slots.blue.http = [\"{address}\"]"))
+        .set("service.app.timeouts.connect = \"1m\"")
+        .set("service.app.failback.mode = \"off\"");
+    let daemon = Daemon::start(&config).await;
+    let mut moved = Wire::connect(daemon.address).await;
+    moved.send(request("POST /echo", "", "still here")).await;
+    eventually("it dials", async || {
+        let dials = |it: &switchd::api::RequestStatus| it.state == "connecting";
+        ps(&daemon).await.requests.iter().any(dials)
+    })
+    .await;
+    daemon.begin_flip("green").await.until(is_published).await;
+    let gate = Gate::closed();
+    pair.green.on("/slow", Reply::held(&gate));
+    let mut first = Wire::connect(daemon.address).await;
+    first.send(request("GET /slow", "", "")).await;
+    pair.green.saw("/slow", 1).await;
+    drop(house);
+    eventually("it waits", async || daemon.slot("green").await.queued == 1).await;
+    gate.open();
+    let answer = moved.answer("POST").await;
+    assert_eq!(
+        (answer.backend(), answer.text().as_str()),
+        ("green", "still here")
+    );
+    assert_eq!(first.answer("GET").await.text(), "held");
 }

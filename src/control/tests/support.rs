@@ -211,7 +211,7 @@ fn start(folder: &TempDir) -> (Control, Arc<Live>) {
     let config = folder.path().join("switchd.toml");
     let settings = config::load(&config).unwrap();
     let journal = Journal::open(&settings.state.dir, Recover::Refuse).unwrap();
-    let prepared = Prepared::new(settings, config, journal);
+    let prepared = Prepared::new(settings, config, journal).unwrap();
     let live = prepared.live();
     (prepared.start().unwrap(), live)
 }

@@ -222,7 +222,7 @@ async fn serve(mut wire: Wire, number: usize, shared: Arc<Shared>) -> io::Result
                 }
                 Step::Hand(to) => {
                     // A test that is over wants it no more.
-                    let _ = to.send(wire);
+                    let _ = to.send(wire).await;
                     return Ok(());
                 }
                 Step::Send(bytes) => wire.try_send(bytes).await?,

@@ -2,6 +2,7 @@
 
 use super::backend::{Backend, HEALTH_PATH};
 use super::odoo::Odoo;
+use super::tls::Leaf;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
@@ -13,6 +14,12 @@ pub(crate) struct Config {
     /// Arrays of tables, as text.
     blocks: String,
     listeners: usize,
+    /// Further keys of each listener.
+    listener_keys: String,
+    /// Further ones, as text.
+    more_listeners: String,
+    /// Written beside the config before the daemon starts.
+    files: BTreeMap<String, String>,
 }
 
 impl Config {
@@ -22,6 +29,9 @@ impl Config {
             tables: BTreeMap::new(),
             blocks: String::new(),
             listeners: 1,
+            listener_keys: String::new(),
+            more_listeners: String::new(),
+            files: BTreeMap::new(),
         };
         config.set("runtime.workers = 2")
     }
@@ -105,6 +115,44 @@ impl Config {
         self
     }
 
+    /// One more key of each listener.
+    pub(crate) fn listener_key(mut self, line: &str) -> Self {
+        self.listener_keys += &format!("{line}\n");
+        self
+    }
+
+    /// One more listener, with these keys and the certificates of these names (see [`Config::leaf`]).
+    pub(crate) fn tls_listener(mut self, keys: &str, leaves: &[&str]) -> Self {
+        let text = &mut self.more_listeners;
+        writeln!(text, "[[listener]]\naddress = \"127.0.0.1:0\"\n{keys}").unwrap();
+        for name in leaves {
+            writeln!(
+                text,
+                "[[listener.certificate]]\nchain = \"DIR/{name}.pem\"\nkey = \"DIR/{name}.key\""
+            )
+            .unwrap();
+        }
+        self
+    }
+
+    /// A certificate and its key in the daemon's folder: `NAME.pem`, `NAME.key`.
+    pub(crate) fn leaf(self, name: &str, leaf: &Leaf) -> Self {
+        self.file(&format!("{name}.pem"), &leaf.chain)
+            .file(&format!("{name}.key"), &leaf.key)
+    }
+
+    /// A file in the daemon's folder, there before it starts.
+    pub(crate) fn file(mut self, name: &str, text: &str) -> Self {
+        self.files.insert(name.to_owned(), text.to_owned());
+        self
+    }
+
+    pub(crate) fn write_files(&self, dir: &Path) {
+        for (name, text) in &self.files {
+            std::fs::write(dir.join(name), text).unwrap();
+        }
+    }
+
     /// Requests below `prefix` go to `member`.
     pub(crate) fn route(mut self, prefix: &str, member: &str) -> Self {
         write!(
@@ -115,11 +163,26 @@ impl Config {
         self
     }
 
+    /// One more key of the route that was added last.
+    pub(crate) fn with_in_route(mut self, line: &str) -> Self {
+        assert!(!self.blocks.is_empty(), "there is a route");
+        self.blocks.push_str(line);
+        self.blocks.push('\n');
+        self
+    }
+
     /// As [`Config::route`], for requests that ask for an upgrade.
     pub(crate) fn upgrades_route(self, prefix: &str, member: &str) -> Self {
         let mut config = self.route(prefix, member);
         config.blocks.push_str("upgrades_only = true\n");
         config
+    }
+
+    /// More of the file, as it is written.
+    pub(crate) fn block(mut self, text: &str) -> Self {
+        self.blocks.push_str(text.trim_start());
+        self.blocks.push('\n');
+        self
     }
 
     /// The file's text, with all paths below `dir`.
@@ -145,7 +208,10 @@ impl Config {
         }
         for _ in 0..self.listeners {
             text.push_str("[[listener]]\naddress = \"127.0.0.1:0\"\n");
+            text.push_str(&self.listener_keys);
         }
+        let dir = dir.display().to_string();
+        text.push_str(&self.more_listeners.replace("DIR", &dir));
         text.push_str(&self.blocks);
         text
     }

@@ -12,6 +12,8 @@ use std::process::Stdio;
 use std::sync::Arc;
 use switchd::api::AuditRecord;
 use switchd::api::History;
+use switchd::api::RequestList;
+use switchd::api::RequestStatus;
 use switchd::api::ServiceStatus;
 use switchd::api::SlotStatus;
 use switchd::api::Status;
@@ -49,6 +51,7 @@ impl Daemon {
     pub(crate) async fn start(config: &Config) -> Self {
         let dir = Arc::new(TempDir::new().unwrap());
         std::fs::create_dir(dir.path().join("state")).unwrap();
+        config.write_files(dir.path());
         std::fs::write(config_path(dir.path()), config.text(dir.path())).unwrap();
         Self::start_in(dir, &[]).await
     }
@@ -71,6 +74,11 @@ impl Daemon {
         .await;
         daemon.address = daemon.status().await.listeners[0].parse().unwrap();
         daemon
+    }
+
+    /// Of the listener at this place in the config.
+    pub(crate) async fn listener(&self, at: usize) -> SocketAddr {
+        self.status().await.listeners[at].parse().unwrap()
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
@@ -96,6 +104,15 @@ impl Daemon {
 
     pub(crate) fn stderr(&self) -> String {
         read_stderr(self.dir.path())
+    }
+
+    /// Bytes of memory that it occupies now.
+    pub(crate) fn memory(&self) -> u64 {
+        let pid = self.child.id().expect("the daemon runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let words = line.expect("it is resident").split_whitespace().next();
+        words.unwrap().parse::<u64>().unwrap() * 1024
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -146,6 +163,26 @@ impl Daemon {
         let mut services = self.status().await.services;
         services.retain(|service| service.name == name);
         services.pop().expect("the service exists")
+    }
+
+    /// The sum of all samples on the metrics page whose line holds every one of `words`.
+    pub(crate) async fn metric(&self, words: &[&str]) -> f64 {
+        let page = self.call("GET /metrics", "").await.text;
+        let lines = page.lines().filter(|line| !line.starts_with('#'));
+        lines
+            .filter(|line| words.iter().all(|word| line.contains(word)))
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
+            .sum()
+    }
+
+    /// What `ps` shows.
+    pub(crate) async fn requests(&self) -> Vec<RequestStatus> {
+        let list: RequestList = self.call("GET /v1/ps", "").await.json();
+        list.requests
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id().expect("the daemon runs")
     }
 
     /// Of service `app`.

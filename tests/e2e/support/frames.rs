@@ -1,10 +1,14 @@
 //! Both ends of a websocket by hand: each frame as it is on the wire.
 
 use super::Backend;
+use super::link::Link;
 use super::message::Head;
 use super::script::{Reply, Step};
 use super::wire::Wire;
 use std::net::SocketAddr;
+use tokio::io::AsyncReadExt;
+use tokio::io::BufReader;
+use tokio::io::ReadHalf;
 use tokio::sync::mpsc;
 
 pub(crate) const TEXT: u8 = 1;
@@ -15,7 +19,10 @@ pub(crate) const PING: u8 = 9;
 const ASK: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-                     Sec-WebSocket-Accept: s3pPLBMiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+                     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+/// Websockets that may be asked for before a test looks.
+const MOST: usize = 1024;
 
 /// One frame, its payload without its mask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,6 +125,77 @@ impl Wire {
     }
 }
 
+/// Hears one direction, as strictly as a browser does.
+pub(crate) struct Ear {
+    stream: BufReader<ReadHalf<Link>>,
+    begun: Option<Frame>,
+}
+
+impl Ear {
+    pub(crate) fn new(stream: ReadHalf<Link>) -> Self {
+        Self {
+            stream: BufReader::new(stream),
+            begun: None,
+        }
+    }
+
+    /// The next message of a server, or the next control frame; none when the stream ended in order.
+    ///
+    /// # Panics
+    /// When the frames are none that a server may send, or a close stands inside a message.
+    pub(crate) async fn message(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.frame().await?;
+            assert!(!frame.masked, "{frame:?}");
+            if frame.opcode >= CLOSE {
+                let is_close = frame.opcode == CLOSE;
+                assert!(!is_close || self.begun.is_none(), "a close in a message");
+                return Some(frame);
+            }
+            let fin = frame.fin;
+            match &mut self.begun {
+                Some(begun) => {
+                    assert_eq!(frame.opcode, CONTINUATION, "a message in a message");
+                    begun.payload.extend(frame.payload);
+                }
+                None => {
+                    assert_ne!(frame.opcode, CONTINUATION, "the end of no message");
+                    self.begun = Some(frame);
+                }
+            }
+            if fin {
+                return self.begun.take();
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Option<Frame> {
+        let mut header = [0; 2];
+        match self.stream.read_exact(&mut header).await {
+            Ok(_) => {}
+            Err(end) => {
+                assert_eq!(end.kind(), std::io::ErrorKind::UnexpectedEof, "a clean end");
+                assert!(self.begun.is_none(), "the stream ended in a message");
+                return None;
+            }
+        }
+        let [first, second] = header;
+        let length = match second & 0x7f {
+            126 => self.stream.read_u16().await.unwrap().into(),
+            127 => self.stream.read_u64().await.unwrap(),
+            short => short.into(),
+        };
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        self.stream.read_exact(&mut payload).await.unwrap();
+        Some(Frame {
+            opcode: first & 0x0f,
+            fin: first & 0x80 != 0,
+            masked: second & 0x80 != 0,
+            payload,
+        })
+    }
+}
+
 fn number(bytes: &[u8]) -> usize {
     let number = bytes
         .iter()
@@ -126,12 +204,12 @@ fn number(bytes: &[u8]) -> usize {
 }
 
 /// The upstream's ends of the websockets that a backend was asked for on `/ws`.
-pub(crate) struct Upstreams(mpsc::UnboundedReceiver<Wire>);
+pub(crate) struct Upstreams(mpsc::Receiver<Wire>);
 
 impl Upstreams {
     /// The backend says yes to every handshake, and leaves the rest to the test.
     pub(crate) fn of(backend: &Backend) -> Self {
-        let (to, opened) = mpsc::unbounded_channel();
+        let (to, opened) = mpsc::channel(MOST);
         backend.on("/ws", Reply::steps([Step::send(AGREE), Step::Hand(to)]));
         Self(opened)
     }

@@ -1,7 +1,7 @@
 //! What a [`super::Backend`] does when a request arrives.
 
 use super::wire::Wire;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 /// Holds an answer back until the test says so.
@@ -38,7 +38,7 @@ pub(crate) enum Step {
     /// Speaks the websocket protocol: a text goes back with the backend's name in front.
     Websocket,
     /// The connection is the test's from here on.
-    Hand(UnboundedSender<Wire>),
+    Hand(Sender<Wire>),
     /// Ends the connection in order.
     Close,
     /// Ends the connection with a reset.

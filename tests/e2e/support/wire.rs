@@ -1,6 +1,7 @@
 //! A connection that sends exact bytes and shows exact bytes.
 
 use super::DEADLINE;
+use super::link::Link;
 use super::message::{Answer, Body, End, Framing, Head, fields};
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+use tokio_rustls::rustls::ClientConnection;
 
 /// Everything that arrived on one connection, as it arrived.
 pub(crate) type Tap = Arc<Mutex<Vec<u8>>>;
@@ -18,7 +20,7 @@ pub(crate) type Tap = Arc<Mutex<Vec<u8>>>;
 const PIECE: usize = 16 * 1024;
 
 pub(crate) struct Wire {
-    stream: TcpStream,
+    stream: Link,
     unread: Vec<u8>,
     tap: Tap,
 }
@@ -31,6 +33,10 @@ impl Wire {
 
     pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_nodelay(true).ok();
+        Self::across(Link::Plain(stream))
+    }
+
+    pub(crate) fn across(stream: Link) -> Self {
         Self {
             stream,
             unread: Vec::new(),
@@ -48,7 +54,11 @@ impl Wire {
     }
 
     pub(crate) async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
-        timeout(DEADLINE, self.stream.write_all(bytes.as_ref()))
+        let sent = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        timeout(DEADLINE, sent)
             .await
             .unwrap_or_else(|_| Err(late("nobody reads what is sent")))
     }
@@ -60,13 +70,18 @@ impl Wire {
 
     /// Goes away as rudely as TCP allows.
     pub(crate) fn reset(self) {
-        socket2::SockRef::from(&self.stream)
+        socket2::SockRef::from(self.stream.tcp())
             .set_linger(Some(std::time::Duration::ZERO))
             .ok();
     }
 
-    pub(crate) fn into_parts(self) -> (TcpStream, Vec<u8>) {
+    pub(crate) fn into_parts(self) -> (Link, Vec<u8>) {
         (self.stream, self.unread)
+    }
+
+    /// Of a client that speaks TLS.
+    pub(crate) fn session(&self) -> &ClientConnection {
+        self.stream.session()
     }
 
     /// False at the end of the stream.
@@ -251,7 +266,7 @@ impl Wire {
     /// # Panics
     /// When the connection breaks after the request was sent.
     pub(crate) async fn ask_politely(&mut self, method: &str, raw: &str) -> Option<Answer> {
-        if matches!(self.stream.try_read(&mut [0; 1]), Ok(0)) {
+        if matches!(self.stream.tcp().try_read(&mut [0; 1]), Ok(0)) {
             return None;
         }
         self.send(raw).await;
