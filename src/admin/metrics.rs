@@ -121,6 +121,7 @@ impl Admin {
             connections: counts.connections,
             accepted: counts.accepted,
             turned_away: counts.turned_away,
+            unwelcome: counts.unwelcome,
             unrouted: counts.refused,
             access_log_dropped: self.access_log.dropped(),
             handshakes: HandshakeFigures {

@@ -5,6 +5,7 @@ use super::acme;
 use super::buffering;
 use super::cache;
 use super::compression;
+use super::errors;
 use super::listeners;
 use super::queue;
 use super::rate_limit;
@@ -352,6 +353,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    errors::changes(lines, &old.errors, &new.errors);
     buffering::changes(lines, old, new);
     compression::changes(lines, &old.compression, &new.compression);
     cache::changes(lines, &old.cache, &new.cache);
@@ -651,6 +653,7 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/error.html");
     const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
 
     /// The same key with another value of its kind.
@@ -675,6 +678,7 @@ http = ["127.0.0.1:6001"]
             ("kind", _) => r#""redirect""#.to_owned(),
             ("redirect_port", _) => "8443".to_owned(),
             ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),
+            ("page", _) => format!("\"{PAGE}\""),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),

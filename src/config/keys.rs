@@ -6,6 +6,7 @@
 use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
 use super::buffering::{BUFFERING, SPOOL};
+use super::errors::ERRORS;
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
@@ -159,6 +160,7 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("errors", "[service.NAME.errors]"),
         key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
@@ -303,6 +305,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &ERRORS,
     &BUFFERING,
     &UPSTREAM_TLS,
     &WEBSOCKET,
@@ -391,14 +394,18 @@ mod tests {
         }
     }
 
+    /// A file that is read must be there.
+    fn is_no_file(key: &&Key) -> bool {
+        !["users", "page"].contains(&key.name)
+    }
+
     #[test]
     fn every_example_that_help_shows_can_be_written() {
         let text = with_examples();
         let mut tried = 0;
         for section in SECTIONS {
             let header = section.header.replace("NAME", "odoo");
-            // Such a file is read at once, and there is none.
-            for key in section.keys.iter().filter(|key| key.name != "users") {
+            for key in section.keys.iter().filter(is_no_file) {
                 let mut inside = header.is_empty();
                 let mut replaced = false;
                 let mut changed = String::new();

@@ -4,10 +4,11 @@ use super::access::{self, Access};
 use super::buffering;
 use super::cache::{self, Cache};
 use super::compression::{self, Compression};
+use super::errors::{self, Errors};
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
-use super::queue;
+use super::queue::{self, Queue};
 use super::rate_limit;
 use super::routes;
 use super::rules;
@@ -73,10 +74,11 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     // Read before anything is put together: a missing name must not hide their problems.
     let keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
-    let queue = queue::read(&table, &members);
     let compression = compression::read(&table, Compression::default());
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
+    let queue = queue::read(&table, &members, Queue::default());
+    let errors = errors::read(&table, Errors::default());
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
     let upstream_proxy_protocol = welcome::upstream(&table);
@@ -96,6 +98,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         keepalive,
         timeouts,
         queue,
+        errors,
         buffering,
         upstream_proxy_protocol,
         access,

@@ -6,6 +6,7 @@ use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
 use super::compression::Compression;
+use super::errors::Errors;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
@@ -150,6 +151,7 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub errors: Errors,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,

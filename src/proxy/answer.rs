@@ -23,6 +23,7 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::sessions;
 use super::tunnel::Changed;
 use super::tunnel::Protocol;
 use super::wishes::Wishes;
@@ -317,6 +318,7 @@ fn translate(
             "it changes to a protocol that was not asked for",
         ));
     }
+    sessions::guard(&head, exchange)?;
     let mut asked = exchange.asked;
     let dress = dress(&head, exchange);
     let framing = dress.outlet.framing();

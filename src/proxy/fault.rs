@@ -80,6 +80,9 @@ pub enum Fault {
     BadAnswer(&'static str),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
+    /// A redirect to itself with a new session, which is what Odoo answers while its database is down.
+    #[error("the upstream's answer would end the session: its database does not answer")]
+    LoggedOut,
     /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
     #[error("a body cannot be kept: {0}")]
     Spool(SpoolError),
@@ -167,6 +170,7 @@ impl Fault {
             ) => 408,
             Self::Timeout(Timer::Queue | Timer::Password)
             | Self::QueueFull
+            | Self::LoggedOut
             | Self::Killed
             | Self::CutOff
             | Self::Stopping => 503,
@@ -194,6 +198,7 @@ impl Fault {
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
             | Self::CutShort(_)
+            | Self::LoggedOut
             | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
                 Side::Upstream
             }
@@ -232,11 +237,27 @@ impl Fault {
             Self::NoAnswer(_) => "no-answer",
             Self::BadAnswer(_) => "bad-answer",
             Self::CutShort(_) => "cut-short",
+            Self::LoggedOut => "logged-out",
             Self::Spool(SpoolError::Full { .. }) => "spool-full",
             Self::Spool(_) => "spool-failed",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
             Self::Stopping => "stopping",
+        }
+    }
+
+    /// When the same request may do better, and does no harm: after `usual`, where nothing tells it better.
+    #[must_use]
+    pub fn retry_after(&self, usual: Duration) -> Option<Duration> {
+        match self {
+            Self::RateLimited { wait, .. } => Some(*wait),
+            Self::Connect(_)
+            | Self::QueueFull
+            | Self::LoggedOut
+            | Self::Spool(_)
+            | Self::Stopping => Some(usual),
+            Self::Timeout(_) if self.status() >= 500 => Some(usual),
+            _ => None,
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod asker;
 mod backlog;
 mod belongings;
 mod body;
@@ -43,6 +44,7 @@ mod request;
 mod response;
 mod screen;
 mod seat;
+mod sessions;
 mod tunnel;
 mod websocket;
 mod wishes;

@@ -14,6 +14,8 @@ use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;
 use super::samples::gauge;
+use super::unwelcome;
+use super::unwelcome::UnwelcomeCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::NoLabelSet;
@@ -47,6 +49,7 @@ pub struct ClientFigures {
     pub accepted: u64,
     /// Above the limit of connections.
     pub turned_away: u64,
+    pub unwelcome: UnwelcomeCounts,
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
@@ -364,6 +367,7 @@ impl ClientFigures {
             "HTTP/2 connections ended because of their frames or resets",
         );
         counter(out, &about, one(self.floods))?;
+        unwelcome::encode(&self.unwelcome, out)?;
         self.bodies.encode(out)
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP/2 to clients: messages pass as they are, over as many streams as there are.
 
+use crate::support::Authority;
 use crate::support::Daemon;
 use crate::support::End;
 use crate::support::Gate;
@@ -14,6 +15,7 @@ use crate::support::http2::send_all;
 use crate::support::http2::whole;
 use bytes::Bytes;
 use h2::Reason;
+use h2::client::Builder;
 use http::HeaderMap;
 use switchd::api::CountsStatus;
 
@@ -82,6 +84,35 @@ async fn one_listener_serves_both_protocols_unless_it_is_told_not_to() {
     let client = Http2::connect(daemon.address).await;
     assert!(client.get("/").await.is_err());
     assert_eq!(get(daemon.address, "/").await.text(), "blue");
+}
+
+#[tokio::test]
+async fn over_tls_it_is_what_clients_get_that_offer_it() {
+    let pair = Pair::start().await;
+    let ca = Authority::new("the CA of this test");
+    let config = pair
+        .config()
+        .leaf("app", &ca.issue(&["app.test"]))
+        .tls_listener("", &["app"])
+        .tls_listener("http2 = false", &["app"]);
+    let daemon = Daemon::start(&config).await;
+    let connector = ca.client().offering(&["h2", "http/1.1"]).build();
+    let address = daemon.listener(1).await;
+    let stream = connector.stream(address, "app.test").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let client = Http2::over(stream, &Builder::new()).await;
+    let body = noise(2_000_000);
+    let answer = client.ask(h2_request("POST", "/echo"), &body).await;
+    assert!(answer.unwrap().body == body, "the bytes changed");
+    let seen = pair.blue.request_for("/echo").head;
+    assert_eq!(seen.get("x-forwarded-proto"), Some("https"));
+    // Without the offer, and where it is off.
+    let mut client = ca.client().connect(address, "app.test").await.unwrap();
+    let one = crate::support::request("GET /", "", "");
+    assert_eq!(client.ask(&one).await.status(), 200);
+    let off = daemon.listener(2).await;
+    let stream = connector.stream(off, "app.test").await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
 }
 
 #[tokio::test]
