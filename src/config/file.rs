@@ -2,6 +2,7 @@
 
 use super::acme;
 use super::buffering;
+use super::cache;
 use super::check;
 use super::keys::TOP;
 use super::listeners;
@@ -160,6 +161,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         log: sections::log(&top),
         access_log: sections::access_log(&top),
         limits,
+        cache: cache::room(&top),
         stop: sections::stop(&top),
         trusted_proxies: sections::trusted_proxies(&top),
         listeners,

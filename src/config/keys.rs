@@ -97,6 +97,7 @@ pub(super) const TOP: Section = section(
         key("limits", "[limits]"),
         key("stop", "[stop]"),
         key("log", "[log]"),
+        key("cache", "[cache]"),
         key("access_log", "[access_log]"),
         key("acme", "[acme]"),
         key("spool", "[spool]"),
@@ -174,6 +175,9 @@ pub(super) const SERVICE: Section = section(
         key("upstream_proxy_protocol", r#""v2""#),
         key("access", "[service.NAME.access]"),
         key("rate_limit", "[[service.NAME.rate_limit]]"),
+        key("compression", "[service.NAME.compression]"),
+        key("cache", "[service.NAME.cache]"),
+        key("sendfile", "[service.NAME.sendfile]"),
     ],
 );
 
@@ -315,6 +319,10 @@ pub(super) const SECTIONS: &[&Section] = &[
     &ACCESS,
     &BASIC_AUTH,
     &RATE_LIMIT,
+    &super::compression::COMPRESSION,
+    &super::cache::CACHE_ROOM,
+    &super::cache::CACHE,
+    &super::sendfile::SENDFILE,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.

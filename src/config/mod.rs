@@ -11,8 +11,11 @@
 mod access;
 mod acme;
 mod buffering;
+mod cache;
 mod change;
 mod check;
+mod compression;
+mod cookies;
 mod defaults;
 mod derived;
 mod errors;
@@ -32,6 +35,7 @@ mod routes;
 mod rules;
 mod secret;
 mod sections;
+mod sendfile;
 mod service;
 mod service_limits;
 mod settings;
@@ -50,7 +54,9 @@ mod words;
 pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
 pub use buffering::{Buffering, Spooling};
+pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
+pub use compression::{Coding, Compression};
 pub use defaults::default_failback;
 pub use errors::{ErrorFormat, Errors};
 pub use explain::explain;
@@ -61,6 +67,7 @@ pub use page::{Blank, Page};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
+pub use sendfile::Sendfile;
 pub use service_limits::ServiceLimits;
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Limits, Log,

@@ -2,15 +2,18 @@
 
 use super::access::{self, Access};
 use super::buffering;
-use super::errors::{self, Errors};
+use super::cache::{self, Cache};
+use super::compression::{self, Compression};
+use super::errors;
 use super::health;
 use super::keepalive;
 use super::keys::SERVICE;
 use super::problem::At;
-use super::queue::{self, Queue};
+use super::queue;
 use super::rate_limit;
 use super::routes;
 use super::rules;
+use super::sendfile::{self, Sendfile};
 use super::service_limits;
 use super::settings::{HostPattern, Limits, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
@@ -75,8 +78,11 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let upstream_proxy_protocol = welcome::upstream(&table);
     let keepalive = keepalive::read(&table, &members, upstream_proxy_protocol);
     let timeouts = rules::timeouts(&table);
-    let queue = queue::read(&table, &members, Queue::default());
-    let errors = errors::read(&table, Errors::default());
+    let compression = compression::read(&table, Compression::default());
+    let cache = cache::read(&table, Cache::default());
+    let sendfile = sendfile::read(&table, Sendfile::default());
+    let queue = queue::read(&table, &members);
+    let errors = errors::read(&table);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
     let access = access::read(&table, Access::default());
@@ -101,6 +107,9 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         upstream_proxy_protocol,
         access,
         rate_limits,
+        compression,
+        cache,
+        sendfile,
         flip,
         failback,
         shared,

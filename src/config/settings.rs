@@ -3,11 +3,15 @@
 use super::access::Access;
 use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
+use super::cache::Cache;
+use super::cache::CacheRoom;
+use super::compression::Compression;
 use super::errors::Errors;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
 use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
@@ -33,6 +37,7 @@ pub struct Settings {
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,
+    pub cache: CacheRoom,
     pub stop: Stop,
     pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
@@ -162,6 +167,9 @@ pub struct Service {
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,
+    pub compression: Compression,
+    pub cache: Cache,
+    pub sendfile: Sendfile,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
@@ -169,6 +177,14 @@ pub struct Service {
     /// None means that upstreams are spoken to without TLS.
     pub upstream_tls: Option<UpstreamTls>,
     pub websocket: Websocket,
+}
+
+impl Service {
+    /// Whether anything of it looks at what an answer holds.
+    #[must_use]
+    pub fn handles_content(&self) -> bool {
+        self.compression.enabled || self.cache.enabled || self.sendfile.root.is_some()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
