@@ -259,6 +259,6 @@ impl Connector {
         let name = ServerName::try_from(host.to_owned()).unwrap();
         let socket = TcpStream::connect(to).await?;
         socket.set_nodelay(true)?;
-        Ok(timeout(DEADLINE, self.0.connect(name, socket)).await??)
+        timeout(DEADLINE, self.0.connect(name, socket)).await?
     }
 }
