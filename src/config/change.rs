@@ -625,7 +625,7 @@ http = ["127.0.0.1:6001"]
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
             .replace(
                 "upstream_proxy_protocol = \"/dev/x\"",
-                "upstream_proxy_protocol = \"v1\"",
+                "upstream_proxy_protocol = \"off\"",
             )
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));

@@ -116,7 +116,7 @@ pub(super) fn prepare(
         .ok_or(Fault::UnknownHost)?;
     let settings = &view.services[service].settings;
     let caller = client.unwrap_or(peer.address);
-    if let Some(local) = redirect(&head, judge, trusted) {
+    if let Some(local) = redirect(&head, judge, trusted)? {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
     if let Some(filter) = &view.services[service].filter
