@@ -92,12 +92,14 @@ pub mod api;
 pub mod config;
 pub mod telemetry;
 
+pub mod content;
 pub mod filter;
 pub mod journal;
 pub mod spool;
 pub mod tls;
 
 pub mod acme;
+pub mod cache;
 pub mod live;
 pub mod upstream;
 

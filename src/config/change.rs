@@ -3,10 +3,13 @@
 use super::access;
 use super::acme;
 use super::buffering;
+use super::cache;
+use super::compression;
 use super::errors;
 use super::listeners;
 use super::queue;
 use super::rate_limit;
+use super::sendfile;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
@@ -155,6 +158,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
+    cache::room_changes(lines, old.cache, new.cache);
     lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
     lines.value(
         "connections_per_client",
@@ -362,6 +366,9 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     queue::changes(lines, &old.queue, &new.queue);
     errors::changes(lines, &old.errors, &new.errors);
     buffering::changes(lines, old, new);
+    compression::changes(lines, &old.compression, &new.compression);
+    cache::changes(lines, &old.cache, &new.cache);
+    sendfile::changes(lines, &old.sendfile, &new.sendfile);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
     lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
@@ -702,6 +709,11 @@ http = ["127.0.0.1:6001"]
             ("tcp", _) => r#""db:5433""#.to_owned(),
             ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
+            ("codings", _) => r#"["br", "zstd"]"#.to_owned(),
+            ("types", _) => r#"["text/*"]"#.to_owned(),
+            ("keep_on_flip", _) => r#""all""#.to_owned(),
+            ("zstd_level" | "brotli_level" | "gzip_level", _) => "7".to_owned(),
+            ("prefix", r#""""#) => r#""/other""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),
             (_, path) if path.starts_with("\"/") => path.replacen("\"/", "\"/other/", 1),

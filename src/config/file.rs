@@ -2,6 +2,7 @@
 
 use super::acme;
 use super::buffering;
+use super::cache;
 use super::check;
 use super::keys::TOP;
 use super::listeners;
@@ -113,8 +114,10 @@ fn unexplained(file: &Path) -> Problem {
 fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Settings> {
     let top = Table::top(&TOP, tree, report);
     let admin = sections::admin(&top);
-    let (written_listeners, listeners): (Vec<_>, Vec<_>) =
-        listeners::read(&top).into_iter().unzip();
+    let acme = acme::read(&top);
+    let listeners = listeners::read(&top);
+    acme::together(&top, &acme, &listeners);
+    let (written_listeners, listeners): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
     let written = top.named("service");
     let services: Vec<WrittenService> = written.iter().filter_map(service::read).collect();
     if !top.has("listener") {
@@ -140,12 +143,13 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
     let settings = Settings {
         runtime: sections::runtime(&top),
         admin: admin.settings,
-        acme: acme::read(&top),
+        acme,
         spool: buffering::spooling(&top, &state.dir),
         state,
         log: sections::log(&top),
         access_log: sections::access_log(&top),
         limits: sections::limits(&top),
+        cache: cache::room(&top),
         stop: sections::stop(&top),
         trusted_proxies: sections::trusted_proxies(&top),
         listeners,

@@ -95,6 +95,7 @@ pub(super) const TOP: Section = section(
         key("limits", "[limits]"),
         key("stop", "[stop]"),
         key("log", "[log]"),
+        key("cache", "[cache]"),
         key("access_log", "[access_log]"),
         key("acme", "[acme]"),
         key("spool", "[spool]"),
@@ -169,6 +170,9 @@ pub(super) const SERVICE: Section = section(
         key("upstream_proxy_protocol", r#""v2""#),
         key("access", "[service.NAME.access]"),
         key("rate_limit", "[[service.NAME.rate_limit]]"),
+        key("compression", "[service.NAME.compression]"),
+        key("cache", "[service.NAME.cache]"),
+        key("sendfile", "[service.NAME.sendfile]"),
     ],
 );
 
@@ -311,6 +315,10 @@ pub(super) const SECTIONS: &[&Section] = &[
     &ACCESS,
     &BASIC_AUTH,
     &RATE_LIMIT,
+    &super::compression::COMPRESSION,
+    &super::cache::CACHE_ROOM,
+    &super::cache::CACHE,
+    &super::sendfile::SENDFILE,
 ];
 
 /// The documented config with every commented key made active.
@@ -401,6 +409,14 @@ mod tests {
         for section in SECTIONS {
             let header = section.header.replace("NAME", "odoo");
             for key in section.keys.iter().filter(is_no_file) {
+                // Of these two one asks for the other.
+                let text = match (section.header, key.name) {
+                    ("acme", "hosts") => text.replace("acme = false", "acme = true"),
+                    ("listener", "acme") => {
+                        text.replacen("hosts = []", "hosts = [\"a.example\"]", 1)
+                    }
+                    _ => text.clone(),
+                };
                 let mut inside = header.is_empty();
                 let mut replaced = false;
                 let mut changed = String::new();

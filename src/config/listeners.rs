@@ -335,6 +335,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         |files| files.chain.display().to_string(),
     );
     lines.value("http2", &old.http2, &new.http2);
+    lines.value("acme", &old.acme, &new.acme);
     let (a, b) = (&old.tls, &new.tls);
     let time = |time| format_duration(time);
     lines.value(

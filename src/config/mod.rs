@@ -11,8 +11,11 @@
 mod access;
 mod acme;
 mod buffering;
+mod cache;
 mod change;
 mod check;
+mod cookies;
+mod compression;
 mod defaults;
 mod errors;
 mod file;
@@ -28,6 +31,7 @@ mod routes;
 mod rules;
 mod secret;
 mod sections;
+mod sendfile;
 mod service;
 mod settings;
 mod slots;
@@ -44,7 +48,9 @@ mod words;
 pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
 pub use buffering::{Buffering, Spooling};
+pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
+pub use compression::{Coding, Compression};
 pub use defaults::default_failback;
 pub use errors::{ErrorFormat, Errors};
 pub use file::{load, parse};
@@ -53,6 +59,7 @@ pub use page::{Blank, Page};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
+pub use sendfile::Sendfile;
 pub use settings::{
     AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
     Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,

@@ -2,14 +2,17 @@
 
 use super::access::{self, Access};
 use super::buffering;
-use super::errors::{self, Errors};
+use super::cache::{self, Cache};
+use super::compression::{self, Compression};
+use super::errors;
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
-use super::queue::{self, Queue};
+use super::queue;
 use super::rate_limit;
 use super::routes;
 use super::rules;
+use super::sendfile::{self, Sendfile};
 use super::settings::{HostPattern, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
@@ -71,8 +74,11 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     // Read before anything is put together: a missing name must not hide their problems.
     let mut keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
-    let queue = queue::read(&table, &members, Queue::default());
-    let errors = errors::read(&table, Errors::default());
+    let compression = compression::read(&table, Compression::default());
+    let cache = cache::read(&table, Cache::default());
+    let sendfile = sendfile::read(&table, Sendfile::default());
+    let queue = queue::read(&table, &members);
+    let errors = errors::read(&table);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
     let upstream_proxy_protocol = welcome::upstream(&table);
@@ -99,6 +105,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         upstream_proxy_protocol,
         access,
         rate_limits,
+        compression,
+        cache,
+        sendfile,
         flip,
         failback,
         shared,

@@ -3,10 +3,14 @@
 use super::access::Access;
 use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
+use super::cache::Cache;
+use super::cache::CacheRoom;
+use super::compression::Compression;
 use super::errors::Errors;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::sendfile::Sendfile;
 use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
@@ -31,6 +35,7 @@ pub struct Settings {
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,
+    pub cache: CacheRoom,
     pub stop: Stop,
     pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
@@ -159,6 +164,9 @@ pub struct Service {
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,
+    pub compression: Compression,
+    pub cache: Cache,
+    pub sendfile: Sendfile,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
@@ -166,6 +174,14 @@ pub struct Service {
     /// None means that upstreams are spoken to without TLS.
     pub upstream_tls: Option<UpstreamTls>,
     pub websocket: Websocket,
+}
+
+impl Service {
+    /// Whether anything of it looks at what an answer holds.
+    #[must_use]
+    pub fn handles_content(&self) -> bool {
+        self.compression.enabled || self.cache.enabled || self.sendfile.root.is_some()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@ use super::admit::readmit;
 use super::asker::Asker;
 use super::belongings::Proxy;
 use super::body::Body;
+use super::cached;
 use super::client::Client;
 use super::client::write_all;
 use super::fault::Fault;
@@ -112,6 +113,11 @@ async fn answer(
     record.asked.set(Some(prepared.asked));
     record.body_taken.set(prepared.framing.is_empty());
     record.unused_head.set(prepared.length);
+    if prepared.wishes.is_some()
+        && let Some(ending) = Box::pin(cached::answer(proxy, client, record, &prepared)).await?
+    {
+        return Ok(ending);
+    }
     let received = if receive::is_needed(&prepared, client) {
         Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
     } else {

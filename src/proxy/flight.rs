@@ -126,6 +126,8 @@ pub struct Flight {
 }
 
 const NEVER: u64 = u64::MAX;
+/// A path or a header value that is not out of the ordinary.
+const USUAL_TEXT: usize = 512;
 
 impl Flight {
     #[must_use]
@@ -277,10 +279,17 @@ impl Flight {
         }
     }
 
-    /// Its task is over: nothing of it is kept.
+    /// Its task is over: nothing of it is kept but room for texts of usual length.
     pub(super) fn rest(&self) {
         self.clear();
         self.waker.take();
+        let mut said = self.said.borrow_mut();
+        let said = &mut *said;
+        let target = &mut self.target.borrow_mut();
+        for text in [target, &mut said.host, &mut said.referer, &mut said.agent] {
+            text.clear();
+            text.shrink_to(USUAL_TEXT);
+        }
     }
 
     /// Runs `work` until it is done or until this flight has to end: by a timer, an operator, a drain or a stop.

@@ -239,6 +239,7 @@ async fn attempt(
         upstream,
         asked: trip.prepared.asked,
         upgrade: trip.prepared.upgrade.as_deref(),
+        wishes: trip.prepared.wishes.as_deref(),
         timeouts,
         flight: &flight,
         record: trip.record,
@@ -426,6 +427,7 @@ mod tests {
             buffers_answer: false,
             owes_continue: false,
             is_idempotent: false,
+            wishes: None,
         }
     }
 

@@ -18,6 +18,9 @@ use super::request::RequestHead;
 use super::response::Asked;
 use super::response::write_length;
 use super::screen::screen;
+use super::wishes::Origin;
+use super::wishes::Wishes;
+use super::wishes::wishes;
 use crate::config::Buffering;
 use crate::config::Route;
 use crate::config::Service as ServiceSettings;
@@ -51,6 +54,8 @@ pub(super) struct Prepared {
     pub owes_continue: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
+    /// None when the service does nothing with content.
+    pub wishes: Option<Box<Wishes>>,
 }
 
 /// What becomes of a request whose head was read.
@@ -140,6 +145,11 @@ pub(super) fn prepare(
         request_id: &flight.request_id.borrow(),
     };
     write(&head, bytes, peer, &told, out);
+    let origin = Origin {
+        bytes,
+        peer,
+        trusted,
+    };
     Ok(Some(Decision::Forward(Prepared {
         length: head.length,
         epoch: view.epoch,
@@ -153,6 +163,7 @@ pub(super) fn prepare(
         buffers_answer,
         owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
+        wishes: wishes(&head, settings, origin),
     })))
 }
 
