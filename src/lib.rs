@@ -102,6 +102,7 @@ pub mod journal;
 pub mod spool;
 pub mod tls;
 
+pub mod acme;
 pub mod live;
 pub mod upstream;
 

@@ -14,7 +14,7 @@ const LAYERS: &[&[&str]] = &[
     &["switch", "net"],
     &["config", "api", "telemetry"],
     &["journal", "tls", "spool", "filter"],
-    &["live"],
+    &["live", "acme"],
     &["upstream"],
     &["proxy"],
     &["edge", "control"],

@@ -81,6 +81,7 @@ impl Admin {
         let mut status = self.control.status().await.map_err(problem::denied)?;
         let listeners = self.edge.listeners().iter();
         status.listeners = listeners.map(ToString::to_string).collect();
+        status.acme = self.acme.all();
         status.metrics = self.metrics_at.map(|address| address.to_string());
         Ok(answer::json(&status))
     }

@@ -28,9 +28,9 @@ pub use events::{
     ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,
 };
 pub use status::{
-    ConfigStatus, CountsStatus, DrainStatus, EndpointStatus, FailbackStatus, MemberStatus,
-    OperationStatus, ProbeResult, QuarantineStatus, RequestList, RequestStatus, ServiceStatus,
-    SharedStatus, SlotStatus, Status,
+    AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
+    EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
+    RequestList, RequestStatus, ServiceStatus, SharedStatus, SlotStatus, Status,
 };
 
 /// The version of every JSON document, in its field `schema`.

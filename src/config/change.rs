@@ -1,7 +1,9 @@
 //! What a reload changes, in words for the operator.
 
 use super::access;
+use super::acme;
 use super::buffering;
+use super::errors;
 use super::listeners;
 use super::queue;
 use super::rate_limit;
@@ -11,6 +13,7 @@ use super::settings::{
 use super::units::{format_duration, format_size};
 use super::upstream_tls;
 use super::websocket;
+use super::welcome;
 use crate::switch::FailbackMode;
 use std::fmt;
 use std::time::Duration;
@@ -123,6 +126,9 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         &format!("{:?}", old.log.format).to_lowercase(),
         &format!("{:?}", new.log.format).to_lowercase(),
     );
+    lines
+        .lines
+        .extend(acme::difference(&old.acme, &new.acme).map(str::to_owned));
     lines.value("log filter", &old.log.filter, &new.log.filter);
     lines
 }
@@ -149,6 +155,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
+    lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     buffering::limit_changes(lines, &old.spool, &new.spool);
@@ -210,6 +217,11 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
         String::clone,
     );
     rules(lines, old, new);
+    welcome::upstream_changes(
+        lines,
+        old.upstream_proxy_protocol,
+        new.upstream_proxy_protocol,
+    );
     access::changes(lines, &old.access, &new.access);
     rate_limit::changes(lines, &old.rate_limits, &new.rate_limits);
     // The order of routes, hosts or slots alone: nothing above has words for it.
@@ -337,6 +349,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    errors::changes(lines, &old.errors, &new.errors);
     buffering::changes(lines, old, new);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
@@ -599,6 +612,10 @@ http = ["127.0.0.1:6001"]
             )
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace(
+                "upstream_proxy_protocol = \"/dev/x\"",
+                "upstream_proxy_protocol = \"v1\"",
+            )
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
@@ -629,6 +646,7 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/error.html");
     const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
 
     /// The same key with another value of its kind.
@@ -650,13 +668,17 @@ http = ["127.0.0.1:6001"]
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("kind", _) => r#""redirect""#.to_owned(),
+            ("redirect_port", _) => "8443".to_owned(),
+            ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),
+            ("page", _) => format!("\"{PAGE}\""),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
             ("blocked" | "paths" | "open_paths", _) => r#"["/x"]"#.to_owned(),
-            ("allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
+            ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),

@@ -68,6 +68,7 @@ impl Default for Limits {
             // Far above any honest upload, far below what fills a disk behind us.
             body_bytes: 1 << 30,
             connections: 20_000,
+            http2_streams: 100,
         }
     }
 }

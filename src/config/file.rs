@@ -1,5 +1,6 @@
 //! From the text of a file to [`Settings`].
 
+use super::acme;
 use super::buffering;
 use super::check;
 use super::keys::TOP;
@@ -139,6 +140,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
     let settings = Settings {
         runtime: sections::runtime(&top),
         admin: admin.settings,
+        acme: acme::read(&top),
         spool: buffering::spooling(&top, &state.dir),
         state,
         log: sections::log(&top),

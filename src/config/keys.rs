@@ -4,7 +4,9 @@
 //! `config/switchd.toml` to it.
 
 use super::access::{ACCESS, BASIC_AUTH};
+use super::acme::ACME;
 use super::buffering::{BUFFERING, SPOOL};
+use super::errors::ERRORS;
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
@@ -94,6 +96,7 @@ pub(super) const TOP: Section = section(
         key("stop", "[stop]"),
         key("log", "[log]"),
         key("access_log", "[access_log]"),
+        key("acme", "[acme]"),
         key("spool", "[spool]"),
         key("service", "[service.NAME]"),
     ],
@@ -120,6 +123,7 @@ pub(super) const LIMITS: Section = section(
         key("idle_timeout", r#""75s""#),
         key("body_size", r#""1GiB""#),
         key("connections", "20000"),
+        key("http2_streams", "100"),
     ],
 );
 
@@ -155,9 +159,11 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("errors", "[service.NAME.errors]"),
         key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
+        key("upstream_proxy_protocol", r#""v2""#),
         key("access", "[service.NAME.access]"),
         key("rate_limit", "[[service.NAME.rate_limit]]"),
     ],
@@ -278,6 +284,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &RUNTIME,
     &ADMIN,
     &STATE,
+    &ACME,
     &LISTENER,
     &CERTIFICATE,
     &LIMITS,
@@ -294,6 +301,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &ERRORS,
     &BUFFERING,
     &UPSTREAM_TLS,
     &WEBSOCKET,
@@ -378,14 +386,18 @@ mod tests {
         }
     }
 
+    /// A file that is read must be there.
+    fn is_no_file(key: &&Key) -> bool {
+        !["users", "page"].contains(&key.name)
+    }
+
     #[test]
     fn every_example_that_help_shows_can_be_written() {
         let text = with_examples();
         let mut tried = 0;
         for section in SECTIONS {
             let header = section.header.replace("NAME", "odoo");
-            // Such a file is read at once, and there is none.
-            for key in section.keys.iter().filter(|key| key.name != "users") {
+            for key in section.keys.iter().filter(is_no_file) {
                 let mut inside = header.is_empty();
                 let mut replaced = false;
                 let mut changed = String::new();

@@ -9,14 +9,17 @@
 //! `keys`, in `defaults`, in `change` and in `config/switchd.toml`; tests compare the four.
 
 mod access;
+mod acme;
 mod buffering;
 mod change;
 mod check;
 mod defaults;
+mod errors;
 mod file;
 mod health;
 mod keys;
 mod listeners;
+mod page;
 mod prefixes;
 mod problem;
 mod queue;
@@ -35,14 +38,18 @@ mod users;
 mod value;
 mod watch;
 mod websocket;
+mod welcome;
 mod words;
 
 pub use access::{Access, BasicAuth, User};
+pub use acme::{Acme, AcmeChallenge};
 pub use buffering::{Buffering, Spooling};
 pub use change::Change;
 pub use defaults::default_failback;
+pub use errors::{ErrorFormat, Errors};
 pub use file::{load, parse};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
+pub use page::{Blank, Page};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
@@ -55,3 +62,4 @@ pub use units::{UnitError, format_duration, format_size, parse_duration, parse_s
 pub use upstream_tls::UpstreamTls;
 pub use watch::Watcher;
 pub use websocket::{OnFlip, Websocket};
+pub use welcome::{ListenerKind, Welcome};

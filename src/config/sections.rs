@@ -188,6 +188,7 @@ pub(super) fn limits(top: &Table<'_>) -> Limits {
         idle_timeout: table.duration("idle_timeout", Zero::Refused, default.idle_timeout),
         body_bytes: body_bytes(&table).unwrap_or(default.body_bytes),
         connections: table.number("connections", 1..=1_000_000, default.connections),
+        http2_streams: table.number("http2_streams", 1..=10_000, default.http2_streams),
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::access::{self, Access};
 use super::buffering;
+use super::errors::{self, Errors};
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
-use super::queue;
+use super::queue::{self, Queue};
 use super::rate_limit;
 use super::routes;
 use super::rules;
@@ -15,6 +16,7 @@ use super::table::{Named, Table};
 use super::upstream_tls;
 use super::value::clip;
 use super::websocket;
+use super::welcome;
 use super::words;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -69,9 +71,11 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     // Read before anything is put together: a missing name must not hide their problems.
     let keepalive = rules::keepalive(&table);
     let timeouts = rules::timeouts(&table);
-    let queue = queue::read(&table, &members);
+    let queue = queue::read(&table, &members, Queue::default());
+    let errors = errors::read(&table, Errors::default());
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
+    let upstream_proxy_protocol = welcome::upstream(&table);
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
@@ -88,7 +92,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         keepalive,
         timeouts,
         queue,
+        errors,
         buffering,
+        upstream_proxy_protocol,
         access,
         rate_limits,
         flip,

@@ -1,13 +1,16 @@
 //! The operator's config after checking: complete, typed, with every default filled in.
 
 use super::access::Access;
+use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
+use super::errors::Errors;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
+use crate::net::ProxyVersion;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -24,6 +27,7 @@ pub struct Settings {
     pub runtime: Runtime,
     pub admin: Admin,
     pub state: State,
+    pub acme: Acme,
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,
@@ -100,8 +104,10 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// Bytes of a request body; 0 means no limit.
     pub body_bytes: u64,
-    /// Client connections over all workers.
+    /// Client connections over all workers; also requests of HTTP/2 connections per worker.
     pub connections: usize,
+    /// Requests that one HTTP/2 connection may have under way.
+    pub http2_streams: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -140,7 +146,10 @@ pub struct Service {
     pub keepalive: Keepalive,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub errors: Errors,
     pub buffering: Buffering,
+    /// Whether upstreams are told for whom a connection is made, and how.
+    pub upstream_proxy_protocol: Option<ProxyVersion>,
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,

@@ -93,6 +93,7 @@ pub(super) fn view(
             .enumerate()
             .map(listener)
             .collect(),
+        challenges: material.challenges.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::door::Door;
 use super::handshake::Greeted;
 use super::handshake::greet;
+use super::http2;
 use crate::proxy::Client;
 use crate::proxy::Ending;
 use crate::proxy::Fault;
@@ -43,6 +44,8 @@ pub(super) async fn serve(
         }
         Greeted::Nobody => return,
     };
+    let listener = proxy.view().listeners.get(door.index).cloned();
+    let may_http2 = listener.is_none_or(|listener| listener.settings.http2);
     drop(door);
     let mut is_first = true;
     loop {
@@ -53,6 +56,9 @@ pub(super) async fn serve(
                 linger(&mut client, GOODBYE).await;
                 break;
             }
+        }
+        if is_first && may_http2 && speaks_http2(&mut client).await {
+            return Box::pin(http2::serve(&proxy, client)).await;
         }
         is_first = false;
         match exchange(&proxy, &mut client).await {
@@ -71,6 +77,25 @@ pub(super) async fn serve(
             }
         }
     }
+}
+
+/// Whether the first bytes are those of HTTP/2. Reads on only where they may be.
+async fn speaks_http2(client: &mut Client) -> bool {
+    let flight = client.flight.clone();
+    let told = async {
+        loop {
+            match http2::first(&client.input) {
+                http2::First::Http1 => return Ok(false),
+                http2::First::Http2 => return Ok(true),
+                http2::First::Unclear => {}
+            }
+            if !matches!(client.fill().await, Ok(1..)) {
+                return Ok(false);
+            }
+        }
+    };
+    // Whatever ended it, the engine finds it again, and has words for it.
+    flight.guard(told).await.unwrap_or(false)
 }
 
 /// An open connection; dropping it counts it as closed, however it ended.

@@ -8,6 +8,7 @@ mod connection;
 mod door;
 mod fleet;
 mod handshake;
+mod http2;
 mod worker;
 
 pub use fleet::Edge;

@@ -77,6 +77,8 @@ pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
                 Some(Order::Kill(id, to)) => drop(to.send(kill(&proxy, id))),
                 Some(Order::Stop { grace, timeout, cut }) => {
                     proxy.stopping.set(true);
+                    // Those who speak HTTP/2 say so to their clients.
+                    proxy.flights().iter().for_each(|flight| flight.wake());
                     closing.notify_waiters();
                     for listener in accepting {
                         // It ends when its queue is empty.
@@ -244,7 +246,7 @@ fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
 
 fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
     let state = match flight.state.get() {
-        State::Idle | State::Reading | State::Closing => return None,
+        State::Idle | State::Reading | State::Carrying | State::Closing => return None,
         State::Receiving => "receiving",
         State::Queued => "queued",
         State::Connecting => "connecting",

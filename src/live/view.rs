@@ -11,6 +11,7 @@ use crate::config::Network;
 use crate::config::Service as ServiceSettings;
 use crate::config::Spooling;
 use crate::config::State;
+use crate::filter::Filter;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
@@ -18,6 +19,7 @@ use crate::switch::MemberName;
 use crate::switch::SlotName;
 use crate::telemetry::SlotMetrics;
 use crate::tls;
+use crate::tls::Challenges;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
@@ -33,6 +35,8 @@ pub struct View {
     pub trusted_proxies: Vec<Network>,
     /// In the order in which they were bound.
     pub listeners: Vec<Listener>,
+    /// What proves to certificate authorities that names are served here.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Default for View {
@@ -46,6 +50,7 @@ impl Default for View {
             spool: Spooling::below(&State::default().dir),
             trusted_proxies: Vec::new(),
             listeners: Vec::new(),
+            challenges: Arc::default(),
         }
     }
 }
@@ -62,6 +67,8 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Service {
     pub settings: Arc<ServiceSettings>,
+    /// None for a service that takes whoever comes.
+    pub filter: Option<Arc<Filter>>,
     /// Index into `slots`.
     pub active: usize,
     pub slots: Vec<Arc<Slot>>,

@@ -21,6 +21,7 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::sessions;
 use super::tunnel::Changed;
 use super::tunnel::Protocol;
 use crate::config::Timeouts;
@@ -73,7 +74,8 @@ struct Meta {
     protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
-    is_kept: bool,
+    /// Where it is kept for the client.
+    backlog: Option<Box<Backlog>>,
     reusable: bool,
     keep_alive: bool,
 }
@@ -110,7 +112,10 @@ impl Exchange<'_> {
             }
             if let Poll::Ready(readable) = self.upstream.poll_readable(cx) {
                 readable.map_err(Read::Failed)?;
-                let read = self.upstream.poll_read(cx, input.room(size.get()));
+                let most = size.get();
+                let room = input.room(if most > SMALL { LARGE } else { SMALL });
+                let most = room.len().min(most);
+                let read = self.upstream.poll_read(cx, &mut room[..most]);
                 if let Poll::Ready(read) = read {
                     let count = read.map_err(Read::Failed)?;
                     input.filled(count);
@@ -126,6 +131,19 @@ impl Exchange<'_> {
                 }
                 None => Poll::Pending,
             }
+        })
+        .await
+    }
+
+    /// Waits until the client has room: what it does not take is not read. How much it may be.
+    async fn room(&self) -> usize {
+        poll_fn(|cx| {
+            let room = self.client.poll_room(cx);
+            if room.is_pending() {
+                // We are here because it took something.
+                self.flight.arm(Timer::ClientIdle, self.timeouts.idle);
+            }
+            room
         })
         .await
     }
@@ -188,11 +206,7 @@ pub(super) async fn answer(
             }),
         });
     }
-    let mut backlog = if meta.is_kept {
-        Backlog::of(exchange)
-    } else {
-        None
-    };
+    let mut backlog = meta.backlog.take();
     let buffers = (&mut input, &mut out);
     let passed = pass_body(exchange, &mut meta, buffers, &mut early, &mut backlog).await;
     exchange.proxy.return_output(out);
@@ -278,6 +292,7 @@ fn translate(
             "it changes to a protocol that was not asked for",
         ));
     }
+    sessions::guard(&head, exchange)?;
     let mut asked = exchange.asked;
     let dress = dress(&head, exchange);
     let framing = dress.outlet.framing();
@@ -296,6 +311,8 @@ fn translate(
     {
         endpoint.health.suspect();
     }
+    let is_kept = dress.is_kept && !head.is_interim();
+    let backlog = is_kept.then(|| Backlog::of(exchange)).flatten();
     Ok(Some(Meta {
         length: head.length,
         status: head.status,
@@ -306,7 +323,7 @@ fn translate(
         },
         framing: head.framing,
         outlet: dress.outlet,
-        is_kept: dress.is_kept,
+        backlog,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,
     }))
@@ -325,13 +342,11 @@ async fn pass_body(
     let mut trailers = Vec::new();
     let mut sent = 0;
     let mut begun = false;
-    let size = Cell::new(
-        if matches!(meta.framing, Framing::Length(length) if length < SMALL as u64) {
-            SMALL
-        } else {
-            LARGE
-        },
-    );
+    let most = match meta.framing {
+        Framing::Length(length) if length < SMALL as u64 => SMALL,
+        _ => LARGE,
+    };
+    let size = Cell::new(most);
     loop {
         let ended = loop {
             let Ok((taken, piece)) = body.next(input.bytes(), &mut trailers) else {
@@ -378,6 +393,9 @@ async fn pass_body(
             return Ok(());
         }
         input.release();
+        if backlog.is_none() {
+            size.set(most.min(exchange.room().await));
+        }
         flight.arm(Timer::UpstreamIdle, idle);
         match exchange.read(input, &size, early, backlog).await {
             Ok(0) if meta.framing == Framing::UntilClose => body = BodyReader::Done,

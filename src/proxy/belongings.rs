@@ -27,6 +27,8 @@ pub struct Proxy {
     /// No keep-alive any more: the worker is on its way out.
     pub stopping: Cell<bool>,
     flights: RefCell<Vec<Rc<Flight>>>,
+    /// Flights of requests that are over, for those to come on HTTP/2 connections.
+    resting: RefCell<Vec<Rc<Flight>>>,
     /// Output buffers between two requests.
     spare: RefCell<Vec<Vec<u8>>>,
     next_id: Cell<u64>,
@@ -34,6 +36,8 @@ pub struct Proxy {
     pub(super) loggable: Cell<u32>,
 }
 
+/// Flights that are kept.
+const RESTING: usize = 256;
 /// Output buffers that are kept, and up to which size.
 const SPARE: usize = 64;
 const SPARE_BYTES: usize = 64 * 1024;
@@ -54,6 +58,7 @@ impl Proxy {
             clock: Clock::default(),
             stopping: Cell::new(false),
             flights: RefCell::default(),
+            resting: RefCell::default(),
             spare: RefCell::default(),
             next_id,
             loggable: Cell::new(LOGGED_FAULTS),
@@ -62,8 +67,8 @@ impl Proxy {
 
     /// Bodies are kept there, in place of the system's folder for temporary files.
     #[must_use]
-    pub fn keeping_bodies_on(mut self, shelf: Shelf) -> Self {
-        self.shelf = shelf;
+    pub fn keeping_bodies_on(mut self, bodies: Shelf) -> Self {
+        self.shelf = bodies;
         self
     }
 
@@ -84,10 +89,28 @@ impl Proxy {
     /// Shows a flight to the worker: from now on its timers run.
     #[must_use]
     pub fn enlist(self: &Rc<Self>, flight: Rc<Flight>) -> Enlisted {
-        self.flights.borrow_mut().push(flight.clone());
+        let mut flights = self.flights.borrow_mut();
+        flight.listed_at.set(flights.len());
+        flights.push(flight.clone());
         Enlisted {
             proxy: self.clone(),
             flight,
+        }
+    }
+
+    /// A flight for one request of a connection that has many; see [`Proxy::return_flight`].
+    #[must_use]
+    pub fn borrow_flight(&self, client: &str) -> Rc<Flight> {
+        let resting = self.resting.borrow_mut().pop();
+        resting.unwrap_or_else(|| Flight::new(self.clock.clone(), client))
+    }
+
+    /// Takes it back for another request, unless somebody still looks at it.
+    pub fn return_flight(&self, flight: Rc<Flight>) {
+        let mut resting = self.resting.borrow_mut();
+        if Rc::strong_count(&flight) == 1 && resting.len() < RESTING {
+            flight.rest();
+            resting.push(flight);
         }
     }
 
@@ -157,11 +180,10 @@ pub struct Enlisted {
 impl Drop for Enlisted {
     fn drop(&mut self) {
         let mut flights = self.proxy.flights.borrow_mut();
-        if let Some(at) = flights
-            .iter()
-            .position(|flight| Rc::ptr_eq(flight, &self.flight))
-        {
-            flights.swap_remove(at);
+        let at = self.flight.listed_at.get();
+        flights.swap_remove(at);
+        if let Some(moved) = flights.get(at) {
+            moved.listed_at.set(at);
         }
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::spool::SpoolError;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Who has to do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub enum Timer {
     Handshake,
     Head,
     Queue,
+    /// A password waited too long to be compared.
+    Password,
     Connect,
     FirstByte,
     /// The upstream neither sent nor took a byte.
@@ -52,6 +56,15 @@ pub enum Fault {
     BodyTooLarge { limit: u64 },
     #[error("no service answers this host")]
     UnknownHost,
+    #[error("forbidden: this client may not come in here")]
+    Denied,
+    #[error("forbidden: this path is not open to this client")]
+    BlockedPath,
+    /// Says when there will be room again.
+    #[error("too many requests: the limit \"{limit}\" is reached; come again in {}s", whole_seconds(*.wait))]
+    RateLimited { limit: Box<str>, wait: Duration },
+    #[error("unauthorized: a name and a password are needed")]
+    Unauthorized { realm: Arc<str> },
     #[error("the client closed the connection")]
     ClientGone,
     #[error("{}", .0.in_words())]
@@ -67,6 +80,9 @@ pub enum Fault {
     BadAnswer(&'static str),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
+    /// A redirect to itself with a new session, which is what Odoo answers while its database is down.
+    #[error("the upstream's answer would end the session: its database does not answer")]
+    LoggedOut,
     /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
     #[error("a body cannot be kept: {0}")]
     Spool(SpoolError),
@@ -78,6 +94,12 @@ pub enum Fault {
     Stopping,
 }
 
+/// As Retry-After tells it: never too early, and never at once.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + begun).max(1)
+}
+
 impl Timer {
     /// As the log, the metrics and the fault header name it.
     #[must_use]
@@ -87,6 +109,7 @@ impl Timer {
             Self::Handshake => "timeout-handshake",
             Self::Head => "timeout-head",
             Self::Queue => "timeout-queue",
+            Self::Password => "timeout-password",
             Self::Connect => "timeout-connect",
             Self::FirstByte => "timeout-first-byte",
             Self::UpstreamIdle => "timeout-idle",
@@ -105,6 +128,7 @@ impl Timer {
             Self::Handshake => "the TLS handshake was not over in time",
             Self::Head => "the headers of the request did not arrive in time",
             Self::Queue => "no place became free in time",
+            Self::Password => "the password was not compared in time",
             Self::Connect => "connecting to the upstream took too long",
             Self::FirstByte => "the upstream did not begin its answer in time",
             Self::UpstreamIdle => "the upstream stood still for too long",
@@ -137,12 +161,16 @@ impl Fault {
             Self::HeadTooLarge(_) => 431,
             Self::BodyTooLarge { .. } => 413,
             Self::UnknownHost => 421,
+            Self::Denied | Self::BlockedPath => 403,
+            Self::RateLimited { .. } => 429,
+            Self::Unauthorized { .. } => 401,
             Self::ClientGone => 499,
             Self::Timeout(
                 Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
             ) => 408,
-            Self::Timeout(Timer::Queue)
+            Self::Timeout(Timer::Queue | Timer::Password)
             | Self::QueueFull
+            | Self::LoggedOut
             | Self::Killed
             | Self::CutOff
             | Self::Stopping => 503,
@@ -170,11 +198,16 @@ impl Fault {
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
             | Self::CutShort(_)
+            | Self::LoggedOut
             | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
                 Side::Upstream
             }
             Self::Timeout(_)
             | Self::QueueFull
+            | Self::Denied
+            | Self::BlockedPath
+            | Self::RateLimited { .. }
+            | Self::Unauthorized { .. }
             | Self::Spool(_)
             | Self::Killed
             | Self::CutOff
@@ -193,6 +226,10 @@ impl Fault {
             Self::HeadTooLarge(_) => "head-too-large",
             Self::BodyTooLarge { .. } => "body-too-large",
             Self::UnknownHost => "unknown-host",
+            Self::Denied => "denied",
+            Self::BlockedPath => "blocked-path",
+            Self::RateLimited { .. } => "rate-limited",
+            Self::Unauthorized { .. } => "unauthorized",
             Self::ClientGone => "client-gone",
             Self::Timeout(timer) => timer.code(),
             Self::QueueFull => "queue-full",
@@ -200,11 +237,27 @@ impl Fault {
             Self::NoAnswer(_) => "no-answer",
             Self::BadAnswer(_) => "bad-answer",
             Self::CutShort(_) => "cut-short",
+            Self::LoggedOut => "logged-out",
             Self::Spool(SpoolError::Full { .. }) => "spool-full",
             Self::Spool(_) => "spool-failed",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
             Self::Stopping => "stopping",
+        }
+    }
+
+    /// When the same request may do better, and does no harm: after `usual`, where nothing tells it better.
+    #[must_use]
+    pub fn retry_after(&self, usual: Duration) -> Option<Duration> {
+        match self {
+            Self::RateLimited { wait, .. } => Some(*wait),
+            Self::Connect(_)
+            | Self::QueueFull
+            | Self::LoggedOut
+            | Self::Spool(_)
+            | Self::Stopping => Some(usual),
+            Self::Timeout(_) if self.status() >= 500 => Some(usual),
+            _ => None,
         }
     }
 

@@ -46,6 +46,8 @@ pub enum State {
     /// The upstream is done; the client still takes what was kept for it.
     Delivering,
     Tunnel,
+    /// An HTTP/2 connection with requests under way, each of which has a flight of its own.
+    Carrying,
     /// The last answer is out; what the client still sends is read and forgotten.
     Closing,
 }
@@ -54,7 +56,10 @@ impl State {
     /// A request is under way: `ps` shows it, and it can be killed.
     #[must_use]
     pub fn is_request(self) -> bool {
-        !matches!(self, Self::Idle | Self::Reading | Self::Closing)
+        !matches!(
+            self,
+            Self::Idle | Self::Reading | Self::Carrying | Self::Closing
+        )
     }
 }
 
@@ -73,6 +78,8 @@ pub struct Said {
     pub host: Vec<u8>,
     pub referer: Vec<u8>,
     pub agent: Vec<u8>,
+    /// By whose name it comes in; empty where none is needed.
+    pub user: Vec<u8>,
 }
 
 /// One connection's present. Shared between its task and the worker.
@@ -108,6 +115,8 @@ pub struct Flight {
     total: Cell<u64>,
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
+    /// Where it stands in the worker's list.
+    pub(super) listed_at: Cell<usize>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -137,6 +146,7 @@ impl Flight {
             total: Cell::new(NEVER),
             order: Cell::new(None),
             waker: RefCell::new(None),
+            listed_at: Cell::new(0),
         })
     }
 
@@ -234,10 +244,16 @@ impl Flight {
     }
 
     /// The task looks again at what it waits for.
-    pub(super) fn wake(&self) {
+    pub fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
         }
+    }
+
+    /// Its task is over: nothing of it is kept.
+    pub(super) fn rest(&self) {
+        self.clear();
+        self.waker.take();
     }
 
     /// Runs `work` until it is done or until this flight has to end: by a timer, an operator, a drain or a stop.
@@ -311,6 +327,7 @@ impl Flight {
         said.host.clear();
         said.referer.clear();
         said.agent.clear();
+        said.user.clear();
         let mut request_id = self.request_id.borrow_mut();
         request_id.clear();
         for byte in fastrand::u128(..).to_be_bytes() {

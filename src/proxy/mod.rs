@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod asker;
 mod backlog;
 mod belongings;
 mod body;
@@ -23,6 +24,7 @@ mod flight;
 mod forward;
 mod frames;
 mod framing;
+mod guard;
 mod lane;
 mod lines;
 mod local;
@@ -37,6 +39,7 @@ mod request;
 mod response;
 mod screen;
 mod seat;
+mod sessions;
 mod tunnel;
 mod websocket;
 

@@ -8,6 +8,7 @@ use super::response::Asked;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Outcome;
 use crate::telemetry::Parting;
+use crate::telemetry::Protocol;
 use crate::telemetry::Unserved;
 use std::cell::Cell;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Record {
     pub began: Instant,
+    pub is_http2: Cell<bool>,
     pub asked: Cell<Option<Asked>>,
     /// Bytes of the request's head that are still in front of the client's next one.
     pub unused_head: Cell<usize>,
@@ -32,11 +34,20 @@ impl Record {
     pub(super) fn begin() -> Self {
         Self {
             began: Instant::now(),
+            is_http2: Cell::new(false),
             asked: Cell::new(None),
             unused_head: Cell::new(0),
             status: Cell::new(0),
             upstream: Cell::new(None),
             body_taken: Cell::new(false),
+        }
+    }
+
+    fn protocol(&self) -> Protocol {
+        match self.asked.get() {
+            _ if self.is_http2.get() => Protocol::Http2,
+            Some(asked) if !asked.is_http11 => Protocol::Http10,
+            _ => Protocol::Http11,
         }
     }
 
@@ -84,11 +95,13 @@ impl Record {
             .or(bound_for.as_ref());
         log.write(&AccessRecord {
             client: &flight.client.borrow(),
+            protocol: self.protocol(),
             method: &flight.method.borrow(),
             target: &flight.target.borrow(),
             host: &said.host,
             referer: &said.referer,
             agent: &said.agent,
+            user: &said.user,
             status,
             bytes_in,
             bytes_out,

@@ -167,6 +167,14 @@ impl<'b> ResponseHead<'b> {
             .map(|field| field.value)
     }
 
+    /// The values of all fields of this name, in any case and in their order.
+    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'b [u8]> + 's {
+        let fields = self.fields.iter();
+        fields
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+    }
+
     #[must_use]
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101

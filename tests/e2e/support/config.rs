@@ -14,6 +14,8 @@ pub(crate) struct Config {
     /// Arrays of tables, as text.
     blocks: String,
     listeners: usize,
+    /// Further keys of each listener.
+    listener_keys: String,
     /// Further ones, as text.
     more_listeners: String,
     /// Written beside the config before the daemon starts.
@@ -27,6 +29,7 @@ impl Config {
             tables: BTreeMap::new(),
             blocks: String::new(),
             listeners: 1,
+            listener_keys: String::new(),
             more_listeners: String::new(),
             files: BTreeMap::new(),
         };
@@ -112,6 +115,12 @@ impl Config {
         self
     }
 
+    /// One more key of each listener.
+    pub(crate) fn listener_key(mut self, line: &str) -> Self {
+        self.listener_keys += &format!("{line}\n");
+        self
+    }
+
     /// One more listener, with these keys and the certificates of these names (see [`Config::leaf`]).
     pub(crate) fn tls_listener(mut self, keys: &str, leaves: &[&str]) -> Self {
         let text = &mut self.more_listeners;
@@ -169,6 +178,13 @@ impl Config {
         config
     }
 
+    /// More of the file, as it is written.
+    pub(crate) fn block(mut self, text: &str) -> Self {
+        self.blocks.push_str(text.trim_start());
+        self.blocks.push('\n');
+        self
+    }
+
     /// The file's text, with all paths below `dir`.
     pub(crate) fn text(&self, dir: &Path) -> String {
         let here = |name: &str| format!("{:?}", dir.join(name).display().to_string());
@@ -192,6 +208,7 @@ impl Config {
         }
         for _ in 0..self.listeners {
             text.push_str("[[listener]]\naddress = \"127.0.0.1:0\"\n");
+            text.push_str(&self.listener_keys);
         }
         let dir = dir.display().to_string();
         text.push_str(&self.more_listeners.replace("DIR", &dir));

@@ -1,10 +1,14 @@
 //! Both ends of a websocket by hand: each frame as it is on the wire.
 
 use super::Backend;
+use super::link::Link;
 use super::message::Head;
 use super::script::{Reply, Step};
 use super::wire::Wire;
 use std::net::SocketAddr;
+use tokio::io::AsyncReadExt;
+use tokio::io::BufReader;
+use tokio::io::ReadHalf;
 use tokio::sync::mpsc;
 
 pub(crate) const TEXT: u8 = 1;
@@ -118,6 +122,77 @@ impl Wire {
     /// The next frame, which must be there.
     pub(crate) async fn next_frame(&mut self) -> Frame {
         self.frame().await.expect("one more frame")
+    }
+}
+
+/// Hears one direction, as strictly as a browser does.
+pub(crate) struct Ear {
+    stream: BufReader<ReadHalf<Link>>,
+    begun: Option<Frame>,
+}
+
+impl Ear {
+    pub(crate) fn new(stream: ReadHalf<Link>) -> Self {
+        Self {
+            stream: BufReader::new(stream),
+            begun: None,
+        }
+    }
+
+    /// The next message of a server, or the next control frame; none when the stream ended in order.
+    ///
+    /// # Panics
+    /// When the frames are none that a server may send, or a close stands inside a message.
+    pub(crate) async fn message(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.frame().await?;
+            assert!(!frame.masked, "{frame:?}");
+            if frame.opcode >= CLOSE {
+                let is_close = frame.opcode == CLOSE;
+                assert!(!is_close || self.begun.is_none(), "a close in a message");
+                return Some(frame);
+            }
+            let fin = frame.fin;
+            match &mut self.begun {
+                Some(begun) => {
+                    assert_eq!(frame.opcode, CONTINUATION, "a message in a message");
+                    begun.payload.extend(frame.payload);
+                }
+                None => {
+                    assert_ne!(frame.opcode, CONTINUATION, "the end of no message");
+                    self.begun = Some(frame);
+                }
+            }
+            if fin {
+                return self.begun.take();
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Option<Frame> {
+        let mut header = [0; 2];
+        match self.stream.read_exact(&mut header).await {
+            Ok(_) => {}
+            Err(end) => {
+                assert_eq!(end.kind(), std::io::ErrorKind::UnexpectedEof, "a clean end");
+                assert!(self.begun.is_none(), "the stream ended in a message");
+                return None;
+            }
+        }
+        let [first, second] = header;
+        let length = match second & 0x7f {
+            126 => self.stream.read_u16().await.unwrap().into(),
+            127 => self.stream.read_u64().await.unwrap(),
+            short => short.into(),
+        };
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        self.stream.read_exact(&mut payload).await.unwrap();
+        Some(Frame {
+            opcode: first & 0x0f,
+            fin: first & 0x80 != 0,
+            masked: second & 0x80 != 0,
+            payload,
+        })
     }
 }
 

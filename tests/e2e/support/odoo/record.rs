@@ -63,6 +63,8 @@ pub(crate) enum Event {
     Pong,
     /// A close frame of the other side; 0 is none said.
     CloseReceived(u16, String),
+    /// Told before a close frame of the other side that came between two fragments of its message.
+    ClosedInMessage,
     CloseSent(u16),
     /// The other side's stream ended.
     HungUp {

@@ -211,6 +211,9 @@ impl Bus<'_> {
     async fn take(&mut self, frame: Frame) -> io::Result<bool> {
         if frame.opcode == frame::CLOSE {
             let (code, reason) = frame::close_words(&frame.payload);
+            if self.message.is_some() {
+                self.tell(Event::ClosedInMessage);
+            }
             self.tell(Event::CloseReceived(code, reason));
             let code = if code == 0 { 1000 } else { code };
             self.socket.send(&frame::close(code, "")).await?;
