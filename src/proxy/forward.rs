@@ -243,7 +243,7 @@ async fn attempt(
         timeouts,
         flight: &flight,
         record: trip.record,
-        buffers_answer: trip.prepared.buffers_answer,
+        buffers_answer: trip.prepared.buffers.answer,
     };
     if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
@@ -381,6 +381,7 @@ mod tests {
     use crate::net::Buffer;
     use crate::proxy::Peer;
     use crate::proxy::framing::Framing;
+    use crate::proxy::prepare::Buffers;
     use crate::proxy::response::Asked;
     use crate::switch::Epoch;
     use crate::telemetry::AccessLog;
@@ -423,8 +424,7 @@ mod tests {
                 keep_alive: true,
             },
             upgrade: None,
-            buffers_request: false,
-            buffers_answer: false,
+            buffers: Buffers::default(),
             owes_continue: false,
             is_idempotent: false,
             wishes: None,
