@@ -136,7 +136,7 @@ async fn answer(
         received.admitted(&flight, out)
     } else {
         client.input.consume(record.unused_head.take());
-        let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
+        let mut body = Body::new(prepared.framing, prepared.most_body);
         // What is here of the body goes along with the head.
         body.take(&mut client.input, out, &flight)?;
         client.input.release();

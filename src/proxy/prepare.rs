@@ -43,6 +43,8 @@ pub(super) struct Prepared {
     /// None for the first member.
     pub member: Option<MemberName>,
     pub framing: Framing,
+    /// Bytes of the body that are taken; 0 is no limit.
+    pub most_body: u64,
     pub asked: Asked,
     /// What the client wants to change to; none when it does not.
     pub upgrade: Option<Box<[u8]>>,
@@ -144,8 +146,9 @@ pub(super) fn prepare(
     if owes_continue || look == Look::Received {
         head.expects_continue = false;
     }
+    let member = route.map(|route| &route.to);
     let told = Told {
-        settings,
+        keep_alive: settings.keepalive.of(member).enabled,
         trusted,
         client,
         request_id: &flight.request_id.borrow(),
@@ -161,8 +164,9 @@ pub(super) fn prepare(
         epoch: view.epoch,
         service,
         client: caller,
-        member: route.map(|route| route.to.clone()),
+        member: member.cloned(),
         framing: head.framing,
+        most_body: settings.limits.most_body(view.limits.body_bytes),
         asked: Asked::of(&head),
         upgrade: head.upgrade.map(Into::into),
         buffers,
@@ -174,7 +178,8 @@ pub(super) fn prepare(
 
 /// What the upstream is told besides the client's own words.
 struct Told<'a> {
-    settings: &'a ServiceSettings,
+    /// Whether the upstream's connection may be kept.
+    keep_alive: bool,
     trusted: bool,
     client: Option<IpAddr>,
     request_id: &'a str,
@@ -310,7 +315,7 @@ fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
-    write_connection(head, told.settings.keepalive.enabled, out);
+    write_connection(head, told.keep_alive, out);
     out.extend_from_slice(b"\r\n");
 }
 

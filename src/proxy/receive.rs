@@ -82,7 +82,7 @@ pub(super) async fn receive(
     let settings = &view.services[prepared.service].settings;
     let bounds = bounds(&settings.buffering, &view.spool);
     flight.bound_for.replace(Some(settings.clone()));
-    let (idle, limit) = (settings.timeouts.idle, view.limits.body_bytes);
+    let (idle, limit) = (settings.timeouts.idle, prepared.most_body);
     let mut spool = Box::new(Spool::new(&proxy.shelf, bounds, Whose::Request));
     // A View is not held for as long as a client likes to take.
     drop(view);

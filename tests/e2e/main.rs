@@ -40,6 +40,7 @@ mod load;
 mod metrics;
 mod moving;
 mod odoo;
+mod odoo_rules;
 mod odoo_websocket;
 mod queue;
 mod reload;
