@@ -80,7 +80,8 @@ struct Meta {
     protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
-    is_kept: bool,
+    /// Where it is kept for the client.
+    backlog: Option<Box<Backlog>>,
     reusable: bool,
     keep_alive: bool,
 }
@@ -228,11 +229,7 @@ pub(super) async fn answer(
             }),
         });
     }
-    let mut backlog = if meta.is_kept {
-        Backlog::of(exchange)
-    } else {
-        None
-    };
+    let mut backlog = meta.backlog.take();
     let buffers = (&mut input, &mut out);
     let passed = pass_body(exchange, &mut meta, buffers, &mut early, &mut backlog).await;
     exchange.proxy.return_output(out);
@@ -337,6 +334,8 @@ fn translate(
     {
         endpoint.health.suspect();
     }
+    let is_kept = dress.is_kept && !head.is_interim();
+    let backlog = is_kept.then(|| Backlog::of(exchange)).flatten();
     Ok(Some(Meta {
         length: head.length,
         status: head.status,
@@ -347,7 +346,7 @@ fn translate(
         },
         framing: head.framing,
         outlet: dress.outlet,
-        is_kept: dress.is_kept,
+        backlog,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,
     }))
