@@ -58,6 +58,7 @@ fn view(settings: &config::Settings) -> View {
     };
     let services = settings.services.iter().map(|service| Service {
         settings: Arc::new(service.clone()),
+        filter: None,
         active: 0,
         slots: service.slots.iter().map(&mut slot).collect(),
         tls: None,
@@ -67,6 +68,7 @@ fn view(settings: &config::Settings) -> View {
         services: services.collect(),
         hosts: HostTable::new(&settings.services),
         limits: settings.limits.clone(),
+        cache: settings.cache,
         spool: settings.spool.clone(),
         ..View::default()
     }

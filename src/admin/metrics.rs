@@ -15,6 +15,8 @@ use crate::spool::Amounts;
 use crate::telemetry::BodyFigures;
 use crate::telemetry::CONTENT_TYPE;
 use crate::telemetry::ClientFigures;
+use crate::telemetry::ContentFigures;
+use crate::telemetry::HandshakeFigures;
 use crate::telemetry::KeptFigures;
 use http::Method;
 use http::Request;
@@ -119,9 +121,21 @@ impl Admin {
             connections: counts.connections,
             accepted: counts.accepted,
             turned_away: counts.turned_away,
+            unwelcome: counts.unwelcome,
             unrouted: counts.refused,
             access_log_dropped: self.access_log.dropped(),
+            handshakes: HandshakeFigures {
+                done: counts.handshakes,
+                failed: counts.failed_handshakes,
+            },
+            streams: counts.streams,
+            streams_refused: counts.streams_refused,
+            floods: counts.floods,
             bodies: bodies(self.edge.bodies()),
+        });
+        page.content = Some(ContentFigures {
+            counts: counts.content,
+            cache: self.edge.cache().figures(),
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))
     }

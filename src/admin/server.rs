@@ -10,6 +10,7 @@ use super::problem;
 use super::problem::Wrong;
 use super::routes;
 use super::socket::Socket;
+use crate::acme::Known;
 use crate::control::Handle;
 use crate::edge::Edge;
 use crate::switch::Actor;
@@ -46,6 +47,7 @@ pub struct Admin {
     pub(super) edge: Arc<Edge>,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) metrics_at: Option<SocketAddr>,
+    pub(super) acme: Arc<Known>,
 }
 
 impl Admin {
@@ -56,6 +58,7 @@ impl Admin {
             edge,
             access_log,
             metrics_at: None,
+            acme: Arc::default(),
         }
     }
 
@@ -64,6 +67,15 @@ impl Admin {
     pub fn metrics_at(self, address: Option<SocketAddr>) -> Self {
         Self {
             metrics_at: address,
+            ..self
+        }
+    }
+
+    /// The status tells how it stands with certificates that get themselves.
+    #[must_use]
+    pub fn acme(self, known: Arc<Known>) -> Self {
+        Self {
+            acme: known,
             ..self
         }
     }

@@ -13,7 +13,45 @@ pub struct Status {
     /// Where the Prometheus page is shown over TCP; none when it is not.
     pub metrics: Option<String>,
     pub config: ConfigStatus,
+    #[serde(default)]
+    pub certificates: CertificatesStatus,
     pub services: Vec<ServiceStatus>,
+    /// Certificates that get themselves, one for each host.
+    #[serde(default)]
+    pub acme: Vec<AcmeStatus>,
+}
+
+/// How it stands with the certificate of one host that gets itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct AcmeStatus {
+    pub host: String,
+    /// Certificates ordered since the start.
+    pub orders: u64,
+    /// Orders that failed since the start.
+    pub failures: u64,
+    /// Why the last order failed; none when it did not.
+    pub error: Option<String>,
+    /// When the next order begins; in the past while it is under way.
+    pub next_attempt: String,
+}
+
+/// What listeners speak TLS with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificatesStatus {
+    pub in_force: Vec<CertificateStatus>,
+    /// Why the files as they are now are not in force; empty when they are. One problem per entry.
+    pub problems: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateStatus {
+    /// The file of its chain.
+    pub chain: String,
+    /// The hosts it is for.
+    pub names: Vec<String>,
+    pub not_after: String,
+    /// Whole days; negative when it has expired.
+    pub days_left: i64,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

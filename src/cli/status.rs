@@ -10,7 +10,8 @@ use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
 use crate::api::{
-    ConfigStatus, DrainStatus, OperationStatus, Problem, ServiceStatus, SlotStatus, Status,
+    CertificatesStatus, ConfigStatus, DrainStatus, OperationStatus, Problem, ServiceStatus,
+    SlotStatus, Status,
 };
 use std::fmt::Write;
 use std::time::Duration;
@@ -86,7 +87,47 @@ fn render(status: &Status, look: &Look) -> String {
         text.push('\n');
         text.push_str(&render_service(service, look));
     }
+    for certificate in &status.acme {
+        if let Some(error) = &certificate.error {
+            let next = words::until(&certificate.next_attempt, look);
+            let what = format!(
+                "certificate of {} not ordered: {error}; tried again {next}",
+                certificate.host
+            );
+            push(&mut text, &look.style.paint(Paint::Bad, &printable(&what)));
+        }
+    }
+    text.push_str(&render_certificates(&status.certificates, look));
     text.push_str(&render_config(&status.config, look));
+    text
+}
+
+fn render_certificates(certificates: &CertificatesStatus, look: &Look) -> String {
+    let mut text = String::new();
+    if !certificates.in_force.is_empty() {
+        text.push_str("\ncertificates\n");
+    }
+    for certificate in &certificates.in_force {
+        let names = certificate.names.join(", ");
+        let left = match certificate.days_left {
+            ..0 => format!("expired {} ago", words::since(&certificate.not_after, look)),
+            days => format!("{} left", words::many(days.unsigned_abs(), "day")),
+        };
+        let line = printable(&format!("{} ({names}): {left}", certificate.chain));
+        let paint = match certificate.days_left {
+            ..0 => Paint::Bad,
+            0..14 => Paint::Notable,
+            _ => Paint::Plain,
+        };
+        push(&mut text, &look.style.paint(paint, &line));
+    }
+    if !certificates.problems.is_empty() {
+        let headline = "\nthe certificates' files as they are now were not taken; those in force stay in force\n";
+        text.push_str(&look.style.paint(Paint::Bad, headline));
+        for problem in &certificates.problems {
+            push(&mut text, &words::paragraph(problem));
+        }
+    }
     text
 }
 
@@ -272,7 +313,9 @@ fn render_config(config: &ConfigStatus, look: &Look) -> String {
 mod tests {
     use super::super::style::tests::look;
     use super::*;
-    use crate::api::{CountsStatus, FailbackStatus, QuarantineStatus, SharedStatus};
+    use crate::api::{
+        CertificateStatus, CountsStatus, FailbackStatus, QuarantineStatus, SharedStatus,
+    };
 
     fn slot(name: &str, health: &str) -> SlotStatus {
         SlotStatus {
@@ -297,12 +340,14 @@ mod tests {
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
             metrics: None,
+            acme: Vec::new(),
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),
                 loaded: "2026-08-01T09:00:00Z".to_owned(),
                 problems: Vec::new(),
                 needs_restart: Vec::new(),
             },
+            certificates: CertificatesStatus::default(),
             services: vec![ServiceStatus {
                 name: "odoo".to_owned(),
                 hosts: vec!["erp.example.com".to_owned()],
@@ -334,6 +379,16 @@ mod tests {
                 .to_owned(),
         ];
         status.config.needs_restart = vec!["runtime.workers".to_owned()];
+        let certificate = |chain: &str, days_left| CertificateStatus {
+            chain: chain.to_owned(),
+            names: vec!["erp.example.com".to_owned(), "*.example.com".to_owned()],
+            not_after: "2026-08-01T11:00:00Z".to_owned(),
+            days_left,
+        };
+        status.certificates = CertificatesStatus {
+            in_force: vec![certificate("/tls/a.pem", 9), certificate("/tls/b.pem", -1)],
+            problems: vec!["/tls/a.key: there is no key in it\n  help: mend it".to_owned()],
+        };
         let service = &mut status.services[0];
         service.previous = Some("blue".to_owned());
         service.generation = 8;
@@ -414,6 +469,14 @@ odoo (erp.example.com): green is active, settling (generation 8 since 12 s)
   blue (generation 7) drains for 12 s: 3 requests, 12 websockets left, cut off in 18 s at the latest
   traffic stays on green: blue is not healthy either
   failback: always, 0 of 3 moves used; shared 127.0.0.1:5432 is unhealthy: connection refused
+
+certificates
+  /tls/a.pem (erp.example.com, *.example.com): 9 days left
+  /tls/b.pem (erp.example.com, *.example.com): expired 1 h ago
+
+the certificates' files as they are now were not taken; those in force stay in force
+  /tls/a.key: there is no key in it
+    help: mend it
 
 /etc/switchd/switchd.toml as it is now was not taken; in force is what was loaded 3 h ago
   /etc/switchd/switchd.toml:3:1: unknown key `adress`

@@ -9,6 +9,7 @@ use super::settings::{Network, Secret};
 use super::table::Table;
 use super::users;
 use super::value::clip;
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// Who may ask a service, and for what.
@@ -23,6 +24,21 @@ pub struct Access {
     pub blocked_allow: Vec<Network>,
     /// None asks nobody for a password.
     pub basic_auth: Option<BasicAuth>,
+}
+
+impl Access {
+    /// Whether a client may come in at all.
+    #[must_use]
+    pub fn lets_in(&self, client: IpAddr) -> bool {
+        let nearest = |networks: &[Network]| {
+            let holding = networks.iter().filter(|network| network.contains(client));
+            holding.map(|network| network.prefix).max()
+        };
+        match (nearest(&self.allow), nearest(&self.deny)) {
+            (None, None) => self.allow.is_empty(),
+            (allowed, denied) => allowed > denied,
+        }
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]

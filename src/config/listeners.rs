@@ -6,6 +6,7 @@ use super::sections::WrittenListener;
 use super::table::Table;
 use super::units::format_duration;
 use super::value::{Choice, Value, Zero, clip};
+use super::welcome::{self, Welcome};
 use super::words;
 use std::fmt;
 use std::net::SocketAddr;
@@ -16,7 +17,12 @@ pub(super) const LISTENER: Section = repeated(
     "listener",
     &[
         key("address", r#""127.0.0.1:8080""#),
+        key("kind", r#""serve""#),
+        key("redirect_port", "443"),
+        key("proxy_protocol", r#"["10.0.0.0/8"]"#),
+        key("http2", "false"),
         key("certificate", "[[listener.certificate]]"),
+        key("acme", "true"),
         key("handshake_timeout", r#""10s""#),
         key("tls_min", r#""1.2""#),
         key("client_auth", r#""off""#),
@@ -36,9 +42,14 @@ pub(super) const CERTIFICATE: Section = repeated(
 #[derive(Debug, Clone, PartialEq)]
 pub struct Listener {
     pub address: SocketAddr,
+    /// Clients may speak HTTP/2.
+    pub http2: bool,
     /// TLS where there is one or more; the first is for clients that name no other's host.
     pub certificates: Vec<CertificateFiles>,
+    /// The certificates that get themselves are shown here too.
+    pub acme: bool,
     pub tls: TlsRules,
+    pub welcome: Welcome,
 }
 
 /// The files of one certificate, in PEM.
@@ -119,15 +130,18 @@ impl Listener {
     pub fn plain(address: SocketAddr) -> Self {
         Self {
             address,
+            http2: true,
             certificates: Vec::new(),
+            acme: false,
             tls: TlsRules::default(),
+            welcome: Welcome::default(),
         }
     }
 
     /// Whether TLS is spoken here.
     #[must_use]
     pub fn is_tls(&self) -> bool {
-        !self.certificates.is_empty()
+        self.acme || !self.certificates.is_empty()
     }
 
     /// What a reload makes of the listeners that are bound: their addresses stay, and those that are
@@ -167,8 +181,10 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
         .filter_map(certificate)
         .collect();
     let tls = rules(table);
+    let welcome = welcome::read(table);
     if tls.client_auth != ClientAuth::Off
         && !table.has("certificate")
+        && !table.flag("acme", false)
         && let Some(value) = table.get("client_auth")
     {
         value.wrong(
@@ -186,8 +202,11 @@ fn one(table: &Table<'_>) -> Option<(WrittenListener, Listener)> {
         .ok()?;
     let listener = Listener {
         address,
+        http2: table.flag("http2", true),
         certificates,
+        acme: table.flag("acme", false),
         tls,
+        welcome,
     };
     let at = value.at;
     Some((WrittenListener { address, at }, listener))
@@ -315,6 +334,8 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         },
         |files| files.chain.display().to_string(),
     );
+    lines.value("http2", &old.http2, &new.http2);
+    lines.value("acme", &old.acme, &new.acme);
     let (a, b) = (&old.tls, &new.tls);
     let time = |time| format_duration(time);
     lines.value(
@@ -328,6 +349,8 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         &a.client_auth.to_string(),
         &b.client_auth.to_string(),
     );
+    lines.value("acme", &old.acme, &new.acme);
+    welcome::changes(lines, &old.welcome, &new.welcome);
     if lines.lines.len() == begun && old != new {
         lines.told("order of the certificates changed");
     }

@@ -1,13 +1,19 @@
 //! Certificates while everything runs: watched, swapped, and warned of in time.
 
+use super::clock::stamp;
 use super::conductor::Conductor;
 use super::events::About;
 use super::jobs::Jobs;
 use super::message::Message;
+use crate::api::CertificateStatus;
+use crate::api::CertificatesStatus;
 use crate::api::EventKind;
 use crate::config::Problem;
 use crate::config::Settings;
 use crate::config::Watcher;
+use crate::switch::Moment;
+use crate::telemetry::CertificateFigures;
+use crate::telemetry::ExpiryFigures;
 use crate::tls::Material;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -60,6 +66,38 @@ impl Certificates {
         }
     }
 
+    pub(super) fn status(&self) -> CertificatesStatus {
+        let now = SystemTime::now();
+        let mut in_force: Vec<CertificateStatus> = Vec::new();
+        for (_, certificate) in self.material.certificates() {
+            let shown = CertificateStatus {
+                chain: certificate.files.chain.display().to_string(),
+                names: certificate.names.clone(),
+                not_after: stamp(moment(certificate.not_after)),
+                days_left: certificate.days_left(now),
+            };
+            if !in_force.contains(&shown) {
+                in_force.push(shown);
+            }
+        }
+        CertificatesStatus {
+            in_force,
+            problems: self.problems.clone(),
+        }
+    }
+
+    pub(super) fn figures(&self) -> CertificateFigures {
+        let days = |it: CertificateStatus| ExpiryFigures {
+            chain: it.chain,
+            names: it.names.join(","),
+            days_left: it.days_left,
+        };
+        CertificateFigures {
+            are_valid: self.problems.is_empty(),
+            expiries: self.status().in_force.into_iter().map(days).collect(),
+        }
+    }
+
     /// Watches the files that `settings` name; those that are watched already stay so.
     pub(super) fn watch(&mut self, settings: &Settings, jobs: &Jobs) {
         let files = Material::files(settings);
@@ -79,6 +117,11 @@ impl Certificates {
             watch.abort();
         }
     }
+}
+
+/// Of seconds since the Unix epoch; what is before it is shown as it.
+fn moment(seconds: i64) -> Moment {
+    Moment(u64::try_from(seconds).unwrap_or(0).saturating_mul(1000))
 }
 
 /// Tells whenever one of the files has changed, and once a day; until it is aborted.

@@ -6,14 +6,42 @@ use super::prober::EndpointKey;
 use super::status::queued;
 use super::steered::Steered;
 use crate::config::Slot as SlotSettings;
+use crate::filter::Filter;
+use crate::filter::Zone;
 use crate::live::Wellness;
 use crate::switch::SlotHealth;
+use crate::telemetry::DeniedFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
 use crate::telemetry::InFlightFigures;
 use crate::telemetry::Page;
 use crate::telemetry::ServiceFigures;
 use crate::telemetry::SlotFigures;
+use crate::telemetry::ZoneFigures;
+use std::sync::Arc;
+
+fn denied(filter: Option<&Filter>) -> DeniedFigures {
+    let refused = filter.map(Filter::refused).unwrap_or_default();
+    DeniedFigures {
+        clients: refused.clients,
+        paths: refused.paths,
+        passwords: refused.passwords,
+    }
+}
+
+fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
+    let zones = filter.into_iter().flat_map(Filter::zones);
+    let figures = |zone: &Arc<Zone>| {
+        let counts = zone.counts();
+        ZoneFigures {
+            name: zone.settings().name.clone(),
+            allowed: counts.allowed,
+            limited: counts.limited,
+            evicted: counts.evicted,
+        }
+    };
+    zones.map(figures).collect()
+}
 
 impl Conductor {
     /// Without what the clients' side counts, which control does not know.
@@ -25,6 +53,8 @@ impl Conductor {
             epoch: self.epoch.0,
             config_valid: self.config.problems.is_empty(),
             clients: None,
+            content: None,
+            certificates: self.certificates.figures(),
             services: services
                 .map(|service| self.service_figures(service))
                 .collect(),
@@ -44,6 +74,8 @@ impl Conductor {
                     count: *count,
                 })
                 .collect(),
+            denied: denied(service.filter.as_deref()),
+            zones: zones(service.filter.as_deref()),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
     }

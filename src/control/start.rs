@@ -20,6 +20,7 @@ use crate::live::Live;
 use crate::switch::Actor;
 use crate::switch::Epoch;
 use crate::switch::Moment;
+use crate::tls::Challenges;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -125,6 +126,12 @@ impl Prepared {
     #[must_use]
     pub fn live(&self) -> Arc<Live> {
         Arc::clone(&self.conductor.live)
+    }
+
+    /// Where proofs for certificate authorities are shown.
+    #[must_use]
+    pub fn challenges(&self) -> Arc<Challenges> {
+        self.conductor.certificates.material.challenges.clone()
     }
 
     /// For whoever asks later; nobody answers before [`Prepared::start`].

@@ -105,12 +105,14 @@ impl Conductor {
             started: stamp(self.started),
             listeners: Vec::new(),
             metrics: None,
+            acme: Vec::new(),
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),
                 loaded: stamp(self.config.loaded),
                 problems: self.config.problems.clone(),
                 needs_restart: self.config.needs_restart.clone(),
             },
+            certificates: self.certificates.status(),
             services: self
                 .services
                 .iter()

@@ -3,6 +3,7 @@
 use super::underway::Underway;
 use super::views::Stock;
 use crate::config::Service as ServiceSettings;
+use crate::filter::Filter;
 use crate::live::Service;
 use crate::live::Slot;
 use crate::switch::Generation;
@@ -24,6 +25,7 @@ use tokio::task::AbortHandle;
 pub(super) struct Steered {
     pub(super) name: ServiceName,
     pub(super) settings: Arc<ServiceSettings>,
+    pub(super) filter: Option<Arc<Filter>>,
     pub(super) switch: Switch,
     /// When the machine wants to look again.
     pub(super) wake: Option<Moment>,
@@ -143,6 +145,7 @@ impl Steered {
         let mut steered = Self {
             name: settings.name.clone(),
             shared: SharedCheck::for_service(&settings),
+            filter: stock.filter(&settings, None),
             settings: Arc::new(settings),
             switch,
             wake: None,
@@ -207,6 +210,7 @@ impl Steered {
     pub(super) fn configure(&mut self, settings: ServiceSettings, stock: &mut Stock) {
         let old_settings = std::mem::replace(&mut self.settings, Arc::new(settings));
         let settings = Arc::clone(&self.settings);
+        self.filter = stock.filter(&settings, self.filter.as_deref());
         if old_settings.shared != settings.shared {
             self.shared = SharedCheck::for_service(&settings);
             self.withheld = None;
@@ -259,6 +263,7 @@ impl Steered {
         Service {
             tls,
             settings: Arc::clone(&self.settings),
+            filter: self.filter.clone(),
             active: self.active,
             slots: self.slots.clone(),
         }

@@ -4,6 +4,7 @@ use super::endpoints::Endpoints;
 use super::queues::Queues;
 use crate::config::Service as ServiceSettings;
 use crate::config::Slot as SlotSettings;
+use crate::filter::Filter;
 use crate::live::Member;
 use crate::live::Slot;
 use crate::switch::Generation;
@@ -37,6 +38,15 @@ impl Stock {
         let workers = self.workers;
         let metrics = self.metrics.entry(key);
         Arc::clone(metrics.or_insert_with(|| Arc::new(SlotMetrics::new(workers))))
+    }
+
+    /// What asks those who come in; what is unchanged since `before` goes on.
+    pub(super) fn filter(
+        &self,
+        service: &ServiceSettings,
+        before: Option<&Filter>,
+    ) -> Option<Arc<Filter>> {
+        Filter::build(service, before, self.workers)
     }
 
     /// A slot with counts of its own.

@@ -1,5 +1,7 @@
 //! Start order and stop order.
 
+use crate::acme::Files;
+use crate::acme::Keeper;
 use crate::admin::Admin;
 use crate::admin::Metrics;
 use crate::admin::Socket;
@@ -65,7 +67,10 @@ impl Daemon {
             Arc::clone(&access_log),
         )
         .metrics_at(metrics_at);
+        let keeper = keeper(settings, &prepared)?;
+        let admin = admin.acme(keeper.known());
         let control = prepared.start().context("cannot start control")?;
+        control.spawn(keeper.run());
         if let Some(metrics) = metrics {
             control.spawn(admin.clone().serve_metrics(metrics));
         }
@@ -143,6 +148,19 @@ impl Daemon {
         tracing::info!(cut, "switchd stopped");
         cut
     }
+}
+
+/// Of certificates that get themselves; one without hosts has nothing to do.
+fn keeper(settings: &Settings, prepared: &Prepared) -> anyhow::Result<Keeper> {
+    let files = Files::below(&settings.state.dir);
+    if !settings.acme.hosts.is_empty() {
+        files.prepare()?;
+    }
+    Ok(Keeper::new(
+        settings.acme.clone(),
+        files,
+        prepared.challenges(),
+    ))
 }
 
 fn access_log(settings: &Settings) -> anyhow::Result<Arc<AccessLog>> {

@@ -1,18 +1,46 @@
 //! `switchd check`: is a config good, and what does it say?
 
+use crate::config;
 use crate::config::Problem;
 use crate::config::Settings;
 use crate::config::load;
 use crate::config::summary;
+use crate::tls::Material;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::SystemTime;
 
 /// Tells all problems of a config on stderr (exit 1), or what it amounts to on stdout.
 #[must_use]
 pub fn check(config: &Path) -> ExitCode {
     match load(config) {
-        Ok(settings) => {
-            println!("ok: {}", in_words(&settings));
+        Ok(settings) => match Material::load(&settings, None) {
+            Ok(material) => {
+                for warning in material.warnings(SystemTime::now()) {
+                    eprintln!("warning: {warning}");
+                }
+                println!("ok: {}", in_words(&settings));
+                ExitCode::SUCCESS
+            }
+            Err(problems) => refuse(&problems),
+        },
+        Err(problems) => refuse(&problems),
+    }
+}
+
+fn refuse(problems: &[Problem]) -> ExitCode {
+    tell(problems);
+    ExitCode::FAILURE
+}
+
+/// Shows all that a config means on stdout, or tells its problems on stderr (exit 1).
+#[must_use]
+pub fn explain(config: &Path) -> ExitCode {
+    match config::explain(config) {
+        Ok(text) => {
+            // Whoever reads may have read enough: that is no failure.
+            std::io::stdout().write_all(text.as_bytes()).ok();
             ExitCode::SUCCESS
         }
         Err(problems) => {
@@ -28,6 +56,7 @@ pub(super) fn tell(problems: &[Problem]) {
 
 fn in_words(settings: &Settings) -> String {
     let slots = settings.services.iter().flat_map(|it| &it.slots);
+    let certificates = settings.listeners.iter().flat_map(|it| &it.certificates);
     let members = slots.clone().flat_map(|slot| &slot.members);
     [
         counted(settings.services.len(), "service"),
@@ -37,7 +66,11 @@ fn in_words(settings: &Settings) -> String {
             "endpoint",
         ),
         counted(settings.listeners.len(), "listener"),
+        counted(certificates.count(), "certificate"),
     ]
+    .into_iter()
+    .filter(|words| words != "0 certificates")
+    .collect::<Vec<_>>()
     .join(", ")
 }
 

@@ -84,7 +84,8 @@ impl<'a> MakeWriter<'a> for Door {
 /// # Errors
 /// When the filter cannot be understood, or the log was set up before.
 pub(super) fn start(log: &Log) -> anyhow::Result<LogWriter> {
-    let filter = EnvFilter::try_new(&log.filter)
+    // What a client does wrong is told by us, once, and at a level that fits: h2 warns of single frames.
+    let filter = EnvFilter::try_new(format!("h2=off,{}", log.filter))
         .with_context(|| format!("[log] filter {:?} is no filter", log.filter))?;
     let (lines, receiver) = sync_channel(WAITING);
     let dropped = Arc::new(AtomicU64::new(0));

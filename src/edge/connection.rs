@@ -3,11 +3,13 @@
 use super::door::Door;
 use super::handshake::Greeted;
 use super::handshake::greet;
+use super::http2;
+use super::welcome::Met;
+use super::welcome::meet;
 use crate::proxy::Client;
 use crate::proxy::Ending;
 use crate::proxy::Fault;
 use crate::proxy::Flight;
-use crate::proxy::Peer;
 use crate::proxy::Proxy;
 use crate::proxy::State;
 use crate::proxy::Timer;
@@ -31,10 +33,16 @@ pub(super) async fn serve(
     address: SocketAddr,
     door: Rc<Door>,
 ) {
-    let peer = Peer::new(address, door.port);
-    let flight = Flight::new(proxy.clock.clone(), &peer.text);
+    let flight = Flight::new(proxy.clock.clone(), "");
     let _counted = Counted(proxy.clone());
     let _enlisted = proxy.enlist(flight.clone());
+    let Some(Met {
+        peer,
+        headcount: _headcount,
+    }) = meet(&proxy, &socket, address, (&flight, &door)).await
+    else {
+        return;
+    };
     let mut client = match greet(&proxy, socket, peer, &flight, &door).await {
         Greeted::Client(client) => client,
         Greeted::Misplaced(mut client, fault) => {
@@ -42,6 +50,11 @@ pub(super) async fn serve(
             return linger(&mut client, LINGER_IDLE).await;
         }
         Greeted::Nobody => return,
+    };
+    let may_http2 = {
+        let view = proxy.view();
+        let listener = view.listeners.get(door.index);
+        listener.is_none_or(|listener| listener.settings.http2)
     };
     drop(door);
     let mut is_first = true;
@@ -53,6 +66,10 @@ pub(super) async fn serve(
                 linger(&mut client, GOODBYE).await;
                 break;
             }
+        }
+        if is_first && may_http2 && speaks_http2(&mut client).await {
+            client.flight.is_served.set(true);
+            return Box::pin(http2::serve(&proxy, client)).await;
         }
         is_first = false;
         match exchange(&proxy, &mut client).await {
@@ -71,6 +88,25 @@ pub(super) async fn serve(
             }
         }
     }
+}
+
+/// Whether the first bytes are those of HTTP/2. Reads on only where they may be.
+async fn speaks_http2(client: &mut Client) -> bool {
+    let flight = client.flight.clone();
+    let told = async {
+        loop {
+            match http2::first(&client.input) {
+                http2::First::Http1 => return Ok(false),
+                http2::First::Http2 => return Ok(true),
+                http2::First::Unclear => {}
+            }
+            if !matches!(client.fill().await, Ok(1..)) {
+                return Ok(false);
+            }
+        }
+    };
+    // Whatever ended it, the engine finds it again, and has words for it.
+    flight.guard(told).await.unwrap_or(false)
 }
 
 /// An open connection; dropping it counts it as closed, however it ended.
@@ -183,6 +219,7 @@ mod tests {
                 port: 80,
                 all: Arc::new([]),
                 handshakes: Rc::default(),
+                crowd: Arc::default(),
             });
             let mut serving = pin!(serve(proxy.clone(), socket, address, door));
             let waits = std::future::poll_fn(|cx| {

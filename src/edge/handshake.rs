@@ -1,6 +1,7 @@
 //! From an accepted socket to a client that can be spoken to: what comes before the first request.
 
 use super::door::Door;
+use crate::config::ClientAuth;
 use crate::net::Buffer;
 use crate::net::Stream;
 use crate::proxy::Client;
@@ -77,8 +78,12 @@ async fn secure(
     let (reason, error) = match first {
         Ok(First::Secured(secured)) => {
             proxy.metrics.handshake(secured.handshake);
+            if secured.is_proof {
+                return Greeted::Nobody;
+            }
             peer.is_secure = true;
-            peer.certificate = secured.certificate;
+            peer.certificate = secured.certificate.map(Rc::new);
+            peer.is_asked = tls.rules.client_auth != ClientAuth::Off;
             return Greeted::Client(client(secured.stream, peer, flight));
         }
         Ok(First::PlainHttp(socket)) => {

@@ -8,6 +8,8 @@ mod connection;
 mod door;
 mod fleet;
 mod handshake;
+mod http2;
+mod welcome;
 mod worker;
 
 pub use fleet::Edge;

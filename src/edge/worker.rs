@@ -4,6 +4,7 @@ use super::connection::serve;
 use super::door::Door;
 use super::door::Handshakes;
 use crate::api::RequestStatus;
+use crate::filter::Crowd;
 use crate::live::Goodbye;
 use crate::live::Line;
 use crate::live::Listener;
@@ -17,6 +18,7 @@ use crate::proxy::Websocket;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
 use crate::telemetry::Parting;
+use crate::telemetry::Unwelcome;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
@@ -47,6 +49,7 @@ pub(super) struct Start {
     pub listeners: Vec<StdListener>,
     pub orders: mpsc::Receiver<Order>,
     pub all: Arc<[Arc<EdgeMetrics>]>,
+    pub crowd: Arc<Crowd>,
 }
 
 /// Accepts and serves until a stop order was carried out.
@@ -61,6 +64,7 @@ pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
             port: listener.local_addr().map_or(0, |address| address.port()),
             all: start.all.clone(),
             handshakes: handshakes.clone(),
+            crowd: start.crowd.clone(),
         });
         let accept = accept(proxy.clone(), listener, closing.clone(), door);
         accepting.push(tokio::task::spawn_local(accept));
@@ -77,6 +81,8 @@ pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
                 Some(Order::Kill(id, to)) => drop(to.send(kill(&proxy, id))),
                 Some(Order::Stop { grace, timeout, cut }) => {
                     proxy.stopping.set(true);
+                    // Those who speak HTTP/2 say so to their clients.
+                    proxy.flights().iter().for_each(|flight| flight.wake());
                     closing.notify_waiters();
                     for listener in accepting {
                         // It ends when its queue is empty.
@@ -125,7 +131,8 @@ async fn accept(proxy: Rc<Proxy>, listener: TcpListener, closing: Rc<Notify>, do
 fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<Door>) {
     let open: u64 = door.all.iter().map(|worker| worker.connections()).sum();
     let view = proxy.view();
-    if open >= view.limits.connections as u64 {
+    let most = view.limits.connections as u64;
+    if open >= most && !has_made_room(proxy, open - most) {
         proxy.metrics.turned_away();
         // Without a handshake there are no words for those who speak TLS.
         let is_tls = |listener: &Listener| listener.tls.is_some();
@@ -136,6 +143,17 @@ fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<
     }
     proxy.metrics.opened();
     tokio::task::spawn_local(serve(proxy.clone(), socket, address, door.clone()));
+}
+
+/// Ends another connection in favour of a new one. Those that were ended take a moment to go: only so many
+/// may be on their way.
+fn has_made_room(proxy: &Proxy, beyond: u64) -> bool {
+    const LEAVING: u64 = 256;
+    let has_made = beyond < LEAVING && proxy.dismiss_idler();
+    if has_made {
+        proxy.metrics.unwelcome(Unwelcome::Idler);
+    }
+    has_made
 }
 
 /// A best effort: a client that has sent its request already may only see the reset.
@@ -244,7 +262,7 @@ fn part(proxy: &Proxy, flight: &Flight, parting: Parting) -> bool {
 
 fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus> {
     let state = match flight.state.get() {
-        State::Idle | State::Reading | State::Closing => return None,
+        State::Idle | State::Reading | State::Carrying | State::Closing => return None,
         State::Receiving => "receiving",
         State::Queued => "queued",
         State::Connecting => "connecting",
@@ -257,9 +275,11 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
     let queued = flight.queued.borrow();
+    let bound_for = flight.bound_for.borrow();
     let settings = ticket
         .map(|ticket| &ticket.service().settings)
-        .or(queued.as_ref().map(|queued| &queued.service));
+        .or(queued.as_ref().map(|queued| &queued.service))
+        .or(bound_for.as_ref());
     let spot = queued.as_ref().and_then(|queued| queued.spot());
     let websocket = flight.websocket.borrow();
     let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);

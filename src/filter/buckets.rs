@@ -19,7 +19,7 @@ const SKEW: u64 = 60_000_000;
 
 /// How often, and how many at once. All times are in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pace {
+pub(super) struct Pace {
     /// Between two tokens.
     interval: u64,
     /// How far behind a bucket may be and still give one.
@@ -28,7 +28,7 @@ pub struct Pace {
 
 /// What became of the wish for one token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
+pub(super) enum Taken {
     Token,
     /// The same; another key's bucket was given up for it while it still mattered.
     TokenFor(Evicted),
@@ -38,12 +38,12 @@ pub enum Taken {
 
 /// Marks that a bucket was given up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Evicted;
+pub(super) struct Evicted;
 
 impl Pace {
     /// One token per `interval`, and `burst` more at once after a pause.
     #[must_use]
-    pub fn new(interval: Duration, burst: u32) -> Self {
+    pub(super) fn new(interval: Duration, burst: u32) -> Self {
         let interval = u64::try_from(interval.as_micros())
             .unwrap_or(TIME)
             .clamp(1, TIME);
@@ -66,7 +66,7 @@ impl Pace {
 
 /// The buckets of many keys.
 #[derive(Debug)]
-pub struct Buckets(Box<[Set]>);
+pub(super) struct Buckets(Box<[Set]>);
 
 /// A cache line.
 #[derive(Debug, Default)]
@@ -76,14 +76,14 @@ struct Set([AtomicU64; WAYS]);
 impl Buckets {
     /// Room for `count` keys, rounded up to whole sets.
     #[must_use]
-    pub fn new(count: usize) -> Self {
+    pub(super) fn new(count: usize) -> Self {
         let sets = count.div_ceil(WAYS).max(1);
         Self((0..sets).map(|_| Set::default()).collect())
     }
 
     /// Takes one token for the key with this hash, if there is one. `now` are microseconds since any fixed time.
     #[must_use]
-    pub fn take(&self, key: u64, now: u64, pace: Pace) -> Taken {
+    pub(super) fn take(&self, key: u64, now: u64, pace: Pace) -> Taken {
         let (set, tag) = self.place(key);
         loop {
             let (way, word, ahead, taken) = match look(set, tag, pace, now) {
@@ -109,7 +109,7 @@ impl Buckets {
     }
 
     /// Undoes one [`Buckets::take`] that gave a token.
-    pub fn give_back(&self, key: u64, now: u64, pace: Pace) {
+    pub(super) fn give_back(&self, key: u64, now: u64, pace: Pace) {
         let (set, tag) = self.place(key);
         while let Found::Own { way, word } = look(set, tag, pace, now) {
             let ahead = pace.ahead(word, now).saturating_sub(pace.interval);

@@ -1,12 +1,22 @@
 //! WHO AND WHAT COMES IN: networks, paths, rates, passwords, crowds.
 //!
-//! Called by `proxy/` for each request of a service that asks for any of it, and by `edge/` for
-//! connections. Never opens a socket and never changes a byte of a request. Rules: a path is judged
-//! by every way in which a server may read it; memory is fixed before the first request comes;
-//! nothing takes a lock that all workers share; time is an argument.
+//! Called by `proxy/` for each request of a service that asks for any of it, and by `edge/` for connections;
+//! built by `control/`. Never opens a
+//! socket and never changes a byte of a request. Rules: a path is judged by every way in which a server may
+//! read it; memory is fixed before the first request comes; no request takes a lock that all workers share.
 
+mod asked;
 mod buckets;
+mod counts;
+mod crowd;
+mod passwords;
 mod path;
+mod service;
+mod zone;
 
-pub use buckets::{Buckets, Pace, Taken};
-pub use path::{Path, Prefix};
+pub use asked::Asked;
+pub use crowd::{Crowd, Headcount};
+pub use passwords::{Attempt, Compared, Passwords};
+pub use path::Path;
+pub use service::{Filter, Refusal, Refused};
+pub use zone::{Zone, ZoneCounts};

@@ -16,12 +16,12 @@ const MOST_DECODINGS: usize = 4;
 
 /// The beginning of paths, by whole segments; a segment `*` stands for any one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Prefix(Box<[Box<[u8]>]>);
+pub(super) struct Prefix(Box<[Box<[u8]>]>);
 
 impl Prefix {
     /// `/` is the beginning of every path.
     #[must_use]
-    pub fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         Self(segments(text.as_bytes()).map(Into::into).collect())
     }
 
@@ -57,7 +57,7 @@ impl<'p> Path<'p> {
 
     /// In at least one reading it lies below one of these, or it cannot be told.
     #[must_use]
-    pub fn may_be_below(&self, prefixes: &[Prefix]) -> bool {
+    pub(super) fn may_be_below(&self, prefixes: &[Prefix]) -> bool {
         if prefixes.is_empty() {
             return false;
         }
@@ -74,7 +74,7 @@ impl<'p> Path<'p> {
 
     /// In all readings it lies below one of these.
     #[must_use]
-    pub fn is_below(&self, prefixes: &[Prefix]) -> bool {
+    pub(super) fn is_below(&self, prefixes: &[Prefix]) -> bool {
         if prefixes.is_empty() {
             return false;
         }
@@ -97,7 +97,7 @@ impl<'p> Path<'p> {
 
     /// One spelling for all paths that most servers take for the same: decoded, merged, resolved.
     #[must_use]
-    pub fn canonical(&self) -> Cow<'p, [u8]> {
+    pub(super) fn canonical(&self) -> Cow<'p, [u8]> {
         if self.is_plain || self.raw.len() > LONGEST {
             return Cow::Borrowed(self.raw);
         }

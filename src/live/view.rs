@@ -4,6 +4,7 @@ use super::admission::InFlight;
 use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::places::Places;
+use crate::config::CacheRoom;
 use crate::config::HostPattern;
 use crate::config::Limits;
 use crate::config::Listener as ListenerSettings;
@@ -11,6 +12,7 @@ use crate::config::Network;
 use crate::config::Service as ServiceSettings;
 use crate::config::Spooling;
 use crate::config::State;
+use crate::filter::Filter;
 use crate::net::EndpointAddr;
 use crate::switch::Epoch;
 use crate::switch::Generation;
@@ -18,6 +20,7 @@ use crate::switch::MemberName;
 use crate::switch::SlotName;
 use crate::telemetry::SlotMetrics;
 use crate::tls;
+use crate::tls::Challenges;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
@@ -29,10 +32,14 @@ pub struct View {
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    /// For what is kept of answers.
+    pub cache: CacheRoom,
     pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
     /// In the order in which they were bound.
     pub listeners: Vec<Listener>,
+    /// What proves to certificate authorities that names are served here.
+    pub challenges: Arc<Challenges>,
 }
 
 impl Default for View {
@@ -43,9 +50,11 @@ impl Default for View {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            cache: CacheRoom::default(),
             spool: Spooling::below(&State::default().dir),
             trusted_proxies: Vec::new(),
             listeners: Vec::new(),
+            challenges: Arc::default(),
         }
     }
 }
@@ -62,6 +71,8 @@ pub struct Listener {
 #[derive(Debug)]
 pub struct Service {
     pub settings: Arc<ServiceSettings>,
+    /// None for a service that takes whoever comes.
+    pub filter: Option<Arc<Filter>>,
     /// Index into `slots`.
     pub active: usize,
     pub slots: Vec<Arc<Slot>>,

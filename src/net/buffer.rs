@@ -81,6 +81,20 @@ impl Buffer {
         self.end += count;
     }
 
+    /// Puts `bytes` behind what is there, and takes as much memory as that needs.
+    pub fn append(&mut self, bytes: &[u8]) {
+        let needed = self.len() + bytes.len();
+        if self.memory.len() - self.end < bytes.len() {
+            let size = match needed {
+                0..=SMALL => SMALL,
+                more => more.next_power_of_two().max(LARGE),
+            };
+            self.grow(size.max(self.memory.len()));
+        }
+        self.memory[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+
     /// Gives the memory back to the pool if nothing is in it.
     pub fn release(&mut self) {
         if self.is_empty() && !self.memory.is_empty() {
@@ -150,6 +164,22 @@ mod tests {
         fill(&mut buffer, LARGE, b"more");
         assert_eq!(buffer.len(), SMALL + 4);
         assert_eq!(buffer.bytes()[..SMALL - 10], text[10..]);
+    }
+
+    #[test]
+    fn what_is_appended_stands_behind_what_was_there_whatever_its_size() {
+        let mut buffer = Buffer::default();
+        let mut expected = Vec::new();
+        for size in [0, 1, SMALL - 1, 10, LARGE, 3 * LARGE] {
+            let piece = vec![u8::try_from(size % 251).unwrap(); size];
+            buffer.append(&piece);
+            expected.extend_from_slice(&piece);
+            assert_eq!(buffer.bytes(), expected);
+        }
+        buffer.consume(SMALL);
+        buffer.append(b"end");
+        assert!(buffer.bytes().ends_with(b"end"));
+        assert_eq!(buffer.len(), expected.len() - SMALL + 3);
     }
 
     #[test]

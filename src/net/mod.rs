@@ -7,9 +7,15 @@
 mod address;
 mod buffer;
 mod listen;
+mod pipe;
+mod proxy_protocol;
 mod stream;
 
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
 pub use listen::{close, listen, listen_alone};
+pub use pipe::Remote;
+pub use proxy_protocol::{
+    Introduction, NoIntroduction, ProxyVersion, introduction, nowhere, write_introduction,
+};
 pub use stream::{Stream, connect_tcp};

@@ -1,6 +1,10 @@
 //! One connection, whatever it runs over.
 
 use super::address::EndpointAddr;
+use super::buffer::LARGE;
+use super::pipe::Pipe;
+use super::pipe::Remote;
+use super::pipe::pipe;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
@@ -15,6 +19,7 @@ use tokio::io::AsyncRead;
 use tokio::io::AsyncWrite;
 use tokio::io::Interest;
 use tokio::io::ReadBuf;
+use tokio::io::Ready;
 use tokio::net::TcpStream;
 use tokio::net::UnixStream;
 use tokio_rustls::TlsStream;
@@ -33,6 +38,7 @@ enum Socket {
     Unix(UnixStream),
     /// Boxed: it is many times the size of the others.
     Tls(Box<TlsStream<TcpStream>>),
+    Memory(Pipe),
 }
 
 /// Runs an expression on whichever socket it is.
@@ -42,6 +48,7 @@ macro_rules! each {
             Socket::Tcp($name) => $run,
             Socket::Unix($name) => $run,
             Socket::Tls($name) => $run,
+            Socket::Memory($name) => $run,
         }
     };
 }
@@ -73,6 +80,13 @@ impl From<client::TlsStream<TcpStream>> for Stream {
 }
 
 impl Stream {
+    /// A stream without a socket, and its other end.
+    #[must_use]
+    pub fn memory() -> (Self, Remote) {
+        let (near, remote) = pipe();
+        (Self(RefCell::new(Socket::Memory(near))), remote)
+    }
+
     /// Connects to an upstream. A name is looked up now, and its addresses are tried in order.
     ///
     /// # Errors
@@ -98,9 +112,21 @@ impl Stream {
     /// The operating system's.
     pub fn poll_read(&self, cx: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut room = ReadBuf::new(room);
-        let mut socket = self.0.borrow_mut();
-        ready!(each!(&mut *socket, s => Pin::new(s).poll_read(cx, &mut room)))?;
+        ready!(self.poll_read_into(cx, &mut room))?;
         Poll::Ready(Ok(room.filled().len()))
+    }
+
+    /// The same into memory that need not be initialised.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn poll_read_into(
+        &self,
+        cx: &mut Context<'_>,
+        room: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut socket = self.0.borrow_mut();
+        each!(&mut *socket, s => Pin::new(s).poll_read(cx, room))
     }
 
     /// Writes some of `bytes`. What was written may still be here until [`Stream::poll_flush`] is ready.
@@ -112,13 +138,21 @@ impl Stream {
         each!(&mut *socket, s => Pin::new(s).poll_write(cx, bytes))
     }
 
+    /// Ready when more may be written without much waiting: how much. A socket's room is the kernel's to know.
+    pub fn poll_room(&self, cx: &mut Context<'_>) -> Poll<usize> {
+        match &*self.0.borrow() {
+            Socket::Memory(pipe) => pipe.poll_room(cx),
+            _ => Poll::Ready(LARGE),
+        }
+    }
+
     /// Ready when everything that was written is on its way. Costs nothing where nothing is held back.
     ///
     /// # Errors
     /// The operating system's.
     pub fn poll_flush(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match &mut *self.0.borrow_mut() {
-            Socket::Tcp(_) | Socket::Unix(_) => Poll::Ready(Ok(())),
+            Socket::Tcp(_) | Socket::Unix(_) | Socket::Memory(_) => Poll::Ready(Ok(())),
             Socket::Tls(socket) => Pin::new(socket).poll_flush(cx),
         }
     }
@@ -135,6 +169,7 @@ impl Stream {
             Socket::Unix(socket) => socket.poll_read_ready(cx),
             // A read without room takes nothing, and waits as any other.
             Socket::Tls(socket) => Pin::new(socket).poll_read(cx, &mut ReadBuf::new(&mut [])),
+            Socket::Memory(pipe) => pipe.poll_read_ready(cx),
         }
     }
 
@@ -154,11 +189,15 @@ impl Stream {
     #[must_use]
     pub fn has_hung_up(&self) -> bool {
         let socket = self.0.borrow();
+        if let Socket::Memory(pipe) = &*socket {
+            return pipe.has_hung_up();
+        }
         let look = tokio::task::coop::unconstrained(async {
             match &*socket {
                 Socket::Tcp(socket) => socket.ready(Interest::READABLE).await,
                 Socket::Unix(socket) => socket.ready(Interest::READABLE).await,
                 Socket::Tls(socket) => socket.get_ref().0.ready(Interest::READABLE).await,
+                Socket::Memory(_) => Ok(Ready::EMPTY),
             }
         });
         let ready = pin!(look).poll(&mut Context::from_waker(Waker::noop()));
@@ -193,7 +232,8 @@ impl Stream {
         let _ = self.poll_finish(&mut Context::from_waker(Waker::noop()));
     }
 
-    fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<()> {
+    /// See [`Stream::finish`].
+    pub fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<()> {
         // A socket that is closed already needs no goodbye.
         match &mut *self.0.borrow_mut() {
             Socket::Tcp(socket) => end_writing(socket2::SockRef::from(&*socket)),
@@ -201,6 +241,7 @@ impl Stream {
             Socket::Tls(socket) => {
                 let _ = ready!(Pin::new(socket).poll_shutdown(cx));
             }
+            Socket::Memory(pipe) => pipe.finish(),
         }
         Poll::Ready(())
     }
@@ -213,12 +254,14 @@ impl Stream {
     }
 
     /// Makes the coming close a reset (RST): the peer must not take what it got for a whole.
+    ///
+    /// A stream in memory needs none: only [`Stream::finish`] makes its end a whole one.
     pub fn reset_on_close(&self) {
         let socket = self.0.borrow();
         let socket = match &*socket {
             Socket::Tcp(socket) => socket,
             Socket::Tls(socket) => socket.get_ref().0,
-            Socket::Unix(_) => return,
+            Socket::Unix(_) | Socket::Memory(_) => return,
         };
         // Where it fails the connection is gone already.
         let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
@@ -249,8 +292,7 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         room: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let mut socket = self.0.borrow_mut();
-        each!(&mut *socket, s => Pin::new(s).poll_read(cx, room))
+        self.poll_read_into(cx, room)
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::spool::SpoolError;
 use std::io;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Who has to do something about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,12 +23,16 @@ pub enum Timer {
     Handshake,
     Head,
     Queue,
+    /// A password waited too long to be compared.
+    Password,
     Connect,
     FirstByte,
     /// The upstream neither sent nor took a byte.
     UpstreamIdle,
     /// The client neither sent nor took a byte.
     ClientIdle,
+    /// It did both too slowly.
+    ClientRate,
     /// The disk that bodies are kept on.
     Spool,
     Total,
@@ -52,6 +58,15 @@ pub enum Fault {
     BodyTooLarge { limit: u64 },
     #[error("no service answers this host")]
     UnknownHost,
+    #[error("forbidden: this client may not come in here")]
+    Denied,
+    #[error("forbidden: this path is not open to this client")]
+    BlockedPath,
+    /// Says when there will be room again.
+    #[error("too many requests: the limit \"{limit}\" is reached; come again in {}s", whole_seconds(*.wait))]
+    RateLimited { limit: Box<str>, wait: Duration },
+    #[error("unauthorized: a name and a password are needed")]
+    Unauthorized { realm: Arc<str> },
     #[error("the client closed the connection")]
     ClientGone,
     #[error("{}", .0.in_words())]
@@ -67,6 +82,9 @@ pub enum Fault {
     BadAnswer(&'static str),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
+    /// A redirect to itself with a new session, which is what Odoo answers while its database is down.
+    #[error("the upstream's answer would end the session: its database does not answer")]
+    LoggedOut,
     /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
     #[error("a body cannot be kept: {0}")]
     Spool(SpoolError),
@@ -74,8 +92,16 @@ pub enum Fault {
     Killed,
     #[error("the slot was drained and its time is over")]
     CutOff,
+    #[error("the connection asked for nothing while others waited to come in")]
+    Dismissed,
     #[error("the proxy is stopping")]
     Stopping,
+}
+
+/// As Retry-After tells it: never too early, and never at once.
+pub(super) fn whole_seconds(wait: Duration) -> u64 {
+    let begun = u64::from(wait.subsec_nanos() > 0);
+    (wait.as_secs() + begun).max(1)
 }
 
 impl Timer {
@@ -87,10 +113,12 @@ impl Timer {
             Self::Handshake => "timeout-handshake",
             Self::Head => "timeout-head",
             Self::Queue => "timeout-queue",
+            Self::Password => "timeout-password",
             Self::Connect => "timeout-connect",
             Self::FirstByte => "timeout-first-byte",
             Self::UpstreamIdle => "timeout-idle",
             Self::ClientIdle => "timeout-client-idle",
+            Self::ClientRate => "timeout-client-rate",
             Self::Spool => "timeout-spool",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
@@ -105,10 +133,12 @@ impl Timer {
             Self::Handshake => "the TLS handshake was not over in time",
             Self::Head => "the headers of the request did not arrive in time",
             Self::Queue => "no place became free in time",
+            Self::Password => "the password was not compared in time",
             Self::Connect => "connecting to the upstream took too long",
             Self::FirstByte => "the upstream did not begin its answer in time",
             Self::UpstreamIdle => "the upstream stood still for too long",
             Self::ClientIdle => "the client stood still for too long",
+            Self::ClientRate => "the client was slower than limits.min_rate",
             Self::Spool => "the disk that bodies are kept on stood still for too long",
             Self::Total => "the request took too long as a whole",
             Self::Tunnel => "the upgraded connection was silent for too long",
@@ -137,14 +167,23 @@ impl Fault {
             Self::HeadTooLarge(_) => 431,
             Self::BodyTooLarge { .. } => 413,
             Self::UnknownHost => 421,
+            Self::Denied | Self::BlockedPath => 403,
+            Self::RateLimited { .. } => 429,
+            Self::Unauthorized { .. } => 401,
             Self::ClientGone => 499,
             Self::Timeout(
-                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+                Timer::Handshake
+                | Timer::Head
+                | Timer::ClientIdle
+                | Timer::ClientRate
+                | Timer::KeepAlive,
             ) => 408,
-            Self::Timeout(Timer::Queue)
+            Self::Timeout(Timer::Queue | Timer::Password)
             | Self::QueueFull
+            | Self::LoggedOut
             | Self::Killed
             | Self::CutOff
+            | Self::Dismissed
             | Self::Stopping => 503,
             Self::Spool(_) | Self::Timeout(Timer::Spool) => 507,
             Self::Timeout(_) => 504,
@@ -164,20 +203,30 @@ impl Fault {
             | Self::UnknownHost
             | Self::ClientGone
             | Self::Timeout(
-                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+                Timer::Handshake
+                | Timer::Head
+                | Timer::ClientIdle
+                | Timer::ClientRate
+                | Timer::KeepAlive,
             ) => Side::Client,
             Self::Connect(_)
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
             | Self::CutShort(_)
+            | Self::LoggedOut
             | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
                 Side::Upstream
             }
             Self::Timeout(_)
             | Self::QueueFull
+            | Self::Denied
+            | Self::BlockedPath
+            | Self::RateLimited { .. }
+            | Self::Unauthorized { .. }
             | Self::Spool(_)
             | Self::Killed
             | Self::CutOff
+            | Self::Dismissed
             | Self::Stopping => Side::Ours,
         }
     }
@@ -193,6 +242,10 @@ impl Fault {
             Self::HeadTooLarge(_) => "head-too-large",
             Self::BodyTooLarge { .. } => "body-too-large",
             Self::UnknownHost => "unknown-host",
+            Self::Denied => "denied",
+            Self::BlockedPath => "blocked-path",
+            Self::RateLimited { .. } => "rate-limited",
+            Self::Unauthorized { .. } => "unauthorized",
             Self::ClientGone => "client-gone",
             Self::Timeout(timer) => timer.code(),
             Self::QueueFull => "queue-full",
@@ -200,11 +253,28 @@ impl Fault {
             Self::NoAnswer(_) => "no-answer",
             Self::BadAnswer(_) => "bad-answer",
             Self::CutShort(_) => "cut-short",
+            Self::LoggedOut => "logged-out",
             Self::Spool(SpoolError::Full { .. }) => "spool-full",
             Self::Spool(_) => "spool-failed",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
+            Self::Dismissed => "dismissed",
             Self::Stopping => "stopping",
+        }
+    }
+
+    /// When the same request may do better, and does no harm: after `usual`, where nothing tells it better.
+    #[must_use]
+    pub fn retry_after(&self, usual: Duration) -> Option<Duration> {
+        match self {
+            Self::RateLimited { wait, .. } => Some(*wait),
+            Self::Connect(_)
+            | Self::QueueFull
+            | Self::LoggedOut
+            | Self::Spool(_)
+            | Self::Stopping => Some(usual),
+            Self::Timeout(_) if self.status() >= 500 => Some(usual),
+            _ => None,
         }
     }
 

@@ -25,9 +25,15 @@ pub enum Field {
     /// RFC 7239; believed from nobody but trusted proxies.
     Forwarded,
     RealIp,
+    /// What a client's certificate says: ours to tell, and believed from nobody. Proxies that do not know
+    /// the names pass on what clients make up.
+    ClientCertificate,
     RequestId,
     UserAgent,
+    /// X-Accel-Redirect and X-Sendfile: between an upstream and its proxy, for nobody else.
+    SendFile,
     Referer,
+    Authorization,
 }
 
 /// Looks a field name up, in any case.
@@ -51,17 +57,23 @@ pub(super) fn classify(name: &str) -> Field {
         9 => is("x-real-ip", Field::RealIp),
         10 if name.as_bytes()[0] | 0x20 == b'c' => is("connection", Field::Connection),
         10 if name.as_bytes()[0] | 0x20 == b'k' => is("keep-alive", Field::HopByHop),
+        10 if name.as_bytes()[0] | 0x20 == b'x' => is("x-sendfile", Field::SendFile),
         10 => is("user-agent", Field::UserAgent),
         12 => is("x-request-id", Field::RequestId),
+        13 => is("authorization", Field::Authorization),
         14 => is("content-length", Field::ContentLength),
-        15 => is("x-forwarded-for", Field::ForwardedFor),
+        15 if name.as_bytes()[2] | 0x20 == b'f' => is("x-forwarded-for", Field::ForwardedFor),
+        15 => is("x-client-verify", Field::ClientCertificate),
         16 if name.as_bytes()[0] | 0x20 == b'p' => is("proxy-connection", Field::HopByHop),
+        16 if name.as_bytes()[2] | 0x20 == b'a' => is("x-accel-redirect", Field::SendFile),
         16 if name.as_bytes()[14] | 0x20 == b's' => is("x-forwarded-host", Field::ForwardedHost),
-        16 => is("x-forwarded-port", Field::ForwardedPort),
+        16 if name.as_bytes()[2] | 0x20 == b'f' => is("x-forwarded-port", Field::ForwardedPort),
+        16 => is("x-client-subject", Field::ClientCertificate),
         17 if name.as_bytes()[0] | 0x20 == b't' => is("transfer-encoding", Field::TransferEncoding),
         17 => is("x-forwarded-proto", Field::ForwardedProto),
         18 => is("proxy-authenticate", Field::HopByHop),
         19 => is("proxy-authorization", Field::HopByHop),
+        20 => is("x-client-fingerprint", Field::ClientCertificate),
         _ => fallback(name),
     }
 }
@@ -113,6 +125,8 @@ mod tests {
     #[test]
     fn every_special_field_is_found_in_any_case_and_its_neighbours_are_not() {
         for (name, field) in [
+            ("x-sendfile", Field::SendFile),
+            ("x-accel-redirect", Field::SendFile),
             ("te", Field::Te),
             ("host", Field::Host),
             ("date", Field::Date),
@@ -125,11 +139,15 @@ mod tests {
             ("keep-alive", Field::HopByHop),
             ("user-agent", Field::UserAgent),
             ("x-request-id", Field::RequestId),
+            ("authorization", Field::Authorization),
             ("content-length", Field::ContentLength),
             ("x-forwarded-for", Field::ForwardedFor),
             ("proxy-connection", Field::HopByHop),
             ("x-forwarded-host", Field::ForwardedHost),
             ("x-forwarded-port", Field::ForwardedPort),
+            ("x-client-verify", Field::ClientCertificate),
+            ("x-client-subject", Field::ClientCertificate),
+            ("x-client-fingerprint", Field::ClientCertificate),
             ("transfer-encoding", Field::TransferEncoding),
             ("x-forwarded-proto", Field::ForwardedProto),
             ("proxy-authenticate", Field::HopByHop),

@@ -5,9 +5,11 @@
 
 use super::fault::Fault;
 use super::fault::Timer;
+use super::floor::Floor;
 use super::queue::Queued;
 use super::seat::Seat;
 use super::websocket::Websocket;
+use crate::config::Service;
 use crate::live::Goodbye;
 use crate::live::Kind;
 use std::cell::Cell;
@@ -16,6 +18,7 @@ use std::future::Future;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::Poll;
 use std::task::Waker;
 use std::time::Duration;
@@ -44,6 +47,8 @@ pub enum State {
     /// The upstream is done; the client still takes what was kept for it.
     Delivering,
     Tunnel,
+    /// An HTTP/2 connection with requests under way, each of which has a flight of its own.
+    Carrying,
     /// The last answer is out; what the client still sends is read and forgotten.
     Closing,
 }
@@ -52,7 +57,10 @@ impl State {
     /// A request is under way: `ps` shows it, and it can be killed.
     #[must_use]
     pub fn is_request(self) -> bool {
-        !matches!(self, Self::Idle | Self::Reading | Self::Closing)
+        !matches!(
+            self,
+            Self::Idle | Self::Reading | Self::Carrying | Self::Closing
+        )
     }
 }
 
@@ -63,6 +71,7 @@ enum Order {
     Killed,
     CutOff,
     Stop,
+    Dismissed,
 }
 
 /// What a client says of itself and of where it goes.
@@ -71,6 +80,8 @@ pub struct Said {
     pub host: Vec<u8>,
     pub referer: Vec<u8>,
     pub agent: Vec<u8>,
+    /// By whose name it comes in; empty where none is needed.
+    pub user: Vec<u8>,
 }
 
 /// One connection's present. Shared between its task and the worker.
@@ -87,6 +98,9 @@ pub struct Flight {
     pub request_id: RefCell<String>,
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
+    /// Whose slots it will ask for, while its body is received and after, as long as it has neither seat nor
+    /// place in line.
+    pub bound_for: RefCell<Option<Arc<Service>>>,
     pub seat: RefCell<Option<Seat>>,
     /// Its time in line, if it had to wait for a place.
     pub queued: RefCell<Option<Box<Queued>>>,
@@ -98,14 +112,22 @@ pub struct Flight {
     pub said: RefCell<Said>,
     pub bytes_in: Cell<u64>,
     pub bytes_out: Cell<u64>,
+    /// A request of its own was complete, and answered.
+    pub is_served: Cell<bool>,
+    /// Ticks in which the client was waited for.
+    waited: Cell<u32>,
     timer: Cell<Timer>,
     deadline: Cell<u64>,
     total: Cell<u64>,
     order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
+    /// Where it stands in the worker's list.
+    pub(super) listed_at: Cell<usize>,
 }
 
 const NEVER: u64 = u64::MAX;
+/// A path or a header value that is not out of the ordinary.
+const USUAL_TEXT: usize = 512;
 
 impl Flight {
     #[must_use]
@@ -119,6 +141,7 @@ impl Flight {
             target: RefCell::default(),
             request_id: RefCell::default(),
             client: RefCell::new(client.to_owned()),
+            bound_for: RefCell::default(),
             seat: RefCell::new(None),
             queued: RefCell::new(None),
             is_unwatched: Cell::new(false),
@@ -126,11 +149,14 @@ impl Flight {
             said: RefCell::default(),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
+            is_served: Cell::new(false),
+            waited: Cell::new(0),
             timer: Cell::new(Timer::KeepAlive),
             deadline: Cell::new(NEVER),
             total: Cell::new(NEVER),
             order: Cell::new(None),
             waker: RefCell::new(None),
+            listed_at: Cell::new(0),
         })
     }
 
@@ -194,12 +220,19 @@ impl Flight {
         self.end(Order::Stop);
     }
 
+    /// Ends a connection that asks for nothing, with [`Fault::Dismissed`].
+    pub(super) fn dismiss(&self) {
+        self.end(Order::Dismissed);
+    }
+
     /// Called by the worker at each tick.
-    pub fn look(&self, now: u64) {
+    pub fn look(&self, now: u64, floor: Floor) {
         if now >= self.deadline.get() {
             self.end(Order::Expired(self.timer.get()));
         } else if now >= self.total.get() {
             self.end(Order::Expired(Timer::Total));
+        } else if self.timer.get() == Timer::ClientIdle && self.is_too_slow(floor) {
+            self.end(Order::Expired(Timer::ClientRate));
         } else if self.state.get() != State::Idle && self.is_cut_off() {
             self.end(Order::CutOff);
         } else if self.is_unwatched.get() {
@@ -207,6 +240,18 @@ impl Flight {
         } else if let Some(websocket) = self.websocket.borrow().as_ref() {
             websocket.look(self, now);
         }
+    }
+
+    /// Counts a tick in which the client is waited for; true when it has moved too little in all of them.
+    fn is_too_slow(&self, floor: Floor) -> bool {
+        // Nobody waits, or an answer is waited for that is over in no time.
+        if self.deadline.get() == NEVER || !self.state.get().is_request() {
+            return false;
+        }
+        let ticks = self.waited.get().saturating_add(1);
+        self.waited.set(ticks);
+        let moved = self.bytes_in.get().saturating_add(self.bytes_out.get());
+        floor.is_missed_by(moved, ticks)
     }
 
     fn is_cut_off(&self) -> bool {
@@ -228,9 +273,22 @@ impl Flight {
     }
 
     /// The task looks again at what it waits for.
-    pub(super) fn wake(&self) {
+    pub fn wake(&self) {
         if let Some(waker) = self.waker.borrow().as_ref() {
             waker.wake_by_ref();
+        }
+    }
+
+    /// Its task is over: nothing of it is kept but room for texts of usual length.
+    pub(super) fn rest(&self) {
+        self.clear();
+        self.waker.take();
+        let mut said = self.said.borrow_mut();
+        let said = &mut *said;
+        let target = &mut self.target.borrow_mut();
+        for text in [target, &mut said.host, &mut said.referer, &mut said.agent] {
+            text.clear();
+            text.shrink_to(USUAL_TEXT);
         }
     }
 
@@ -305,6 +363,7 @@ impl Flight {
         said.host.clear();
         said.referer.clear();
         said.agent.clear();
+        said.user.clear();
         let mut request_id = self.request_id.borrow_mut();
         request_id.clear();
         for byte in fastrand::u128(..).to_be_bytes() {
@@ -321,11 +380,13 @@ impl Flight {
         self.total.set(NEVER);
         self.order.set(None);
         self.seat.take();
+        self.bound_for.take();
         self.queued.take();
         self.is_unwatched.set(false);
         self.websocket.take();
         self.bytes_in.set(0);
         self.bytes_out.set(0);
+        self.waited.set(0);
     }
 }
 
@@ -335,12 +396,14 @@ fn fault_of(order: Order) -> Fault {
         Order::Killed => Fault::Killed,
         Order::CutOff => Fault::CutOff,
         Order::Stop => Fault::Stopping,
+        Order::Dismissed => Fault::Dismissed,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
 
     #[tokio::test]
     async fn a_kill_is_not_lost_to_a_dial_that_is_over_at_the_same_tick() {
@@ -355,7 +418,7 @@ mod tests {
         }));
         let waits = poll_fn(|cx| Poll::Ready(dialing.as_mut().poll(cx).is_pending()));
         assert!(waits.await);
-        flight.look(1000);
+        flight.look(1000, Floor::of(&Limits::default()));
         flight.kill();
         assert!(matches!(dialing.await, Err(Fault::Killed)));
     }

@@ -16,6 +16,14 @@ pub enum Framing {
     UntilClose,
 }
 
+impl Framing {
+    /// Of a request: nothing follows its head.
+    #[must_use]
+    pub fn is_empty(self) -> bool {
+        matches!(self, Self::None | Self::Length(0))
+    }
+}
+
 /// The value of a Content-Length field: digits and nothing else.
 #[must_use]
 pub(super) fn content_length(value: &[u8]) -> Option<u64> {

@@ -10,10 +10,12 @@ use super::flight::State;
 use super::framing::Framing;
 use super::record::Record;
 use super::reply::reason;
+use super::request::RequestHead;
 use super::response::Asked;
 use super::response::write_connection;
 use super::response::write_length;
 use crate::config::Limits;
+use crate::tls::Challenges;
 
 /// A whole answer, and what its request was.
 #[derive(Debug)]
@@ -27,6 +29,21 @@ pub(super) struct Local {
     /// Header lines, each ended by CRLF; neither framing nor Connection, which are ours to set.
     pub lines: Vec<u8>,
     pub body: Vec<u8>,
+}
+
+/// The answer to a certificate authority that asks whether a name is served here (RFC 8555, section 8.3).
+/// None for tokens that nobody waits for: an upstream may have certificates of its own.
+pub(super) fn proof(head: &RequestHead<'_>, challenges: &Challenges) -> Option<Local> {
+    let token = head.path.strip_prefix(Challenges::PATH)?;
+    let answer = challenges.answer(token)?;
+    Some(Local {
+        length: head.length,
+        asked: Asked::of(head),
+        framing: head.framing,
+        status: 200,
+        lines: b"Content-Type: application/octet-stream\r\nCache-Control: no-store\r\n".to_vec(),
+        body: answer.into_bytes(),
+    })
 }
 
 /// Sends it. A request's body that nobody reads ends the connection after the answer.

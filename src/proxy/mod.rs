@@ -9,36 +9,48 @@
 
 mod admit;
 mod answer;
+mod asker;
 mod backlog;
 mod belongings;
 mod body;
+mod cached;
+mod capture;
 mod chunked;
 mod client;
+mod coder;
+mod compress;
 mod dress;
 mod edits;
 mod exchange;
 mod fault;
 mod fields;
 mod flight;
+mod floor;
 mod forward;
 mod frames;
 mod framing;
+mod guard;
+mod idlers;
 mod lane;
 mod lines;
 mod local;
 mod orphan;
 mod outlet;
+mod pieces;
 mod prepare;
 mod queue;
 mod receive;
 mod record;
+mod redirect;
 mod reply;
 mod request;
 mod response;
 mod screen;
 mod seat;
+mod sessions;
 mod tunnel;
 mod websocket;
+mod wishes;
 
 // What reads untrusted bytes is open to the fuzz targets and to the differential tests.
 pub use chunked::{BadChunk, Decoder, Piece};

@@ -6,8 +6,10 @@ use super::fault::Timer;
 use super::flight::Flight;
 use super::response::Asked;
 use crate::telemetry::AccessRecord;
+use crate::telemetry::Looked;
 use crate::telemetry::Outcome;
 use crate::telemetry::Parting;
+use crate::telemetry::Protocol;
 use crate::telemetry::Unserved;
 use std::cell::Cell;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(super) struct Record {
     pub began: Instant,
+    pub is_http2: Cell<bool>,
     pub asked: Cell<Option<Asked>>,
     /// Bytes of the request's head that are still in front of the client's next one.
     pub unused_head: Cell<usize>,
@@ -26,17 +29,29 @@ pub(super) struct Record {
     pub upstream: Cell<Option<Duration>>,
     /// The client's body was taken whole: its connection can go on.
     pub body_taken: Cell<bool>,
+    /// What the cache had; none where it has no say.
+    pub looked: Cell<Option<Looked>>,
 }
 
 impl Record {
     pub(super) fn begin() -> Self {
         Self {
             began: Instant::now(),
+            is_http2: Cell::new(false),
             asked: Cell::new(None),
             unused_head: Cell::new(0),
             status: Cell::new(0),
             upstream: Cell::new(None),
             body_taken: Cell::new(false),
+            looked: Cell::new(None),
+        }
+    }
+
+    fn protocol(&self) -> Protocol {
+        match self.asked.get() {
+            _ if self.is_http2.get() => Protocol::Http2,
+            Some(asked) if !asked.is_http11 => Protocol::Http10,
+            _ => Protocol::Http11,
         }
     }
 
@@ -67,8 +82,11 @@ impl Record {
                 bytes_out,
             };
             service.active().metrics.record(proxy.worker(), outcome);
-        } else {
+        } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {
             proxy.metrics.refused(status);
+        }
+        if let Some(looked) = self.looked.get() {
+            proxy.metrics.content.looked(looked);
         }
         let mut log = proxy.log.borrow_mut();
         if !log.is_on() {
@@ -77,14 +95,20 @@ impl Record {
         let said = flight.said.borrow();
         let websocket = flight.websocket.borrow();
         let waited_for = queued.as_ref().map(|queued| &queued.service);
-        let service_name = service.map(|service| &service.settings).or(waited_for);
+        let bound_for = flight.bound_for.borrow();
+        let service_name = service
+            .map(|service| &service.settings)
+            .or(waited_for)
+            .or(bound_for.as_ref());
         log.write(&AccessRecord {
             client: &flight.client.borrow(),
+            protocol: self.protocol(),
             method: &flight.method.borrow(),
             target: &flight.target.borrow(),
             host: &said.host,
             referer: &said.referer,
             agent: &said.agent,
+            user: &said.user,
             status,
             bytes_in,
             bytes_out,
@@ -101,6 +125,7 @@ impl Record {
                 .map_or("", |endpoint| &endpoint.label),
             request_id: &flight.request_id.borrow(),
             fault: fault.map(Fault::code),
+            cache: self.looked.get().map(Looked::as_str),
             closed: websocket
                 .as_ref()
                 .and_then(|websocket| websocket.parting())

@@ -38,6 +38,8 @@ pub struct RequestHead<'b> {
     pub upgrade: Option<&'b [u8]>,
     pub expects_continue: bool,
     pub takes_trailers: bool,
+    /// Its name and password were for us: Authorization does not pass.
+    pub keeps_credentials: bool,
     fields: &'b [httparse::Header<'b>],
     kinds: [Field; MOST_FIELDS],
 }
@@ -97,6 +99,7 @@ impl<'b> RequestHead<'b> {
             upgrade: None,
             expects_continue: false,
             takes_trailers: false,
+            keeps_credentials: false,
             fields: parsed.headers,
             kinds: [Field::Other; MOST_FIELDS],
         };
@@ -236,6 +239,12 @@ impl<'b> RequestHead<'b> {
         }
     }
 
+    /// All fields, in order.
+    #[must_use]
+    pub fn fields(&self) -> &'b [httparse::Header<'b>] {
+        self.fields
+    }
+
     /// The value of the first field of this kind.
     #[must_use]
     pub fn value(&self, kind: Field) -> Option<&'b [u8]> {
@@ -271,6 +280,7 @@ impl<'b> RequestHead<'b> {
                 Field::Other => !named.contains(field.name),
                 Field::Date | Field::UserAgent | Field::Referer => true,
                 Field::Expect => self.expects_continue,
+                Field::Authorization => !self.keeps_credentials && !named.contains(field.name),
                 Field::Forwarded => trusted,
                 _ => false,
             };

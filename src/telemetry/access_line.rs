@@ -11,6 +11,8 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
     stamp.rfc3339(out);
     out.extend_from_slice(b"\",\"client\":\"");
     escaped(record.client.as_bytes(), out);
+    out.extend_from_slice(b"\",\"protocol\":\"");
+    out.extend_from_slice(record.protocol.as_str().as_bytes());
     out.extend_from_slice(b"\",\"method\":\"");
     escaped(record.method.as_bytes(), out);
     out.extend_from_slice(b"\",\"host\":\"");
@@ -36,25 +38,37 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
         Some(took) => millis(took, out),
         None => out.extend_from_slice(b"null"),
     }
+    if !record.user.is_empty() {
+        out.extend_from_slice(b",\"user\":\"");
+        escaped(record.user, out);
+        out.push(b'"');
+    }
     out.extend_from_slice(b",\"queued_ms\":");
     millis(record.queued, out);
     out.extend_from_slice(b",\"request_id\":\"");
     escaped(record.request_id.as_bytes(), out);
     out.extend_from_slice(b"\",\"fault\":");
-    match record.fault {
-        Some(fault) => {
-            out.push(b'"');
-            out.extend_from_slice(fault.as_bytes());
-            out.push(b'"');
-        }
-        None => out.extend_from_slice(b"null"),
-    }
+    word(record.fault, out);
+    out.extend_from_slice(b",\"cache\":");
+    word(record.cache, out);
     if let Some(closed) = record.closed {
         out.extend_from_slice(b",\"closed\":\"");
         out.extend_from_slice(closed.as_bytes());
         out.push(b'"');
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// A word of ours, or null.
+fn word(word: Option<&str>, out: &mut Vec<u8>) {
+    match word {
+        Some(word) => {
+            out.push(b'"');
+            out.extend_from_slice(word.as_bytes());
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 /// `combined`, with slot, endpoint, milliseconds, request id, fault and milliseconds in line behind it.
@@ -64,13 +78,17 @@ pub(super) fn combined(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut V
         text => escaped(text, out),
     };
     or_dash(record.client.as_bytes(), out);
-    out.extend_from_slice(b" - - [");
+    out.extend_from_slice(b" - ");
+    or_dash(record.user, out);
+    out.extend_from_slice(b" [");
     stamp.clf(out);
     out.extend_from_slice(b"] \"");
     or_dash(record.method.as_bytes(), out);
     out.push(b' ');
     or_dash(record.target, out);
-    out.extend_from_slice(b" HTTP/1.1\" ");
+    out.push(b' ');
+    out.extend_from_slice(record.protocol.version().as_bytes());
+    out.extend_from_slice(b"\" ");
     number(u64::from(record.status), out);
     out.push(b' ');
     number(record.bytes_out, out);
@@ -126,11 +144,13 @@ fn escaped(text: &[u8], out: &mut Vec<u8>) {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use super::super::access_log::Protocol;
     use super::*;
 
     pub(in super::super) fn record() -> AccessRecord<'static> {
         AccessRecord {
             client: "192.0.2.7",
+            protocol: Protocol::Http2,
             method: "GET",
             target: b"/a?q=\"x\\\n\xff",
             host: b"erp.example.com",
@@ -147,6 +167,8 @@ pub(super) mod tests {
             endpoint: "127.0.0.1:8069",
             request_id: "ab-cd",
             fault: Some("timeout-first-byte"),
+            cache: None,
+            user: b"",
             closed: None,
         }
     }
@@ -163,6 +185,7 @@ pub(super) mod tests {
         assert_eq!(value["queued_ms"], 1500.0);
         assert_eq!(value["fault"], "timeout-first-byte");
         assert_eq!(value["request_id"], "ab-cd");
+        assert_eq!(value["protocol"], "h2");
         assert_eq!(value.get("closed"), None);
     }
 
@@ -177,6 +200,24 @@ pub(super) mod tests {
         );
         let value: serde_json::Value = serde_json::from_slice(&line).unwrap();
         assert_eq!(value["closed"], "moved");
+    }
+
+    #[test]
+    fn a_user_stands_where_other_servers_write_it() {
+        let record = AccessRecord {
+            user: b"an na\"",
+            ..record()
+        };
+        let (mut line, mut object) = (Vec::new(), Vec::new());
+        combined(&record, &mut Stamp::default(), &mut line);
+        assert!(
+            line.starts_with(b"192.0.2.7 - an na\\\" ["),
+            "{}",
+            line.escape_ascii()
+        );
+        json(&record, &mut Stamp::default(), &mut object);
+        let value: serde_json::Value = serde_json::from_slice(&object).unwrap();
+        assert_eq!(value["user"], "an na\"");
     }
 
     #[test]
@@ -205,7 +246,7 @@ pub(super) mod tests {
         assert!(
             line.contains(end)
                 && line.contains(
-                    " 504 12 \"-\" \"curl/8 \\\"quoted\\\"\" blue 127.0.0.1:8069 2000.042 "
+                    " HTTP/2.0\" 504 12 \"-\" \"curl/8 \\\"quoted\\\"\" blue 127.0.0.1:8069 2000.042 "
                 ),
             "{line}"
         );

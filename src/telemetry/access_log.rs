@@ -42,10 +42,41 @@ pub enum LineFormat {
     Combined,
 }
 
+/// What a client spoke.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Http10,
+    Http11,
+    Http2,
+}
+
+impl Protocol {
+    /// As TLS names it (ALPN).
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http10 => "http/1.0",
+            Self::Http11 => "http/1.1",
+            Self::Http2 => "h2",
+        }
+    }
+
+    /// As a request line names it, and as other web servers do where there is none.
+    #[must_use]
+    pub(super) fn version(self) -> &'static str {
+        match self {
+            Self::Http10 => "HTTP/1.0",
+            Self::Http11 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2.0",
+        }
+    }
+}
+
 /// One request, as it is logged.
 #[derive(Debug)]
 pub struct AccessRecord<'a> {
     pub client: &'a str,
+    pub protocol: Protocol,
     pub method: &'a str,
     pub target: &'a [u8],
     pub host: &'a [u8],
@@ -65,6 +96,10 @@ pub struct AccessRecord<'a> {
     pub endpoint: &'a str,
     pub request_id: &'a str,
     pub fault: Option<&'static str>,
+    /// `hit` or `miss`; none where the cache has no say.
+    pub cache: Option<&'static str>,
+    /// By whose name it came in; empty where none was needed.
+    pub user: &'a [u8],
     /// Why a websocket was closed from here, if it was.
     pub closed: Option<&'static str>,
 }

@@ -1,9 +1,9 @@
 //! Bodies at rest on the metrics page: kept because one side is faster than the other.
 
-use super::prometheus::About;
-use super::prometheus::Sample;
-use super::prometheus::counter;
-use super::prometheus::gauge;
+use super::samples::About;
+use super::samples::Sample;
+use super::samples::counter;
+use super::samples::gauge;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
 

@@ -1,10 +1,10 @@
 //! Websockets that were closed from here, and how many came back.
 
-use super::prometheus::About;
 use super::prometheus::Page;
-use super::prometheus::Sample;
-use super::prometheus::counter;
 use super::prometheus::labels;
+use super::samples::About;
+use super::samples::Sample;
+use super::samples::counter;
 use prometheus_client::encoding::DescriptorEncoder;
 use std::fmt;
 use std::sync::atomic::AtomicU64;

@@ -1,6 +1,7 @@
 //! A client's connection before it is one: who speaks what, and the handshake.
 
 use super::certificate::ClientCertificate;
+use super::challenges::Challenges;
 use super::server::Server;
 use crate::net::Stream;
 use crate::telemetry::Handshake;
@@ -49,6 +50,8 @@ pub struct Secured {
     pub stream: Stream,
     /// None where the client showed no certificate.
     pub certificate: Option<ClientCertificate>,
+    /// A certificate authority has seen its proof: nothing more is said on this connection.
+    pub is_proof: bool,
     /// How it went, for the metrics.
     pub handshake: Handshake,
 }
@@ -77,8 +80,10 @@ impl Server {
         let session = stream.get_ref().1;
         let certificate = session.peer_certificates().and_then(ClientCertificate::of);
         let handshake = how_it_went(session);
+        let is_proof = session.alpn_protocol() == Some(Challenges::ALPN);
         Ok(Secured {
             certificate,
+            is_proof,
             handshake,
             stream: stream.into(),
         })

@@ -1,8 +1,12 @@
 //! All that TLS needs of one config.
 
 use super::certificate::Certificate;
+use super::challenges::Challenges;
 use super::server::Server;
 use super::upstream::Upstream;
+use crate::config::Acme;
+use crate::config::CertificateFiles;
+use crate::config::Listener;
 use crate::config::Problem;
 use crate::config::Settings;
 use std::path::PathBuf;
@@ -20,6 +24,20 @@ pub struct Material {
     pub listeners: Vec<Option<Arc<Server>>>,
     /// In the order of the settings; none for a service without TLS to its upstreams.
     pub upstreams: Vec<Option<Arc<Upstream>>>,
+    /// What proves to certificate authorities that names are served here. The same over all reloads.
+    pub challenges: Arc<Challenges>,
+}
+
+/// Where the certificates lie that get themselves and are shown at `listener`; not all need to be there yet.
+fn ordered(listener: &Listener, settings: &Settings) -> Vec<CertificateFiles> {
+    let hosts = settings.acme.hosts.iter().filter(|_| listener.acme);
+    let files = hosts.map(|host| Acme::certificate_file(&settings.state.dir, host));
+    files
+        .map(|file| CertificateFiles {
+            chain: file.clone(),
+            key: file,
+        })
+        .collect()
 }
 
 impl Material {
@@ -29,6 +47,7 @@ impl Material {
     /// Every file that cannot be used; never empty. A certificate that has expired is only refused where it
     /// would replace one that has not.
     pub fn load(settings: &Settings, before: Option<&Self>) -> Result<Self, Vec<Problem>> {
+        let challenges = before.map_or_else(Arc::default, |it| it.challenges.clone());
         let mut problems = Vec::new();
         let mut listeners = Vec::new();
         for (at, listener) in settings.listeners.iter().enumerate() {
@@ -37,7 +56,13 @@ impl Material {
                 .and_then(Option::as_ref);
             let server = listener
                 .is_tls()
-                .then(|| Server::load(listener, before))
+                .then(|| {
+                    Server::load(
+                        listener,
+                        (&ordered(listener, settings), &challenges),
+                        before,
+                    )
+                })
                 .transpose();
             listeners.push(server.unwrap_or_else(|found| {
                 problems.extend(found);
@@ -60,6 +85,7 @@ impl Material {
         let loaded = Self {
             listeners,
             upstreams,
+            challenges,
         };
         if let Some(before) = before {
             problems.extend(loaded.worse_than(before, SystemTime::now()));
@@ -105,7 +131,7 @@ impl Material {
             .map(|(_, one)| {
                 super::certificate::problem(
                     &one.files.chain,
-                    format!("it has expired {} days ago", -one.days_left(now)),
+                    format!("it expired {} days ago", one.days_over(now)),
                     "put a valid one in its place; the one in force still is",
                 )
             })
@@ -184,6 +210,11 @@ impl Material {
             let pairs = listener.certificates.iter();
             files.extend(pairs.flat_map(|pair| [pair.chain.clone(), pair.key.clone()]));
             files.extend(listener.tls.client_auth.ca().cloned());
+            files.extend(
+                ordered(listener, settings)
+                    .into_iter()
+                    .map(|pair| pair.chain),
+            );
         }
         let upstreams = settings
             .services

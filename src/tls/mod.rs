@@ -5,6 +5,7 @@
 //! an upstream is always verified; what is in force is immutable and replaced as a whole ([`Material`]).
 
 mod certificate;
+mod challenges;
 mod handshake;
 mod material;
 mod resolver;
@@ -14,6 +15,7 @@ mod upstream;
 mod words;
 
 pub use certificate::{Certificate, ClientCertificate};
+pub use challenges::{Challenges, Offer};
 pub use handshake::{Opening, Refused, Secured, opening};
 pub use material::Material;
 pub use server::Server;

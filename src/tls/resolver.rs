@@ -1,6 +1,7 @@
 //! Which certificate a client gets.
 
 use super::certificate::Certificate;
+use super::challenges::Challenges;
 use rustls::SignatureAlgorithm;
 use rustls::SignatureScheme;
 use rustls::server::ClientHello;
@@ -19,6 +20,8 @@ pub(super) struct Resolver {
     /// By what stands behind `*`, with its dot.
     wildcard: HashMap<Box<str>, Candidates>,
     first: Candidates,
+    /// Where certificates get themselves.
+    challenges: Option<Arc<Challenges>>,
 }
 
 /// Certificates of one name, the preferred ones first.
@@ -50,11 +53,15 @@ impl Candidates {
 }
 
 impl Resolver {
-    pub(super) fn new(certificates: &[Arc<Certificate>]) -> Self {
+    pub(super) fn new(
+        certificates: &[Arc<Certificate>],
+        challenges: Option<Arc<Challenges>>,
+    ) -> Self {
         let mut resolver = Self {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
             first: Candidates::default(),
+            challenges,
         };
         let first = certificates.first();
         for certificate in certificates {
@@ -86,6 +93,11 @@ impl Resolver {
 
 impl ResolvesServerCert for Resolver {
     fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let mut protocols = client.alpn().into_iter().flatten();
+        if protocols.any(|protocol| protocol == Challenges::ALPN) {
+            let host = client.server_name()?.to_ascii_lowercase();
+            return self.challenges.as_ref()?.certificate(&host);
+        }
         self.find(client.server_name())
             .choose(client.signature_schemes())
     }

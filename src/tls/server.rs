@@ -2,8 +2,10 @@
 
 use super::PROVIDER;
 use super::certificate::Certificate;
+use super::challenges::Challenges;
 use super::resolver::Resolver;
 use super::roots::Roots;
+use crate::config::CertificateFiles;
 use crate::config::ClientAuth;
 use crate::config::Listener;
 use crate::config::Problem;
@@ -39,11 +41,14 @@ impl Server {
     /// Loads what `listener` names. What did not change since `before` stays what it is.
     pub(super) fn load(
         listener: &Listener,
+        (ordered, challenges): (&[CertificateFiles], &Arc<Challenges>),
         before: Option<&Arc<Self>>,
     ) -> Result<Arc<Self>, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut certificates = Vec::new();
-        for files in &listener.certificates {
+        // One that was ordered and has not come yet is no problem.
+        let here = ordered.iter().filter(|files| files.chain.exists());
+        for files in listener.certificates.iter().chain(here) {
             match Certificate::load(files) {
                 Ok(certificate) => certificates.push(Arc::new(certificate)),
                 Err(problem) => problems.push(problem),
@@ -65,8 +70,10 @@ impl Server {
             Some(before) => Arc::clone(&before.tickets),
             None => Ticketer::new().map_err(|error| vec![unusable(listener, &error)])?,
         };
-        let config = config(&listener.tls, &certificates, roots.as_ref(), &tickets)
+        let resolver = Resolver::new(&certificates, listener.acme.then(|| challenges.clone()));
+        let mut config = config(&listener.tls, resolver, roots.as_ref(), &tickets)
             .map_err(|error| vec![unusable(listener, &error)])?;
+        config.alpn_protocols = protocols(listener);
         Ok(Arc::new(Self {
             rules: listener.tls.clone(),
             certificates,
@@ -86,6 +93,7 @@ impl Server {
             one.files == other.files && one.digest == other.digest
         };
         self.rules == listener.tls
+            && self.config.alpn_protocols == protocols(listener)
             && self.certificates.len() == certificates.len()
             && self.certificates.iter().zip(certificates).all(same)
             && self.trusts_as(&listener.tls.client_auth, roots)
@@ -109,7 +117,7 @@ fn unusable(listener: &Listener, error: &dyn std::fmt::Display) -> Problem {
 
 fn config(
     rules: &TlsRules,
-    certificates: &[Arc<Certificate>],
+    resolver: Resolver,
     roots: Option<&Roots>,
     tickets: &Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, Box<dyn std::error::Error>> {
@@ -125,8 +133,7 @@ fn config(
     };
     let mut config = builder
         .with_client_cert_verifier(verifier)
-        .with_cert_resolver(Arc::new(Resolver::new(certificates)));
-    config.alpn_protocols = protocols();
+        .with_cert_resolver(Arc::new(resolver));
     config.ticketer = Arc::clone(tickets);
     // Sessions are kept by clients, in their tickets.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -134,8 +141,12 @@ fn config(
 }
 
 /// What may be spoken inside, the preferred one first.
-fn protocols() -> Vec<Vec<u8>> {
-    vec![b"http/1.1".to_vec()]
+fn protocols(listener: &Listener) -> Vec<Vec<u8>> {
+    let http2 = listener.http2.then(|| b"h2".to_vec());
+    // Only who asks for nothing else gets a proof.
+    let proof = listener.acme.then(|| Challenges::ALPN.to_vec());
+    let always = [b"http/1.1".to_vec()];
+    http2.into_iter().chain(always).chain(proof).collect()
 }
 
 fn verifier(

@@ -14,6 +14,8 @@ pub(crate) struct Config {
     /// Arrays of tables, as text.
     blocks: String,
     listeners: usize,
+    /// Further keys of each listener.
+    listener_keys: String,
     /// Further ones, as text.
     more_listeners: String,
     /// Written beside the config before the daemon starts.
@@ -27,6 +29,7 @@ impl Config {
             tables: BTreeMap::new(),
             blocks: String::new(),
             listeners: 1,
+            listener_keys: String::new(),
             more_listeners: String::new(),
             files: BTreeMap::new(),
         };
@@ -38,24 +41,27 @@ impl Config {
         Self::empty().service("app", blue, green)
     }
 
-    /// One service `app` with two Odoos behind it, blue being the initial one.
+    /// One service `app` with the preset and two Odoos behind it, blue being the initial one.
     pub(crate) fn odoo(blue: &Odoo, green: &Odoo) -> Self {
-        let mut config = Self::empty().set("service.app.initial = \"blue\"");
+        let mut config = Self::empty()
+            .set("service.app.preset = \"odoo\"")
+            .set("service.app.initial = \"blue\"");
         for (slot, odoo) in [("blue", blue), ("green", green)] {
             let slot = format!("service.app.slots.{slot}");
-            let (http, websocket) = (odoo.http_address(), odoo.websocket_address());
-            config = config
-                .set(&format!("{slot}.http = [\"{http}\"]"))
-                .set(&format!("{slot}.websocket = [\"{websocket}\"]"));
+            let http = odoo.http_address().to_string();
+            config = config.set(&format!("{slot}.http = [{http:?}]"));
+            if odoo.behaviour().workers > 0 {
+                let websocket = odoo.websocket_address().to_string();
+                config = config.set(&format!("{slot}.websocket = [{websocket:?}]"));
+            }
         }
         config
-            .route("/websocket", "websocket")
-            .set("service.app.health.path = \"/web/health\"")
-            .set("service.app.health.timeout = \"10s\"")
+            .set(&format!(
+                "service.app.odoo.workers = {}",
+                blue.behaviour().workers
+            ))
             .set("service.app.health.interval = \"100ms\"")
             .set("service.app.health.fast_interval = \"20ms\"")
-            .set("service.app.health.websocket.path = \"/websocket/health\"")
-            .set("service.app.keepalive.enabled = false")
     }
 
     /// One more service of that shape.
@@ -109,6 +115,12 @@ impl Config {
 
     pub(crate) fn listeners(mut self, count: usize) -> Self {
         self.listeners = count;
+        self
+    }
+
+    /// One more key of each listener.
+    pub(crate) fn listener_key(mut self, line: &str) -> Self {
+        self.listener_keys += &format!("{line}\n");
         self
     }
 
@@ -169,6 +181,13 @@ impl Config {
         config
     }
 
+    /// More of the file, as it is written.
+    pub(crate) fn block(mut self, text: &str) -> Self {
+        self.blocks.push_str(text.trim_start());
+        self.blocks.push('\n');
+        self
+    }
+
     /// The file's text, with all paths below `dir`.
     pub(crate) fn text(&self, dir: &Path) -> String {
         let here = |name: &str| format!("{:?}", dir.join(name).display().to_string());
@@ -192,6 +211,7 @@ impl Config {
         }
         for _ in 0..self.listeners {
             text.push_str("[[listener]]\naddress = \"127.0.0.1:0\"\n");
+            text.push_str(&self.listener_keys);
         }
         let dir = dir.display().to_string();
         text.push_str(&self.more_listeners.replace("DIR", &dir));

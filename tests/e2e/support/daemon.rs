@@ -106,6 +106,15 @@ impl Daemon {
         read_stderr(self.dir.path())
     }
 
+    /// Bytes of memory that it occupies now.
+    pub(crate) fn memory(&self) -> u64 {
+        let pid = self.child.id().expect("the daemon runs");
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let words = line.expect("it is resident").split_whitespace().next();
+        words.unwrap().parse::<u64>().unwrap() * 1024
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         let pid = self.child.id().expect("the daemon runs");
         let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();

@@ -4,13 +4,18 @@
 //! Rules: port 0 everywhere, one temporary folder per daemon, every wait has a deadline,
 //! and [`eventually`] is the only place that looks again after a pause.
 
+mod acme;
 mod api_client;
 mod backend;
+mod bulk;
 mod child;
+mod coding;
 mod config;
 mod daemon;
 pub(crate) mod frames;
+pub(crate) mod http2;
 mod link;
+mod memory;
 mod message;
 mod odoo;
 mod prometheus;
@@ -19,12 +24,17 @@ mod tls;
 mod websocket;
 mod wire;
 
+pub(crate) use acme::AcmeServer;
 pub(crate) use api_client::{EventStream, Reply as ApiReply, call as api_call};
 pub(crate) use backend::Backend;
+pub(crate) use bulk::{Bulk, Pace};
 pub(crate) use child::{ChildUpstream, serve_if_child};
+pub(crate) use coding::decoded;
 pub(crate) use config::Config;
 pub(crate) use daemon::{CtlOutput, Daemon, switchd};
+pub(crate) use http2::{Frames, Http2, Http2Answer, h2_request};
 pub(crate) use link::Link;
+pub(crate) use memory::Memory;
 pub(crate) use message::{Answer, Body, End, Head};
 pub(crate) use odoo::{
     Behaviour, Content, Database, Digest, Event as WebsocketEvent, MOST_FRAMES,
@@ -32,7 +42,7 @@ pub(crate) use odoo::{
 };
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
-pub(crate) use tls::Authority;
+pub(crate) use tls::{Authority, Leaf};
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
 

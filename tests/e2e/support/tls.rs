@@ -18,6 +18,7 @@ use std::sync::Arc;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConfig;
 use tokio_rustls::rustls::RootCertStore;
 use tokio_rustls::rustls::ServerConfig;
@@ -31,7 +32,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 /// A CA.
 pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    /// None where its key is not ours.
+    issuer: Option<Issuer<'static, KeyPair>>,
     pub(crate) pem: String,
 }
 
@@ -87,14 +89,26 @@ fn params(names: &[&str]) -> CertificateParams {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
+        Self::with_key(name, KeyPair::generate().unwrap())
+    }
+
+    pub(crate) fn new_rsa(name: &str) -> Self {
+        Self::with_key(name, rsa_key())
+    }
+
+    /// One whose key is somewhere else.
+    pub(crate) fn known(pem: String) -> Self {
+        Self { issuer: None, pem }
+    }
+
+    fn with_key(name: &str, key: KeyPair) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         Self {
             pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
+            issuer: Some(Issuer::new(params, key)),
         }
     }
 
@@ -104,8 +118,7 @@ impl Authority {
     }
 
     pub(crate) fn issue_rsa(&self, names: &[&str]) -> Leaf {
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
-        self.sign(&params(names), &key)
+        self.sign(&params(names), &rsa_key())
     }
 
     /// Valid for the days from `first` to `last`, counted from now.
@@ -122,7 +135,9 @@ impl Authority {
     }
 
     fn sign(&self, params: &CertificateParams, key: &KeyPair) -> Leaf {
-        let certificate = params.signed_by(key, &self.issuer).unwrap();
+        let certificate = params
+            .signed_by(key, self.issuer.as_ref().unwrap())
+            .unwrap();
         Leaf {
             chain: certificate.pem(),
             key: key.serialize_pem(),
@@ -131,14 +146,12 @@ impl Authority {
 
     /// A client that trusts this CA and no other.
     pub(crate) fn client(&self) -> TlsClient {
-        TlsClient {
-            roots: vec![self.pem.clone()],
-            versions: aws_lc_rs_versions(),
-            provider: aws_lc_rs::default_provider(),
-            leaf: None,
-            protocols: Vec::new(),
-        }
+        TlsClient::trusting(&self.pem)
     }
+}
+
+fn rsa_key() -> KeyPair {
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
 }
 
 fn aws_lc_rs_versions() -> Vec<&'static SupportedProtocolVersion> {
@@ -156,6 +169,17 @@ pub(crate) struct TlsClient {
 }
 
 impl TlsClient {
+    /// Trusts this CA and no other.
+    pub(crate) fn trusting(ca: &str) -> Self {
+        Self {
+            roots: vec![ca.to_owned()],
+            versions: aws_lc_rs_versions(),
+            provider: aws_lc_rs::default_provider(),
+            leaf: None,
+            protocols: Vec::new(),
+        }
+    }
+
     pub(crate) fn only(mut self, version: &'static SupportedProtocolVersion) -> Self {
         self.versions = vec![version];
         self
@@ -185,7 +209,6 @@ impl TlsClient {
             .copied()
             .collect();
         known.mapping = kept.leak();
-        // The CA of the tests has an ECDSA key: whom it vouches for is not what is looked at.
         self
     }
 
@@ -223,10 +246,28 @@ pub(crate) struct Connector(TlsConnector);
 impl Connector {
     /// Connects and shakes hands, naming `host`.
     pub(crate) async fn connect(&self, to: SocketAddr, host: &str) -> io::Result<Wire> {
-        let name = ServerName::try_from(host.to_owned()).unwrap();
+        let stream = self.stream(to, host).await?;
+        Ok(Wire::across(Link::Tls(Box::new(stream.into()))))
+    }
+
+    /// The same for those who do not speak HTTP/1.
+    pub(crate) async fn stream(
+        &self,
+        to: SocketAddr,
+        host: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let socket = TcpStream::connect(to).await?;
         socket.set_nodelay(true)?;
-        let stream = timeout(DEADLINE, self.0.connect(name, socket)).await??;
-        Ok(Wire::across(Link::Tls(Box::new(stream.into()))))
+        self.over(socket, host).await
+    }
+
+    /// Shakes hands on a connection on which something else was said before.
+    pub(crate) async fn over(
+        &self,
+        socket: TcpStream,
+        host: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(host.to_owned()).unwrap();
+        Ok(timeout(DEADLINE, self.0.connect(name, socket)).await??)
     }
 }

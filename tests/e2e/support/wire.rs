@@ -69,6 +69,13 @@ impl Wire {
         self.stream.shutdown().await.ok();
     }
 
+    /// Ends what is sent as TCP does, whatever runs over it.
+    pub(crate) fn hang_up(&self) {
+        socket2::SockRef::from(self.stream.tcp())
+            .shutdown(std::net::Shutdown::Write)
+            .ok();
+    }
+
     /// Goes away as rudely as TCP allows.
     pub(crate) fn reset(self) {
         socket2::SockRef::from(self.stream.tcp())
