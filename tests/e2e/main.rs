@@ -47,6 +47,7 @@ mod reload;
 mod restart;
 mod retry;
 mod services;
+mod slow_attacks;
 mod stop;
 mod timeouts;
 mod tls;
