@@ -43,6 +43,7 @@ mod queue;
 mod reload;
 mod restart;
 mod retry;
+mod sendfile;
 mod services;
 mod stop;
 mod timeouts;
