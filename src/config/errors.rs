@@ -1,6 +1,7 @@
 //! What a client sees when a request cannot be answered, and which answers of upstreams are errors too.
 
 use super::change::Differences;
+use super::cookies;
 use super::keys::{Section, key, section};
 use super::page::Page;
 use super::secret::read_file;
@@ -64,27 +65,27 @@ impl Default for Errors {
     }
 }
 
-/// What is not written is as `before`.
-pub(super) fn read(service: &Table<'_>, before: Errors) -> Errors {
+pub(super) fn read(service: &Table<'_>) -> Errors {
     let table = service.table("errors", &ERRORS);
+    let default = Errors::default();
     Errors {
         format: table
             .get("format")
             .and_then(|value| value.choice(&FORMATS))
-            .unwrap_or(before.format),
+            .unwrap_or(default.format),
         page: table
             .get("page")
             .and_then(|value| page(&value))
-            .unwrap_or(before.page),
+            .unwrap_or(default.page),
         retry_after: table
             .get("retry_after")
             .and_then(|value| retry_after(&value))
-            .unwrap_or(before.retry_after),
-        guard_sessions: table.flag("guard_sessions", before.guard_sessions),
+            .unwrap_or(default.retry_after),
+        guard_sessions: table.flag("guard_sessions", default.guard_sessions),
         session_cookie: table
             .get("session_cookie")
-            .and_then(|value| cookie_name(&value))
-            .unwrap_or(before.session_cookie),
+            .and_then(|value| cookies::name(&value))
+            .unwrap_or(default.session_cookie),
     }
 }
 
@@ -123,24 +124,6 @@ fn page(value: &Value<'_>) -> Option<Page> {
             None
         }
     }
-}
-
-/// A token of RFC 9110: what can be a cookie's or a header's name.
-pub(super) fn is_token(text: &str) -> bool {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    !text.is_empty() && text.bytes().all(fits)
-}
-
-pub(super) fn cookie_name(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
-    if is_token(text) {
-        return Some(text.to_owned());
-    }
-    value.wrong(
-        format!("\"{}\" is no name of a cookie", clip(text)),
-        "names are letters, digits, - and _: \"session_id\", for example",
-    );
-    None
 }
 
 pub(super) fn changes(lines: &mut Differences, old: &Errors, new: &Errors) {

@@ -42,14 +42,15 @@ pub(super) const QUEUE: Section = section(
     ],
 );
 
-/// `known` are the members of the service's slots. What is not written is as `before`.
-pub(super) fn read(service: &Table<'_>, known: &[MemberName], before: Queue) -> Queue {
+/// `known` are the members of the service's slots.
+pub(super) fn read(service: &Table<'_>, known: &[MemberName]) -> Queue {
     let table = service.table("queue", &QUEUE);
+    let default = Queue::default();
     Queue {
-        max_in_flight: table.number("max_in_flight", 0..=1_000_000, before.max_in_flight),
-        length: table.number("length", 0..=1_000_000, before.length),
-        timeout: table.duration("timeout", Zero::Refused, before.timeout),
-        members: members(&table, known).unwrap_or(before.members),
+        max_in_flight: table.number("max_in_flight", 0..=1_000_000, default.max_in_flight),
+        length: table.number("length", 0..=1_000_000, default.length),
+        timeout: table.duration("timeout", Zero::Refused, default.timeout),
+        members: members(&table, known).unwrap_or(default.members),
     }
 }
 

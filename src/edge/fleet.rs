@@ -7,6 +7,7 @@ use crate::api::RequestStatus;
 use crate::cache::Store;
 use crate::config::Service;
 use crate::config::Settings;
+use crate::filter::Crowd;
 use crate::live::Live;
 use crate::live::LiveReader;
 use crate::net::listen;
@@ -104,6 +105,7 @@ impl Edge {
             }
         }
         let metrics: Arc<[_]> = (0..count).map(|_| Arc::<EdgeMetrics>::default()).collect();
+        let crowd = Arc::<Crowd>::default();
         let (end, ended) = mpsc::channel(count);
         let mut edge = Self {
             workers: Vec::new(),
@@ -120,6 +122,7 @@ impl Edge {
                 listeners,
                 orders: inbox,
                 all: edge.metrics.clone(),
+                crowd: crowd.clone(),
             };
             edge.workers.push(orders);
             let (live, log, end) = (live.clone(), log.clone(), end.clone());

@@ -85,8 +85,9 @@ struct Meta {
     protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
-    is_kept: bool,
     file: Option<Box<Sending>>,
+    /// Where it is kept for the client.
+    backlog: Option<Box<Backlog>>,
     reusable: bool,
     keep_alive: bool,
 }
@@ -247,11 +248,7 @@ pub(super) async fn answer(
             }),
         });
     }
-    let mut backlog = if meta.is_kept {
-        Backlog::of(exchange)
-    } else {
-        None
-    };
+    let mut backlog = meta.backlog.take();
     let buffers = (&mut input, &mut out);
     let passed = pass_body(exchange, &mut meta, buffers, &mut early, &mut backlog).await;
     exchange.proxy.return_output(out);
@@ -362,6 +359,8 @@ fn translate(
     {
         endpoint.health.suspect();
     }
+    let is_kept = dress.is_kept && !head.is_interim();
+    let backlog = is_kept.then(|| Backlog::of(exchange)).flatten();
     Ok(Some(Meta {
         length: head.length,
         status: head.status,
@@ -372,8 +371,8 @@ fn translate(
         },
         framing: head.framing,
         outlet: dress.outlet,
-        is_kept: dress.is_kept,
         file,
+        backlog,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,
     }))

@@ -2,6 +2,7 @@
 
 use super::flight::Clock;
 use super::flight::Flight;
+use super::floor::Floor;
 use crate::cache::Store;
 use crate::live::LiveReader;
 use crate::live::ViewRef;
@@ -74,8 +75,8 @@ impl Proxy {
 
     /// Bodies are kept there, in place of the system's folder for temporary files.
     #[must_use]
-    pub fn keeping_bodies_on(mut self, shelf: Shelf) -> Self {
-        self.shelf = shelf;
+    pub fn keeping_bodies_on(mut self, bodies: Shelf) -> Self {
+        self.shelf = bodies;
         self
     }
 
@@ -134,11 +135,20 @@ impl Proxy {
         self.flights.borrow().clone()
     }
 
+    /// One connection, any of them.
+    #[must_use]
+    pub(super) fn any_flight(&self) -> Option<Rc<Flight>> {
+        let flights = self.flights.borrow();
+        let at = fastrand::usize(..flights.len().max(1));
+        flights.get(at).cloned()
+    }
+
     /// Moves the clock on, looks at every flight, and cleans up. Called once per tick.
     pub fn tick(&self, now: u64) {
         let second = now / 1000 != self.clock.replace(now) / 1000;
+        let floor = Floor::of(&self.view().limits);
         for flight in self.flights.borrow().iter() {
-            flight.look(now);
+            flight.look(now, floor);
         }
         self.log.borrow_mut().flush();
         if second {
@@ -157,6 +167,14 @@ impl Proxy {
             let known: Vec<_> = view.services.iter().flat_map(endpoints).collect();
             self.pools.sweep(now, |id| known.contains(&id));
         }
+    }
+
+    /// Whether one more trouble may be told of in this second; the metrics have them all.
+    #[must_use]
+    pub fn may_log(&self) -> bool {
+        let left = self.loggable.get();
+        self.loggable.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// Connections that have a request under way.

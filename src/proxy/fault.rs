@@ -32,6 +32,8 @@ pub enum Timer {
     UpstreamIdle,
     /// The client neither sent nor took a byte.
     ClientIdle,
+    /// It did both too slowly.
+    ClientRate,
     /// The disk that bodies are kept on.
     Spool,
     Total,
@@ -94,6 +96,8 @@ pub enum Fault {
     Killed,
     #[error("the slot was drained and its time is over")]
     CutOff,
+    #[error("the connection asked for nothing while others waited to come in")]
+    Dismissed,
     #[error("the proxy is stopping")]
     Stopping,
 }
@@ -118,6 +122,7 @@ impl Timer {
             Self::FirstByte => "timeout-first-byte",
             Self::UpstreamIdle => "timeout-idle",
             Self::ClientIdle => "timeout-client-idle",
+            Self::ClientRate => "timeout-client-rate",
             Self::Spool => "timeout-spool",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
@@ -137,6 +142,7 @@ impl Timer {
             Self::FirstByte => "the upstream did not begin its answer in time",
             Self::UpstreamIdle => "the upstream stood still for too long",
             Self::ClientIdle => "the client stood still for too long",
+            Self::ClientRate => "the client was slower than limits.min_rate",
             Self::Spool => "the disk that bodies are kept on stood still for too long",
             Self::Total => "the request took too long as a whole",
             Self::Tunnel => "the upgraded connection was silent for too long",
@@ -170,13 +176,18 @@ impl Fault {
             Self::Unauthorized { .. } => 401,
             Self::ClientGone => 499,
             Self::Timeout(
-                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+                Timer::Handshake
+                | Timer::Head
+                | Timer::ClientIdle
+                | Timer::ClientRate
+                | Timer::KeepAlive,
             ) => 408,
             Self::Timeout(Timer::Queue | Timer::Password)
             | Self::QueueFull
             | Self::LoggedOut
             | Self::Killed
             | Self::CutOff
+            | Self::Dismissed
             | Self::Stopping => 503,
             Self::File(FileFault::Missing) => 404,
             Self::File(_) => 502,
@@ -198,7 +209,11 @@ impl Fault {
             | Self::UnknownHost
             | Self::ClientGone
             | Self::Timeout(
-                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+                Timer::Handshake
+                | Timer::Head
+                | Timer::ClientIdle
+                | Timer::ClientRate
+                | Timer::KeepAlive,
             ) => Side::Client,
             Self::Connect(_)
             | Self::NoAnswer(_)
@@ -218,6 +233,7 @@ impl Fault {
             | Self::File(_)
             | Self::Killed
             | Self::CutOff
+            | Self::Dismissed
             | Self::Stopping => Side::Ours,
         }
     }
@@ -250,6 +266,7 @@ impl Fault {
             Self::File(_) => "file",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
+            Self::Dismissed => "dismissed",
             Self::Stopping => "stopping",
         }
     }

@@ -11,6 +11,7 @@ use crate::support::Step;
 use crate::support::eventually;
 use crate::support::get;
 use crate::support::h2_request;
+use crate::support::http2::rest;
 use crate::support::http2::send_all;
 use crate::support::http2::whole;
 use bytes::Bytes;
@@ -419,6 +420,47 @@ async fn an_early_answer_reaches_a_client_that_is_still_sending() {
     let reset = std::future::poll_fn(|cx| stream.poll_reset(cx)).await;
     assert_eq!(reset.unwrap(), Reason::NO_ERROR);
     assert_eq!(client.get("/").await.unwrap().text(), "blue");
+}
+
+#[tokio::test]
+async fn buffered_bodies_pass_whole_and_a_slow_reader_holds_no_upstream() {
+    let pair = Pair::start().await;
+    let body = noise(5_000_000);
+    let config = pair
+        .config()
+        .set("runtime.workers = 1")
+        .set("service.app.buffering.requests = true")
+        .set("service.app.buffering.responses = true")
+        .set("service.app.queue.max_in_flight = 1");
+    let daemon = Daemon::start(&config).await;
+    // What one stream does not take must not take the window of the others.
+    let mut builder = Builder::new();
+    builder.initial_connection_window_size(1_000_000);
+    let client = Http2::connect_with(daemon.address, &builder).await;
+    let (response, mut stream) = client
+        .begin(h2_request("POST", "/echo"), true)
+        .await
+        .unwrap();
+    let (first, second) = body.split_at(1_000_000);
+    send_all(&mut stream, Bytes::copy_from_slice(first), false)
+        .await
+        .unwrap();
+    // It has no place yet: the next one does not wait for it.
+    assert_eq!(client.get("/").await.unwrap().text(), "blue");
+    assert!(pair.blue.requests_for("/echo").is_empty());
+    send_all(&mut stream, Bytes::copy_from_slice(second), true)
+        .await
+        .unwrap();
+    let mut answer = response.await.unwrap().into_body();
+    // Nothing of it was taken from the client's window, and yet its place is free.
+    eventually("the upstream is done", async || {
+        let shown = daemon.ctl(&["ps", "--json"]).await.json();
+        shown["requests"][0]["state"] == "delivering"
+    })
+    .await;
+    assert_eq!(client.get("/").await.unwrap().text(), "blue");
+    let (echo, _) = rest(&mut answer).await.unwrap();
+    assert!(echo == body, "the bytes changed");
 }
 
 #[tokio::test]
