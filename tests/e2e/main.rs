@@ -46,6 +46,7 @@ mod queue;
 mod reload;
 mod restart;
 mod retry;
+mod sendfile;
 mod services;
 mod slow_attacks;
 mod stop;
