@@ -8,6 +8,7 @@ use super::client::poll_gone;
 use super::client::write_all;
 use super::coder::Coder;
 use super::coder::Step;
+use super::dress::Dress;
 use super::dress::dress;
 use super::fault::Fault;
 use super::fault::Timer;
@@ -23,6 +24,8 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::sendfile::Sending;
+use super::sendfile::named;
 use super::sessions;
 use super::tunnel::Changed;
 use super::tunnel::Protocol;
@@ -68,6 +71,8 @@ pub(super) struct Answered {
     pub backlog: Option<Box<Backlog>>,
     /// What was read is not the whole: the client is to notice, once it has what there is.
     pub cut: Option<Fault>,
+    /// The upstream names a file to send instead.
+    pub file: Option<Box<Sending>>,
     /// The protocol was changed.
     pub changed: Option<Changed>,
 }
@@ -80,7 +85,9 @@ struct Meta {
     protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
-    is_kept: bool,
+    file: Option<Box<Sending>>,
+    /// Where it is kept for the client.
+    backlog: Option<Box<Backlog>>,
     reusable: bool,
     keep_alive: bool,
 }
@@ -211,6 +218,18 @@ pub(super) async fn answer(
     let mut out = exchange.proxy.borrow_output();
     let mut input = Buffer::default();
     let mut meta = head(exchange, &mut input, &mut out, &mut early).await?;
+    if meta.file.is_some() {
+        exchange.proxy.return_output(out);
+        let is_over = matches!(meta.framing, Framing::None | Framing::Length(0));
+        return Ok(Answered {
+            reusable: meta.reusable && is_over && input.is_empty(),
+            keep_alive: meta.keep_alive,
+            backlog: None,
+            cut: None,
+            file: meta.file,
+            changed: None,
+        });
+    }
     exchange.record.status.set(meta.status);
     exchange.flight.at(State::Answering);
     if meta.status == 101 {
@@ -221,6 +240,7 @@ pub(super) async fn answer(
             keep_alive: false,
             backlog: None,
             cut: None,
+            file: None,
             changed: Some(Changed {
                 protocol: meta.protocol,
                 early: input,
@@ -228,11 +248,7 @@ pub(super) async fn answer(
             }),
         });
     }
-    let mut backlog = if meta.is_kept {
-        Backlog::of(exchange)
-    } else {
-        None
-    };
+    let mut backlog = meta.backlog.take();
     let buffers = (&mut input, &mut out);
     let passed = pass_body(exchange, &mut meta, buffers, &mut early, &mut backlog).await;
     exchange.proxy.return_output(out);
@@ -249,6 +265,7 @@ pub(super) async fn answer(
         keep_alive: meta.keep_alive,
         backlog,
         cut,
+        file: None,
         changed: None,
     })
 }
@@ -319,8 +336,13 @@ fn translate(
         ));
     }
     sessions::guard(&head, exchange)?;
+    let file = named((&head, bytes), exchange)?;
     let mut asked = exchange.asked;
-    let dress = dress(&head, exchange);
+    let dress = match file {
+        // What the client gets of it is judged once the file is there.
+        Some(_) => Dress::plain(&head, exchange),
+        None => dress(&head, exchange),
+    };
     let framing = dress.outlet.framing();
     // What is left of an upload is read and forgotten: a request behind it would be too.
     asked.keep_alive &= framing != Framing::UntilClose
@@ -337,6 +359,8 @@ fn translate(
     {
         endpoint.health.suspect();
     }
+    let is_kept = dress.is_kept && !head.is_interim();
+    let backlog = is_kept.then(|| Backlog::of(exchange)).flatten();
     Ok(Some(Meta {
         length: head.length,
         status: head.status,
@@ -347,7 +371,8 @@ fn translate(
         },
         framing: head.framing,
         outlet: dress.outlet,
-        is_kept: dress.is_kept,
+        file,
+        backlog,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,
     }))

@@ -75,8 +75,8 @@ impl Proxy {
 
     /// Bodies are kept there, in place of the system's folder for temporary files.
     #[must_use]
-    pub fn keeping_bodies_on(mut self, shelf: Shelf) -> Self {
-        self.shelf = shelf;
+    pub fn keeping_bodies_on(mut self, bodies: Shelf) -> Self {
+        self.shelf = bodies;
         self
     }
 

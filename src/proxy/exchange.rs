@@ -26,6 +26,7 @@ use super::record::Record;
 use super::reply::Reply;
 use super::response::Asked;
 use crate::config::Errors;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -66,7 +67,11 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
         flight.client.replace(client.peer.text.to_string());
     }
     let mut out = proxy.borrow_output();
-    let answered = flight.guard(answer(proxy, client, &record, &mut out)).await;
+    // Pinned here: a guard that owned it would make every connection larger by as much again.
+    let answered = {
+        let answer = pin!(answer(proxy, client, &record, &mut out));
+        flight.guard(answer).await
+    };
     let ending = match &answered {
         Ok(ending) => *ending,
         Err(fault) => end(proxy, client, (&record, &out), fault).await,

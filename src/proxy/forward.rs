@@ -17,6 +17,7 @@ use super::flight::State;
 use super::orphan;
 use super::prepare::Prepared;
 use super::record::Record;
+use super::sendfile;
 use super::tunnel::tunnel;
 use crate::config::Service as ServiceSettings;
 use crate::config::Timeouts;
@@ -116,8 +117,14 @@ pub(super) async fn forward(
             },
         };
         match attempt(trip, client, &stream, &settings.timeouts, body).await {
-            Ok(answered) => {
-                return settle(proxy, client, (stream, (&endpoint.1, lane)), answered, body).await;
+            Ok(mut answered) => {
+                let (file, keep_alive) = (answered.file.take(), answered.keep_alive);
+                let upstream = (stream, (&*endpoint.1, lane));
+                let ending = settle(proxy, client, upstream, answered, body).await?;
+                if let Some(file) = file {
+                    Box::pin(sendfile::send(trip, client, (*file, keep_alive))).await?;
+                }
+                return Ok(ending);
             }
             Err(Failure::Fault(fault)) => {
                 let left_waiting = matches!(fault, Fault::ClientGone) && body.is_complete();
@@ -244,7 +251,7 @@ async fn attempt(
         timeouts,
         flight: &flight,
         record: trip.record,
-        buffers_answer: trip.prepared.buffers_answer,
+        buffers_answer: trip.prepared.buffers.answer,
     };
     if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
@@ -383,6 +390,7 @@ mod tests {
     use crate::net::Buffer;
     use crate::proxy::Peer;
     use crate::proxy::framing::Framing;
+    use crate::proxy::prepare::Buffers;
     use crate::proxy::response::Asked;
     use crate::switch::Epoch;
     use crate::telemetry::AccessLog;
@@ -426,8 +434,7 @@ mod tests {
                 keep_alive: true,
             },
             upgrade: None,
-            buffers_request: false,
-            buffers_answer: false,
+            buffers: Buffers::default(),
             owes_continue: false,
             is_idempotent: false,
             wishes: None,

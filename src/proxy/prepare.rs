@@ -48,16 +48,22 @@ pub(super) struct Prepared {
     pub asked: Asked,
     /// What the client wants to change to; none when it does not.
     pub upgrade: Option<Box<[u8]>>,
-    /// Its body is received whole before it asks for a slot.
-    pub buffers_request: bool,
-    /// The answer is taken as fast as the upstream gives it.
-    pub buffers_answer: bool,
+    pub buffers: Buffers,
     /// The client sends its body once we tell it to; the upstream is not told of that.
     pub owes_continue: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
     /// None when the service does nothing with content.
     pub wishes: Option<Box<Wishes>>,
+}
+
+/// Which bodies are kept because one side is faster than the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Buffers {
+    /// The request's is received whole before it asks for a slot.
+    pub request: bool,
+    /// The answer's is taken as fast as the upstream gives it.
+    pub answer: bool,
 }
 
 /// What becomes of a request whose head was read.
@@ -123,7 +129,7 @@ pub(super) fn prepare(
         .ok_or(Fault::UnknownHost)?;
     let settings = &view.services[service].settings;
     let caller = client.unwrap_or(peer.address);
-    if let Some(local) = redirect(&head, judge, trusted) {
+    if let Some(local) = redirect(&head, judge, trusted)? {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
     if let Some(filter) = &view.services[service].filter
@@ -135,8 +141,8 @@ pub(super) fn prepare(
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
     let route = route(settings, &head);
-    let (buffers_request, buffers_answer) = buffers(settings, route, &head);
-    let owes_continue = head.expects_continue && buffers_request;
+    let buffers = buffers(settings, route, &head);
+    let owes_continue = head.expects_continue && buffers.request;
     if owes_continue || look == Look::Received {
         head.expects_continue = false;
     }
@@ -163,8 +169,7 @@ pub(super) fn prepare(
         most_body: settings.limits.most_body(view.limits.body_bytes),
         asked: Asked::of(&head),
         upgrade: head.upgrade.map(Into::into),
-        buffers_request,
-        buffers_answer,
+        buffers,
         owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
         wishes: wishes(&head, settings, origin),
@@ -272,11 +277,7 @@ fn route<'s>(settings: &'s ServiceSettings, head: &RequestHead<'_>) -> Option<&'
 }
 
 /// Whether the request's body and the answer's are kept. An upgrade has neither.
-fn buffers(
-    settings: &ServiceSettings,
-    route: Option<&Route>,
-    head: &RequestHead<'_>,
-) -> (bool, bool) {
+fn buffers(settings: &ServiceSettings, route: Option<&Route>, head: &RequestHead<'_>) -> Buffers {
     let Buffering {
         requests,
         responses,
@@ -287,7 +288,10 @@ fn buffers(
         None => (requests, responses),
     };
     let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-    (requests && has_body, responses && head.upgrade.is_none())
+    Buffers {
+        request: requests && has_body,
+        answer: responses && head.upgrade.is_none(),
+    }
 }
 
 fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out: &mut Vec<u8>) {

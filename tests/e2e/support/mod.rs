@@ -42,7 +42,7 @@ pub(crate) use odoo::{
 };
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
-pub(crate) use tls::{Authority, Leaf};
+pub(crate) use tls::{Authority, Connector, Leaf};
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
 
