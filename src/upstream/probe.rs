@@ -74,10 +74,16 @@ pub async fn probe(
     };
     let mut asked = pin!(ask(address, call, health, host));
     let mut end = started + health.timeout;
+    let mut was_busy = false;
     let result = loop {
         match tokio::time::timeout_at(end, &mut asked).await {
             Ok(result) => break result,
-            Err(_) if waits_on(health, started, &is_busy) => end += health.fast_interval,
+            Err(_) if waits_on(health, started, &is_busy) => {
+                was_busy = true;
+                end += health.fast_interval;
+            }
+            // Its turn has come only now.
+            Err(_) if std::mem::take(&mut was_busy) && !is_busy() => end += health.timeout,
             Err(_) => {
                 // As configured: what was waited beyond it says nothing.
                 let patience = match health.busy_timeout {
@@ -349,10 +355,11 @@ mod tests {
         );
         let turns = std::cell::Cell::new(2_u8);
         let is_busy = || turns.replace(turns.get().saturating_sub(1)) > 0;
+        health.busy_timeout = Some(Duration::from_mins(1));
         let probed = probe(&address, (None, None), &health, "h", is_busy).await;
         assert_eq!(probed.result.unwrap_err().to_string(), "timeout after 30ms");
         assert!(
-            probed.took >= Duration::from_millis(50),
+            probed.took >= Duration::from_millis(80),
             "{:?}",
             probed.took
         );

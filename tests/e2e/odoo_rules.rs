@@ -8,6 +8,7 @@ use crate::support::Content;
 use crate::support::Daemon;
 use crate::support::Database;
 use crate::support::Digest;
+use crate::support::Http2;
 use crate::support::Odoo;
 use crate::support::OdooMember;
 use crate::support::WebsocketEvent;
@@ -17,6 +18,7 @@ use crate::support::frames::CLOSE;
 use crate::support::frames::close_payload;
 use crate::support::frames::masked;
 use crate::support::get;
+use crate::support::h2_request;
 use crate::support::request;
 use std::time::Duration;
 use std::time::Instant;
@@ -203,14 +205,14 @@ async fn rule_04_a_slot_with_a_dead_websocket_process_is_not_well_though_its_hea
 async fn rule_04_a_busy_slot_is_not_a_dead_one() {
     let site = Site::of(&Behaviour::default(), |config| {
         config
-            .set("service.app.health.timeout = \"100ms\"")
-            .set("service.app.health.fall = 1")
+            .set("service.app.health.http.timeout = \"500ms\"")
+            .set("service.app.health.http.fall = 1")
     })
     .await;
     let mut clients = JoinSet::new();
     let address = site.daemon.address;
     for _ in 0..2 {
-        clients.spawn(async move { get(address, "/whoami?sleep_ms=1500").await.status() });
+        clients.spawn(async move { get(address, "/whoami?sleep_ms=2000").await.status() });
     }
     site.becomes_busy(2, 0).await;
     let before = site.blue.record().requests_for("/web/health").len();
@@ -237,6 +239,21 @@ async fn rule_05_failures_in_a_200_pass_as_they_are() {
     assert_eq!(answer.status(), 200);
     assert_eq!(answer.text(), direct.text());
     assert!(answer.text().contains("odoo.exceptions.UserError"));
+}
+
+#[tokio::test]
+async fn rule_05_a_failure_of_ours_has_the_shape_that_its_caller_knows() {
+    let site = Site::start().await;
+    site.blue.kill();
+    site.blue.gone().await;
+    let answer = site
+        .ask(CALL, &site.json(), &call("res.partner", "read", "{}"))
+        .await;
+    assert_eq!(answer.head.get("content-type"), Some("application/json"));
+    let told: serde_json::Value = serde_json::from_str(&answer.text()).unwrap();
+    assert_eq!((&told["jsonrpc"], &told["id"]), (&"2.0".into(), &1.into()));
+    assert!(told["error"]["message"].is_string(), "{told}");
+    assert!(told.get("result").is_none(), "{told}");
 }
 
 #[tokio::test]
@@ -314,6 +331,22 @@ async fn rule_08_odoo_is_told_host_and_client_and_believes_no_underscore() {
 }
 
 #[tokio::test]
+async fn rule_09_cookie_crumbs_of_http2_reach_odoo_as_one_line() {
+    let site = Site::start().await;
+    let session = site.blue.database().log_in("admin");
+    let client = Http2::connect(site.daemon.address).await;
+    let asked = h2_request("GET", "/whoami")
+        .header("cookie", "tz=Europe/Berlin")
+        .header("cookie", format!("session_id={session}"))
+        .header("cookie", "frontend_lang=de_DE");
+    let known = client.ask(asked, b"").await.unwrap().text();
+    assert!(known.contains(r#""user":"admin""#), "{known}");
+    let seen = site.blue.record().request_for("/whoami");
+    let whole = format!("tz=Europe/Berlin; session_id={session}; frontend_lang=de_DE");
+    assert_eq!(seen.head.all("cookie"), [whole]);
+}
+
+#[tokio::test]
 async fn rule_10_what_was_sent_once_is_never_sent_again() {
     let behaviour = Behaviour {
         limit_time_real: Some(Duration::from_millis(200)),
@@ -326,6 +359,35 @@ async fn rule_10_what_was_sent_once_is_never_sent_again() {
     assert_eq!(site.blue.record().requests().len(), 2, "each came once");
     assert_eq!(site.green.record().requests().len(), 0);
     assert!(site.blue.database().queries() > 0, "and its SQL goes on");
+}
+
+#[tokio::test]
+async fn rule_11_old_pages_get_their_assets_after_a_flip() {
+    let database = Database::new();
+    let code = |assets| Behaviour {
+        assets,
+        ..Behaviour::at_pace(50)
+    };
+    let blue = Odoo::start_on("blue", code("b1ue000"), &database);
+    let green = Odoo::start_on("green", code("9reen00"), &database);
+    let daemon = Daemon::start(&Config::odoo(&blue, &green)).await;
+    daemon.healthy().await;
+    let bundle = |hash: &str| format!("/web/assets/{hash}/web.assets_web.min.js");
+    let (old, new) = (bundle("b1ue000"), bundle("9reen00"));
+    let before = get(daemon.address, &old).await;
+    assert_eq!(before.status(), 200);
+    assert!(!before.head.has("set-cookie"), "{:?}", before.head);
+    daemon.flip("green").await;
+    // Green builds its own, which deletes blue's from the database.
+    assert_eq!(get(daemon.address, &new).await.status(), 200);
+    assert_eq!(get(green.http_address(), &old).await.status(), 303);
+    let after = get(daemon.address, &old).await;
+    assert_eq!((after.status(), after.text()), (200, before.text()));
+    assert_eq!(
+        green.record().requests_for(&old).len(),
+        1,
+        "ours, past switchd"
+    );
 }
 
 #[tokio::test]
