@@ -3,7 +3,10 @@
 use super::access;
 use super::acme;
 use super::buffering;
+use super::cookies;
+use super::cors;
 use super::errors;
+use super::headers;
 use super::listeners;
 use super::queue;
 use super::rate_limit;
@@ -361,6 +364,9 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
     errors::changes(lines, &old.errors, &new.errors);
+    headers::changes(lines, &old.headers, &new.headers);
+    cors::changes(lines, &old.cors, &new.cors);
+    cookies::changes(lines, &old.cookies, &new.cookies);
     buffering::changes(lines, old, new);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
@@ -627,6 +633,7 @@ http = ["127.0.0.1:6001"]
                 "upstream_proxy_protocol = \"/dev/x\"",
                 "upstream_proxy_protocol = \"v1\"",
             )
+            .replace("hsts = \"/dev/x\"", "hsts = \"365d\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
@@ -693,6 +700,11 @@ http = ["127.0.0.1:6001"]
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
+            ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
+            ("set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),
+            ("names", _) => r#"["other"]"#.to_owned(),
+            ("origins", _) => r#"["https://a.example"]"#.to_owned(),
+            ("same_site", _) => r#""strict""#.to_owned(),
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("client_auth", _) => r#""required""#.to_owned(),

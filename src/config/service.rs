@@ -2,7 +2,10 @@
 
 use super::access::{self, Access};
 use super::buffering;
+use super::cookies;
+use super::cors;
 use super::errors;
+use super::headers;
 use super::health;
 use super::keys::SERVICE;
 use super::problem::At;
@@ -73,6 +76,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let timeouts = rules::timeouts(&table);
     let queue = queue::read(&table, &members);
     let errors = errors::read(&table);
+    let headers = headers::read(&table);
+    let cors = cors::read(&table);
+    let cookies = cookies::read(&table);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
     let upstream_proxy_protocol = welcome::upstream(&table);
@@ -95,6 +101,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         timeouts,
         queue,
         errors,
+        headers,
+        cors,
+        cookies,
         buffering,
         upstream_proxy_protocol,
         access,

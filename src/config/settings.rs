@@ -3,7 +3,10 @@
 use super::access::Access;
 use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
+use super::cookies::Cookies;
+use super::cors::Cors;
 use super::errors::Errors;
+use super::headers::Headers;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
@@ -153,6 +156,9 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub errors: Errors,
+    pub headers: Headers,
+    pub cors: Cors,
+    pub cookies: Cookies,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,

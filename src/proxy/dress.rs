@@ -4,6 +4,7 @@ use super::answer::Exchange;
 use super::backlog::ACCEL_BUFFERING;
 use super::backlog::may_be_kept;
 use super::edits::Edits;
+use super::heads;
 use super::outlet::Outlet;
 use super::response::ResponseHead;
 
@@ -21,6 +22,14 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
     let is_kept = exchange.buffers_answer && may_be_kept(head);
     if exchange.buffers_answer && head.find(ACCEL_BUFFERING).is_some() {
         edits.remove(ACCEL_BUFFERING);
+    }
+    if let Some(addressee) = exchange.addressee
+        && !head.is_interim()
+        && head.status != 101
+        && let Some(seat) = exchange.flight.seat.borrow().as_ref()
+    {
+        let settings = &seat.ticket.service().settings;
+        heads::edit(head, (settings, addressee), &mut edits);
     }
     Dress {
         edits,

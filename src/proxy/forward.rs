@@ -243,6 +243,7 @@ async fn attempt(
         flight: &flight,
         record: trip.record,
         buffers_answer: trip.prepared.buffers_answer,
+        addressee: trip.prepared.addressee.as_ref(),
     };
     if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
@@ -426,6 +427,7 @@ mod tests {
             buffers_answer: false,
             owes_continue: false,
             is_idempotent: false,
+            addressee: None,
         }
     }
 

@@ -26,6 +26,7 @@ mod forward;
 mod frames;
 mod framing;
 mod guard;
+mod heads;
 mod idlers;
 mod lane;
 mod lines;

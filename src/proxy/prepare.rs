@@ -8,6 +8,8 @@ use super::flight::Flight;
 use super::framing::Framing;
 use super::guard::Refused;
 use super::guard::guard;
+use super::heads;
+use super::heads::Addressee;
 use super::local;
 use super::local::Local;
 use super::redirect::redirect;
@@ -51,6 +53,8 @@ pub(super) struct Prepared {
     pub owes_continue: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
+    /// None when the answer's head passes as it is.
+    pub addressee: Option<Addressee>,
 }
 
 /// What becomes of a request whose head was read.
@@ -119,12 +123,19 @@ pub(super) fn prepare(
     if let Some(local) = redirect(&head, judge, trusted) {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
+    let addressee = Addressee::of(&head, settings, is_secure(&head, peer, trusted));
     if let Some(filter) = &view.services[service].filter
         && let Some(refused) = guard(&mut head, filter, caller, judge)
+        // No browser sends a password along when it asks whether it may ask.
+        && (!matches!(refused.fault, Fault::Unauthorized { .. })
+            || heads::preflight(&head, settings).is_none())
     {
         return Ok(Some(Decision::Refuse(refused)));
     }
-    if let Some(local) = screen(&head, settings, caller, judge)? {
+    if let Some(mut local) = screen(&head, settings, caller, judge)? {
+        if let Some(addressee) = &addressee {
+            heads::write_own(settings, addressee, &mut local.lines);
+        }
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
     let route = route(settings, &head);
@@ -153,7 +164,14 @@ pub(super) fn prepare(
         buffers_answer,
         owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
+        addressee,
     })))
+}
+
+/// Whether the client came over TLS, as far as those know whom we trust.
+fn is_secure(head: &RequestHead<'_>, peer: &Peer, trusted: bool) -> bool {
+    let told = trusted.then(|| head.value(Field::ForwardedProto)).flatten();
+    told.map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case(b"https"))
 }
 
 /// What the upstream is told besides the client's own words.
@@ -287,7 +305,15 @@ fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out
     ] {
         out.extend_from_slice(part.as_bytes());
     }
-    head.write_passing(bytes, out, told.trusted);
+    let rules = &told.settings.headers.request;
+    if rules.is_empty() {
+        head.write_passing(bytes, out, told.trusted);
+    } else {
+        head.write_passing_but(bytes, out, told.trusted, |name| rules.replaces(name));
+        for (name, value) in rules.written() {
+            line(format!("{name}: ").as_bytes(), value, out);
+        }
+    }
     write_forwarded(head, peer, told, out);
     line(b"X-Request-ID: ", told.request_id.as_bytes(), out);
     match head.framing {

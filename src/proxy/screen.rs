@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::framing::Framing;
+use super::heads;
 use super::local::Local;
 use super::prepare::Judge;
 use super::request::RequestHead;
@@ -11,7 +12,7 @@ use std::net::IpAddr;
 /// Judges a request by its head. An answer means that no upstream is asked.
 pub(super) fn screen(
     head: &RequestHead<'_>,
-    _settings: &ServiceSettings,
+    settings: &ServiceSettings,
     _caller: IpAddr,
     judge: Judge<'_>,
 ) -> Result<Option<Local>, Fault> {
@@ -19,5 +20,5 @@ pub(super) fn screen(
     if matches!(head.framing, Framing::Length(length) if limit > 0 && length > limit) {
         return Err(Fault::BodyTooLarge { limit });
     }
-    Ok(None)
+    Ok(heads::preflight(head, settings))
 }

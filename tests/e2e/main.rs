@@ -15,6 +15,7 @@ mod certificates;
 mod cli;
 mod client_auth;
 mod drain;
+mod dress;
 mod errors;
 mod failback;
 mod filter;
