@@ -15,6 +15,7 @@ use crate::spool::Amounts;
 use crate::telemetry::BodyFigures;
 use crate::telemetry::CONTENT_TYPE;
 use crate::telemetry::ClientFigures;
+use crate::telemetry::ContentFigures;
 use crate::telemetry::HandshakeFigures;
 use crate::telemetry::KeptFigures;
 use http::Method;
@@ -131,6 +132,10 @@ impl Admin {
             streams_refused: counts.streams_refused,
             floods: counts.floods,
             bodies: bodies(self.edge.bodies()),
+        });
+        page.content = Some(ContentFigures {
+            counts: counts.content,
+            cache: self.edge.cache().figures(),
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))
     }

@@ -3,13 +3,18 @@
 use super::access;
 use super::acme;
 use super::buffering;
+use super::cache;
+use super::compression;
 use super::cookies;
 use super::cors;
 use super::errors;
 use super::headers;
+use super::keepalive;
 use super::listeners;
 use super::queue;
 use super::rate_limit;
+use super::sendfile;
+use super::service_limits;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
@@ -158,6 +163,7 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
+    cache::room_changes(lines, old.cache, new.cache);
     lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
     lines.value(
         "connections_per_client",
@@ -324,6 +330,12 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
     lines.time("timeout", old.timeout, new.timeout);
     lines.value("rise", &old.rise, &new.rise);
     lines.value("fall", &old.fall, &new.fall);
+    let busy = |health: &Health| {
+        health
+            .busy_timeout
+            .map_or("off".to_owned(), format_duration)
+    };
+    lines.value("busy_timeout", &busy(old), &busy(new));
     let statuses = |health: &Health| {
         let all: Vec<_> = health
             .expect_status
@@ -351,10 +363,8 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
 }
 
 fn rules(lines: &mut Differences, old: &Service, new: &Service) {
-    let (a, b) = (&old.keepalive, &new.keepalive);
-    lines.value("keepalive enabled", &a.enabled, &b.enabled);
-    lines.time("keepalive idle", a.idle, b.idle);
-    lines.value("keepalive max_idle", &a.max_idle, &b.max_idle);
+    service_limits::changes(lines, &old.limits, &new.limits);
+    keepalive::changes(lines, &old.keepalive, &new.keepalive);
     let (a, b) = (&old.timeouts, &new.timeouts);
     lines.time("timeouts connect", a.connect, b.connect);
     lines.time("timeouts first_byte", a.first_byte, b.first_byte);
@@ -368,6 +378,9 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     cors::changes(lines, &old.cors, &new.cors);
     cookies::changes(lines, &old.cookies, &new.cookies);
     buffering::changes(lines, old, new);
+    compression::changes(lines, &old.compression, &new.compression);
+    cache::changes(lines, &old.cache, &new.cache);
+    sendfile::changes(lines, &old.sendfile, &new.sendfile);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
     lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
@@ -629,9 +642,14 @@ http = ["127.0.0.1:6001"]
             )
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace("busy_timeout = \"/dev/x\"", "busy_timeout = \"50s\"")
+            // Read for a preset only, and this is none.
+            .replace("[service.odoo.odoo]\n", "")
+            .replace("workers = \"unknown\"\n", "")
+            .replace("in_flight_factor = 2\n", "")
             .replace(
                 "upstream_proxy_protocol = \"/dev/x\"",
-                "upstream_proxy_protocol = \"v1\"",
+                "upstream_proxy_protocol = \"off\"",
             )
             .replace("hsts = \"/dev/x\"", "hsts = \"365d\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
@@ -714,6 +732,11 @@ http = ["127.0.0.1:6001"]
             ("tcp", _) => r#""db:5433""#.to_owned(),
             ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
+            ("codings", _) => r#"["br", "zstd"]"#.to_owned(),
+            ("types", _) => r#"["text/*"]"#.to_owned(),
+            ("keep_on_flip", _) => r#""all""#.to_owned(),
+            ("zstd_level" | "brotli_level" | "gzip_level", _) => "7".to_owned(),
+            ("prefix", r#""""#) => r#""/other""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),
             (_, path) if path.starts_with("\"/") => path.replacen("\"/", "\"/other/", 1),

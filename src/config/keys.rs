@@ -10,9 +10,11 @@ use super::cookies::COOKIES;
 use super::cors::CORS;
 use super::errors::ERRORS;
 use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
+use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
+use super::service_limits::SERVICE_LIMITS;
 use super::upstream_tls::UPSTREAM_TLS;
 use super::websocket::WEBSOCKET;
 
@@ -98,6 +100,7 @@ pub(super) const TOP: Section = section(
         key("limits", "[limits]"),
         key("stop", "[stop]"),
         key("log", "[log]"),
+        key("cache", "[cache]"),
         key("access_log", "[access_log]"),
         key("acme", "[acme]"),
         key("spool", "[spool]"),
@@ -156,12 +159,15 @@ pub(super) const SERVICE: Section = section(
     &[
         key("hosts", r#"["erp.example.com"]"#),
         key("initial", r#""blue""#),
+        key("preset", r#""odoo""#),
+        key("odoo", "[service.NAME.odoo]"),
         key("slots", "[service.NAME.slots.SLOT]"),
         key("route", "[[service.NAME.route]]"),
         key("health", "[service.NAME.health]"),
         key("flip", "[service.NAME.flip]"),
         key("failback", "[service.NAME.failback]"),
         key("shared", "[service.NAME.shared]"),
+        key("limits", "[service.NAME.limits]"),
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
@@ -175,7 +181,15 @@ pub(super) const SERVICE: Section = section(
         key("upstream_proxy_protocol", r#""v2""#),
         key("access", "[service.NAME.access]"),
         key("rate_limit", "[[service.NAME.rate_limit]]"),
+        key("compression", "[service.NAME.compression]"),
+        key("cache", "[service.NAME.cache]"),
+        key("sendfile", "[service.NAME.sendfile]"),
     ],
+);
+
+pub(super) const ODOO: Section = section(
+    "service.NAME.odoo",
+    &[key("workers", "8"), key("in_flight_factor", "2")],
 );
 
 pub(super) const SLOT: Section = Section {
@@ -203,6 +217,7 @@ const HEALTH_KEYS: &[Key] = &[
     key("timeout", r#""2s""#),
     key("rise", "2"),
     key("fall", "3"),
+    key("busy_timeout", r#""2m""#),
     key("expect_status", r#"["200-299"]"#),
     key("expect_body", r#""pass""#),
     key("host", r#""erp.example.com""#),
@@ -267,15 +282,6 @@ pub(super) const SHARED: Section = section(
     ],
 );
 
-pub(super) const KEEPALIVE: Section = section(
-    "service.NAME.keepalive",
-    &[
-        key("enabled", "true"),
-        key("idle", r#""4s""#),
-        key("max_idle", "64"),
-    ],
-);
-
 pub(super) const TIMEOUTS: Section = section(
     "service.NAME.timeouts",
     &[
@@ -302,11 +308,13 @@ pub(super) const SECTIONS: &[&Section] = &[
     &ACCESS_LOG,
     &SPOOL,
     &SERVICE,
+    &ODOO,
     &ROUTE,
     &HEALTH,
     &FLIP,
     &FAILBACK,
     &SHARED,
+    &SERVICE_LIMITS,
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
@@ -322,10 +330,17 @@ pub(super) const SECTIONS: &[&Section] = &[
     &ACCESS,
     &BASIC_AUTH,
     &RATE_LIMIT,
+    &super::compression::COMPRESSION,
+    &super::cache::CACHE_ROOM,
+    &super::cache::CACHE,
+    &super::sendfile::SENDFILE,
 ];
 
+/// The tables of names that the operator chose, which are no home for a misplaced key.
+pub(super) const NAMED_SECTIONS: &[&Section] =
+    &[&SLOT, &MEMBER_HEALTH, &HEADERS, &MEMBER_KEEPALIVE];
+
 /// The documented config with every commented key made active.
-#[cfg(test)]
 pub(super) fn uncommented() -> String {
     with_lines_of(&["#"])
 }
@@ -336,7 +351,6 @@ pub(super) fn with_examples() -> String {
     with_lines_of(&["#", "#~"])
 }
 
-#[cfg(test)]
 fn with_lines_of(marks: &[&str]) -> String {
     let is_key = |key: &&str| key.starts_with(|c: char| c.is_ascii_lowercase() || c == '[');
     include_str!("../../config/switchd.toml")
@@ -374,7 +388,7 @@ mod tests {
     fn every_key_is_documented() {
         let tree = Value::Table(toml::from_str(&with_examples()).unwrap());
         let mut found = 0;
-        for section in SECTIONS.iter().chain([&&MEMBER_HEALTH]) {
+        for section in SECTIONS.iter().chain([&&MEMBER_HEALTH, &&MEMBER_KEEPALIVE]) {
             let parts = section.header.split('.').filter(|part| !part.is_empty());
             let place = parts.fold(&tree, |place, part| match part {
                 "MEMBER" => &table(place)["websocket"],

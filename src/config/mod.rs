@@ -11,19 +11,25 @@
 mod access;
 mod acme;
 mod buffering;
+mod cache;
 mod change;
 mod check;
+mod compression;
 mod cookies;
 mod cors;
 mod defaults;
+mod derived;
 mod errors;
+mod explain;
 mod file;
 mod headers;
 mod health;
+mod keepalive;
 mod keys;
 mod listeners;
 mod page;
 mod prefixes;
+mod presets;
 mod problem;
 mod queue;
 mod rate_limit;
@@ -31,10 +37,13 @@ mod routes;
 mod rules;
 mod secret;
 mod sections;
+mod sendfile;
 mod service;
+mod service_limits;
 mod settings;
 mod slots;
 mod table;
+mod toml_text;
 mod units;
 mod upstream_tls;
 mod users;
@@ -47,22 +56,28 @@ mod words;
 pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
 pub use buffering::{Buffering, Spooling};
+pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
+pub use compression::{Coding, Compression};
 pub use cookies::{Cookies, SameSite};
 pub use cors::{Cors, Origins};
 pub use defaults::default_failback;
 pub use errors::{ErrorFormat, Errors};
+pub use explain::explain;
 pub use file::{load, parse};
 pub use headers::{HeaderRules, Headers};
+pub use keepalive::{Keepalive, Keepalives};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use page::{Blank, Page};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
+pub use sendfile::Sendfile;
+pub use service_limits::ServiceLimits;
 pub use settings::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,
-    Slot, State, Stop, Timeouts,
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Limits, Log,
+    LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared, Slot, State,
+    Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;

@@ -229,7 +229,7 @@ fn min_rate(table: &Table<'_>) -> Option<u64> {
     rate
 }
 
-fn body_bytes(table: &Table<'_>) -> Option<u64> {
+pub(super) fn body_bytes(table: &Table<'_>) -> Option<u64> {
     let value = table.get("body_size")?;
     if value.is_word("0B") || value.is_word("0") {
         value.wrong(

@@ -2,18 +2,23 @@
 
 use super::access::{self, Access};
 use super::buffering;
+use super::cache::{self, Cache};
+use super::compression::{self, Compression};
 use super::cookies;
 use super::cors;
 use super::errors;
 use super::headers;
 use super::health;
+use super::keepalive;
 use super::keys::SERVICE;
 use super::problem::At;
 use super::queue;
 use super::rate_limit;
 use super::routes;
 use super::rules;
-use super::settings::{HostPattern, Member, Service, Slot};
+use super::sendfile::{self, Sendfile};
+use super::service_limits;
+use super::settings::{HostPattern, Limits, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::upstream_tls;
@@ -43,8 +48,8 @@ pub(super) struct WrittenHost {
     pub(super) by_default: bool,
 }
 
-/// Reads what stands under `[service.NAME]`.
-pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
+/// Reads what stands under `[service.NAME]`; `common` is what holds for all services.
+pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService> {
     let shown = clip(named.name);
     let report = named.value.report;
     let Some(mut table) = named.value.as_table(format!("service.{shown}"), &SERVICE) else {
@@ -72,8 +77,13 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let checks = health::read(&table, &members, &gate);
     let (shared, shared_at) = rules::shared(&table);
     // Read before anything is put together: a missing name must not hide their problems.
-    let mut keepalive = rules::keepalive(&table);
+    let limits = service_limits::read(&table, common);
+    let upstream_proxy_protocol = welcome::upstream(&table);
+    let keepalive = keepalive::read(&table, &members, upstream_proxy_protocol);
     let timeouts = rules::timeouts(&table);
+    let compression = compression::read(&table, Compression::default());
+    let cache = cache::read(&table, Cache::default());
+    let sendfile = sendfile::read(&table, Sendfile::default());
     let queue = queue::read(&table, &members);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
@@ -81,9 +91,6 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let cookies = cookies::read(&table);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
-    let upstream_proxy_protocol = welcome::upstream(&table);
-    // A connection that was made for one client must not serve the next.
-    keepalive.enabled &= upstream_proxy_protocol.is_none();
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
@@ -97,6 +104,7 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
             .map(|slot| build(slot, &members, &checks))
             .collect(),
         routes: routes.into_settings(),
+        limits,
         keepalive,
         timeouts,
         queue,
@@ -108,6 +116,9 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
         upstream_proxy_protocol,
         access,
         rate_limits,
+        compression,
+        cache,
+        sendfile,
         flip,
         failback,
         shared,

@@ -3,13 +3,19 @@
 use super::access::Access;
 use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
+use super::cache::Cache;
+use super::cache::CacheRoom;
+use super::compression::Compression;
 use super::cookies::Cookies;
 use super::cors::Cors;
 use super::errors::Errors;
 use super::headers::Headers;
+use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::sendfile::Sendfile;
+use super::service_limits::ServiceLimits;
 use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
@@ -34,6 +40,7 @@ pub struct Settings {
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,
+    pub cache: CacheRoom,
     pub stop: Stop,
     pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
@@ -152,7 +159,8 @@ pub struct Service {
     pub slots: Vec<Slot>,
     /// Tried in order; the longest matching prefix wins, an upgrade route before a plain one.
     pub routes: Vec<Route>,
-    pub keepalive: Keepalive,
+    pub limits: ServiceLimits,
+    pub keepalive: Keepalives,
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub errors: Errors,
@@ -165,6 +173,9 @@ pub struct Service {
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,
+    pub compression: Compression,
+    pub cache: Cache,
+    pub sendfile: Sendfile,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
@@ -172,6 +183,14 @@ pub struct Service {
     /// None means that upstreams are spoken to without TLS.
     pub upstream_tls: Option<UpstreamTls>,
     pub websocket: Websocket,
+}
+
+impl Service {
+    /// Whether anything of it looks at what an answer holds.
+    #[must_use]
+    pub fn handles_content(&self) -> bool {
+        self.compression.enabled || self.cache.enabled || self.sendfile.root.is_some()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -213,6 +232,8 @@ pub struct Health {
     pub rise: u32,
     /// Failures in a row until unhealthy.
     pub fall: u32,
+    /// How long a probe may take instead while the endpoint has requests under way; none means no longer.
+    pub busy_timeout: Option<Duration>,
     /// Inclusive ranges, for instance 200..=299.
     pub expect_status: Vec<(u16, u16)>,
     /// Must occur in the first 64 KiB of the body; empty means anything.
@@ -244,17 +265,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
-}
-
-/// Connections to upstreams that are kept for the next request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Keepalive {
-    /// Off: one connection per request, and none is ever opened ahead.
-    pub enabled: bool,
-    /// Closed after this long without a request; stay below the upstream's own limit.
-    pub idle: Duration,
-    /// Idle connections kept per endpoint and worker.
-    pub max_idle: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -93,7 +93,11 @@ pub(super) fn host_of(service: &Service, health: &Health, address: &EndpointAddr
 pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
     let started = clock.now();
     let terms = (target.terms.as_deref(), target.proxy_protocol);
-    let probed = probe(&target.key.address, terms, &target.health, &target.host).await;
+    let endpoint = &target.endpoint;
+    // A hint of traffic says that it is worse than busy.
+    let is_busy = || endpoint.in_flight.counts().total() > 0 && !endpoint.health.is_suspected();
+    let address = &target.key.address;
+    let probed = probe(address, terms, &target.health, &target.host, is_busy).await;
     let result = match probed.result {
         Ok(status) => Ok(format!("HTTP {status}")),
         Err(failure) => Err(failure.to_string()),

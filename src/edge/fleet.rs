@@ -4,6 +4,7 @@ use super::worker;
 use super::worker::Order;
 use super::worker::Start;
 use crate::api::RequestStatus;
+use crate::cache::Store;
 use crate::config::Service;
 use crate::config::Settings;
 use crate::filter::Crowd;
@@ -34,6 +35,8 @@ const ORDERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Threads of a worker for look-ups of names: rare and short.
 const LOOKUPS: usize = 4;
+/// And for what is encoded, and for files that are sent.
+const CONTENT: usize = 4;
 
 /// The workers and their listeners.
 #[derive(Debug)]
@@ -43,8 +46,15 @@ pub struct Edge {
     listeners: Vec<SocketAddr>,
     metrics: Arc<[Arc<EdgeMetrics>]>,
     bodies: Arc<Account>,
+    cache: Arc<Store>,
     /// Answers an error when a thread ends.
     ended: Mutex<mpsc::Receiver<()>>,
+}
+
+/// Where a worker keeps things, in common with the others.
+struct Stores {
+    shelf: Shelf,
+    cache: Arc<Store>,
 }
 
 /// What to do about an address that cannot be listened on.
@@ -75,6 +85,7 @@ impl Edge {
         if settings.services.iter().any(keeps_bodies) {
             bodies.check().map_err(io::Error::other)?;
         }
+        let cache = Store::open(settings.state.dir.join("cache"), settings.cache);
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
@@ -102,6 +113,7 @@ impl Edge {
             listeners,
             metrics,
             bodies,
+            cache,
             ended: Mutex::new(ended),
         };
         for (number, listeners) in sockets.into_iter().enumerate() {
@@ -114,11 +126,14 @@ impl Edge {
             };
             edge.workers.push(orders);
             let (live, log, end) = (live.clone(), log.clone(), end.clone());
-            let shelf = Shelf::new(edge.bodies.clone());
+            let stores = Stores {
+                shelf: Shelf::new(edge.bodies.clone()),
+                cache: edge.cache.clone(),
+            };
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             edge.threads.push(thread.spawn(move || {
                 let _ended = Ended(end);
-                work((number, shelf), live, &log, start);
+                work((number, stores), live, &log, start);
             })?);
         }
         Ok(edge)
@@ -128,6 +143,12 @@ impl Edge {
     #[must_use]
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
+    }
+
+    /// What is kept of answers.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Store> {
+        &self.cache
     }
 
     /// Every request under way, oldest first.
@@ -231,11 +252,11 @@ fn keeps_bodies(service: &Service) -> bool {
         || routes.any(|route| route.buffer_requests || route.buffer_responses)
 }
 
-fn work((number, shelf): (usize, Shelf), live: Arc<Live>, log: &AccessLog, start: Start) {
+fn work((number, stores): (usize, Stores), live: Arc<Live>, log: &AccessLog, start: Start) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Bodies on disk leave threads for look-ups, however slow the disk is. Threads end when idle.
-        .max_blocking_threads(LOOKUPS + JOBS)
+        .max_blocking_threads(LOOKUPS + JOBS + CONTENT)
         .build_local(tokio::runtime::LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -243,7 +264,9 @@ fn work((number, shelf): (usize, Shelf), live: Arc<Live>, log: &AccessLog, start
     };
     let metrics = start.all[number].clone();
     let reader = LiveReader::new(live, number);
-    let proxy = Proxy::new(reader, log.writer(), metrics).keeping_bodies_on(shelf);
+    let proxy = Proxy::new(reader, log.writer(), metrics)
+        .keeping_bodies_on(stores.shelf)
+        .keeping_answers_in(stores.cache);
     let proxy = Rc::new(proxy);
     if let Err(error) = runtime.block_on(worker::run(proxy, start)) {
         tracing::error!(%error, worker = number, "worker failed");

@@ -6,6 +6,8 @@ use super::body::TRANSFER;
 use super::chunked::Piece;
 use super::client::poll_gone;
 use super::client::write_all;
+use super::coder::Coder;
+use super::coder::Step;
 use super::dress::dress;
 use super::fault::Fault;
 use super::fault::Timer;
@@ -25,6 +27,7 @@ use super::response::ResponseHead;
 use super::sessions;
 use super::tunnel::Changed;
 use super::tunnel::Protocol;
+use super::wishes::Wishes;
 use crate::config::Timeouts;
 use crate::live::Kind;
 use crate::net::Buffer;
@@ -35,6 +38,8 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 /// Interim answers (1xx) before the real one; more is an upstream gone mad.
 const MOST_INTERIM: u32 = 32;
@@ -46,6 +51,7 @@ pub(super) struct Exchange<'a> {
     pub upstream: &'a Stream,
     pub asked: Asked,
     pub upgrade: Option<&'a [u8]>,
+    pub wishes: Option<&'a Wishes>,
     pub timeouts: &'a Timeouts,
     pub flight: &'a Flight,
     pub record: &'a Record,
@@ -77,7 +83,8 @@ struct Meta {
     protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
-    is_kept: bool,
+    /// Where it is kept for the client.
+    backlog: Option<Box<Backlog>>,
     reusable: bool,
     keep_alive: bool,
 }
@@ -135,6 +142,23 @@ impl Exchange<'_> {
             }
         })
         .await
+    }
+
+    /// Takes the next step with what was pushed; until when the step after it must be taken.
+    async fn encode(
+        &self,
+        coder: &mut Coder,
+        ended: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Instant>, Failure> {
+        let step = match ended {
+            true => Step::Finish,
+            false if self.upstream.is_quiet() => Step::Pause,
+            false => Step::Collect,
+        };
+        let encoded = coder.advance(step, out).await;
+        encoded.map_err(|cause| Fault::CutShort(Some(cause)))?;
+        Ok(coder.due())
     }
 
     /// Waits until the client has room: what it does not take is not read. How much it may be.
@@ -208,11 +232,7 @@ pub(super) async fn answer(
             }),
         });
     }
-    let mut backlog = if meta.is_kept {
-        Backlog::of(exchange)
-    } else {
-        None
-    };
+    let mut backlog = meta.backlog.take();
     let buffers = (&mut input, &mut out);
     let passed = pass_body(exchange, &mut meta, buffers, &mut early, &mut backlog).await;
     exchange.proxy.return_output(out);
@@ -317,6 +337,8 @@ fn translate(
     {
         endpoint.health.suspect();
     }
+    let is_kept = dress.is_kept && !head.is_interim();
+    let backlog = is_kept.then(|| Backlog::of(exchange)).flatten();
     Ok(Some(Meta {
         length: head.length,
         status: head.status,
@@ -327,7 +349,7 @@ fn translate(
         },
         framing: head.framing,
         outlet: dress.outlet,
-        is_kept: dress.is_kept,
+        backlog,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,
     }))
@@ -377,6 +399,11 @@ async fn pass_body(
                 break ended;
             }
         };
+        let mut late = None;
+        if let Some(coder) = meta.outlet.coder() {
+            late = Box::pin(exchange.encode(coder, ended, out)).await?;
+            sent = coder.sent;
+        }
         flight.bytes_out.set(sent);
         if sent > TRANSFER {
             flight.becomes(Kind::Transfer);
@@ -401,7 +428,16 @@ async fn pass_body(
             size.set(most.min(exchange.room().await));
         }
         flight.arm(Timer::UpstreamIdle, idle);
-        match exchange.read(input, &size, early, backlog).await {
+        let read = exchange.read(input, &size, early, backlog);
+        let read = match late {
+            None => read.await,
+            // What the client is owed by then is sent, whatever comes.
+            Some(due) => match Box::pin(timeout_at(due, read)).await {
+                Ok(read) => read,
+                Err(_) => continue,
+            },
+        };
+        match read {
             Ok(0) if meta.framing == Framing::UntilClose => body = BodyReader::Done,
             Ok(0) => return Err(Fault::CutShort(None).into()),
             Err(read) => return Err(read.into_fault().into()),

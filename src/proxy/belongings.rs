@@ -3,6 +3,7 @@
 use super::flight::Clock;
 use super::flight::Flight;
 use super::floor::Floor;
+use crate::cache::Store;
 use crate::live::LiveReader;
 use crate::live::ViewRef;
 use crate::spool::Account;
@@ -27,6 +28,10 @@ pub struct Proxy {
     pub clock: Clock,
     /// No keep-alive any more: the worker is on its way out.
     pub stopping: Cell<bool>,
+    /// What is kept for all workers; none keeps nothing.
+    pub(super) cache: Option<Arc<Store>>,
+    /// Bodies that are being encoded.
+    pub(super) encoding: Rc<Cell<usize>>,
     flights: RefCell<Vec<Rc<Flight>>>,
     /// Flights of requests that are over, for those to come on HTTP/2 connections.
     resting: RefCell<Vec<Rc<Flight>>>,
@@ -58,6 +63,8 @@ impl Proxy {
             shelf: Shelf::new(Arc::new(Account::new(&std::env::temp_dir()))),
             clock: Clock::default(),
             stopping: Cell::new(false),
+            cache: None,
+            encoding: Rc::default(),
             flights: RefCell::default(),
             resting: RefCell::default(),
             spare: RefCell::default(),
@@ -68,8 +75,15 @@ impl Proxy {
 
     /// Bodies are kept there, in place of the system's folder for temporary files.
     #[must_use]
-    pub fn keeping_bodies_on(mut self, shelf: Shelf) -> Self {
-        self.shelf = shelf;
+    pub fn keeping_bodies_on(mut self, bodies: Shelf) -> Self {
+        self.shelf = bodies;
+        self
+    }
+
+    /// Answers are kept there for the next client.
+    #[must_use]
+    pub fn keeping_answers_in(mut self, cache: Arc<Store>) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -140,6 +154,9 @@ impl Proxy {
         if second {
             self.loggable.set(LOGGED_FAULTS);
             let view = self.view();
+            if let Some(cache) = &self.cache {
+                cache.set_room(view.cache);
+            }
             let endpoints = |service: &crate::live::Service| -> Vec<_> {
                 let members = service.slots.iter().flat_map(|slot| &slot.members);
                 members

@@ -3,10 +3,16 @@
 use super::answer::Exchange;
 use super::backlog::ACCEL_BUFFERING;
 use super::backlog::may_be_kept;
+use super::capture::capture;
+use super::coder::Coder;
+use super::compress;
 use super::edits::Edits;
+use super::framing::Framing;
 use super::heads;
 use super::outlet::Outlet;
 use super::response::ResponseHead;
+use super::wishes::Wishes;
+use crate::config::Service as ServiceSettings;
 
 /// One answer's changes.
 pub(super) struct Dress {
@@ -23,17 +29,62 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
     if exchange.buffers_answer && head.find(ACCEL_BUFFERING).is_some() {
         edits.remove(ACCEL_BUFFERING);
     }
+    let mut dress = Dress {
+        edits,
+        outlet: Outlet::new(head.framing_for(exchange.asked)),
+        is_kept,
+    };
+    if let Some(wishes) = exchange.wishes
+        && let Some(seat) = exchange.flight.seat.borrow().as_ref()
+        && !head.is_interim()
+    {
+        content(
+            head,
+            exchange,
+            (&seat.ticket.service().settings, wishes),
+            &mut dress,
+        );
+    }
+    // Last, for what was taken out above must not come back by it.
     if let Some(addressee) = exchange.addressee
         && !head.is_interim()
         && head.status != 101
         && let Some(seat) = exchange.flight.seat.borrow().as_ref()
     {
         let settings = &seat.ticket.service().settings;
-        heads::edit(head, (settings, addressee), &mut edits);
+        heads::edit(head, (settings, addressee), &mut dress.edits);
     }
-    Dress {
-        edits,
-        outlet: Outlet::new(head.framing_for(exchange.asked)),
-        is_kept,
+    dress
+}
+
+/// What is encoded for the client, and what is copied for the next one.
+fn content(
+    head: &ResponseHead<'_>,
+    exchange: &Exchange<'_>,
+    (settings, wishes): (&ServiceSettings, &Wishes),
+    dress: &mut Dress,
+) {
+    let length = head.content_length();
+    let compression = &settings.compression;
+    let wanted = (compression, wishes);
+    let coding = compress::chosen((head, length), wanted, &mut dress.edits);
+    if let Some(coding) = coding {
+        let is_bodyless = head.framing == Framing::None;
+        let coder = if is_bodyless {
+            None
+        } else {
+            Coder::new(exchange.proxy, compression, coding, length)
+        };
+        if is_bodyless || coder.is_some() {
+            compress::encoded(head, coding, &mut dress.edits);
+        }
+        if let Some(coder) = coder {
+            dress.outlet = Outlet::encoding(coder);
+        }
+    }
+    if let Some(shared) = &wishes.shared
+        && let Some(capture) = capture(head, exchange, (&settings.cache, shared), &mut dress.edits)
+    {
+        dress.outlet.capture(capture);
     }
 }

@@ -5,6 +5,7 @@ use super::admit::readmit;
 use super::asker::Asker;
 use super::belongings::Proxy;
 use super::body::Body;
+use super::cached;
 use super::client::Client;
 use super::client::write_all;
 use super::fault::Fault;
@@ -27,6 +28,7 @@ use super::record::Record;
 use super::reply::Reply;
 use super::response::Asked;
 use crate::config::Errors;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -67,7 +69,11 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
         flight.client.replace(client.peer.text.to_string());
     }
     let mut out = proxy.borrow_output();
-    let answered = flight.guard(answer(proxy, client, &record, &mut out)).await;
+    // Pinned here: a guard that owned it would make every connection larger by as much again.
+    let answered = {
+        let answer = pin!(answer(proxy, client, &record, &mut out));
+        flight.guard(answer).await
+    };
     let ending = match &answered {
         Ok(ending) => *ending,
         Err(fault) => end(proxy, client, (&record, &out), fault).await,
@@ -114,6 +120,11 @@ async fn answer(
     record.asked.set(Some(prepared.asked));
     record.body_taken.set(prepared.framing.is_empty());
     record.unused_head.set(prepared.length);
+    if prepared.wishes.is_some()
+        && let Some(ending) = Box::pin(cached::answer(proxy, client, record, &prepared)).await?
+    {
+        return Ok(ending);
+    }
     let received = if receive::is_needed(&prepared, client) {
         Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
     } else {
@@ -127,7 +138,7 @@ async fn answer(
         received.admitted(&flight, out)
     } else {
         client.input.consume(record.unused_head.take());
-        let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
+        let mut body = Body::new(prepared.framing, prepared.most_body);
         // What is here of the body goes along with the head.
         body.take(&mut client.input, out, &flight)?;
         client.input.release();

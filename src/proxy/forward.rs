@@ -91,7 +91,8 @@ pub(super) async fn forward(
         introduction: &introduction,
     };
     let mut tried = Vec::new();
-    let mut reuse = settings.keepalive.enabled && !prepared.asked.upgrade;
+    let keepalive = settings.keepalive.of(prepared.member.as_ref());
+    let mut reuse = keepalive.enabled && !prepared.asked.upgrade;
     let mut last = Fault::NoAnswer(None);
     loop {
         let Some(endpoint) = board(&flight, member, &tried) else {
@@ -239,10 +240,11 @@ async fn attempt(
         upstream,
         asked: trip.prepared.asked,
         upgrade: trip.prepared.upgrade.as_deref(),
+        wishes: trip.prepared.wishes.as_deref(),
         timeouts,
         flight: &flight,
         record: trip.record,
-        buffers_answer: trip.prepared.buffers_answer,
+        buffers_answer: trip.prepared.buffers.answer,
         addressee: trip.prepared.addressee.as_ref(),
     };
     if refused.is_some() || !body.has_rest() {
@@ -358,7 +360,8 @@ async fn settle(
 fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, lane: Lane) {
     let seat = flight.seat.borrow();
     let Some(seat) = seat.as_ref() else { return };
-    let keepalive = &seat.ticket.service().settings.keepalive;
+    let settings = &seat.ticket.service().settings;
+    let keepalive = settings.keepalive.of(seat.member());
     if keepalive.enabled {
         let now = proxy.clock.get();
         let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);
@@ -381,6 +384,7 @@ mod tests {
     use crate::net::Buffer;
     use crate::proxy::Peer;
     use crate::proxy::framing::Framing;
+    use crate::proxy::prepare::Buffers;
     use crate::proxy::response::Asked;
     use crate::switch::Epoch;
     use crate::telemetry::AccessLog;
@@ -414,6 +418,7 @@ mod tests {
             service: 0,
             client: [127, 0, 0, 1].into(),
             member: None,
+            most_body: 0,
             framing: Framing::Length(length),
             asked: Asked {
                 is_head: false,
@@ -423,11 +428,11 @@ mod tests {
                 keep_alive: true,
             },
             upgrade: None,
-            buffers_request: false,
-            buffers_answer: false,
+            buffers: Buffers::default(),
             owes_continue: false,
             is_idempotent: false,
             addressee: None,
+            wishes: None,
         }
     }
 

@@ -1,6 +1,8 @@
 //! What a service's settings make of the heads of its answers: rules, HSTS, CORS, cookies.
 
+use super::client::Peer;
 use super::edits::Edits;
+use super::fields::Field;
 use super::fields::options;
 use super::local::Local;
 use super::request::RequestHead;
@@ -8,6 +10,7 @@ use super::response::Asked;
 use super::response::ResponseHead;
 use crate::config::Cookies;
 use crate::config::Cors;
+use crate::config::HeaderRules;
 use crate::config::Origins;
 use crate::config::SameSite;
 use crate::config::Service as ServiceSettings;
@@ -47,7 +50,7 @@ impl Addressee {
     pub(super) fn of(
         head: &RequestHead<'_>,
         settings: &ServiceSettings,
-        is_secure: bool,
+        (peer, trusted): (&Peer, bool),
     ) -> Option<Self> {
         let headers = &settings.headers;
         let has_cors = !settings.cors.origins.is_empty();
@@ -56,13 +59,31 @@ impl Addressee {
             || headers.security
             || !headers.response.is_empty()
             || !settings.cookies.names.is_empty();
+        // As far as those know whom we trust.
+        let told = trusted.then(|| head.value(Field::ForwardedProto)).flatten();
         is_touched.then(|| Self {
-            is_secure,
+            is_secure: told.map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case(b"https")),
             origin: has_cors
                 .then(|| head.find("origin"))
                 .flatten()
                 .map(Into::into),
         })
+    }
+}
+
+/// Appends the fields of a request that pass, by the rules for requests.
+pub(super) fn write_passing(
+    head: &RequestHead<'_>,
+    bytes: &[u8],
+    (rules, trusted): (&HeaderRules, bool),
+    out: &mut Vec<u8>,
+) {
+    if rules.is_empty() {
+        return head.write_passing(bytes, out, trusted);
+    }
+    head.write_passing_but(bytes, out, trusted, |name| rules.replaces(name));
+    for (name, value) in rules.written() {
+        line(name, value, out);
     }
 }
 
@@ -118,16 +139,7 @@ pub(super) fn write_own(settings: &ServiceSettings, to: &Addressee, out: &mut Ve
 
 /// What every answer gets, whoever wrote it.
 fn usual(settings: &ServiceSettings, to: &Addressee, mut add: impl FnMut(&str, &[u8])) {
-    if let Some(hsts) = &settings.headers.hsts
-        && to.is_secure
-    {
-        add(HSTS, hsts.as_bytes());
-    }
-    if settings.headers.security {
-        for (name, value) in SECURITY {
-            add(name, value.as_bytes());
-        }
-    }
+    protection(settings, to, &mut add);
     let cors = &settings.cors;
     if cors.origins.is_empty() {
         return;
@@ -139,6 +151,20 @@ fn usual(settings: &ServiceSettings, to: &Addressee, mut add: impl FnMut(&str, &
     }
     if !is_for_all(cors) {
         add("Vary", b"Origin");
+    }
+}
+
+/// HSTS and the security lines.
+fn protection(settings: &ServiceSettings, to: &Addressee, mut add: impl FnMut(&str, &[u8])) {
+    if let Some(hsts) = &settings.headers.hsts
+        && to.is_secure
+    {
+        add(HSTS, hsts.as_bytes());
+    }
+    if settings.headers.security {
+        for (name, value) in SECURITY {
+            add(name, value.as_bytes());
+        }
     }
 }
 
@@ -165,14 +191,16 @@ fn allow(cors: &Cors, origin: Option<&[u8]>, mut add: impl FnMut(&str, &[u8])) -
 }
 
 /// The answer to a browser that asks whether it may ask; none when it does not.
-pub(super) fn preflight(head: &RequestHead<'_>, settings: &ServiceSettings) -> Option<Local> {
-    let cors = &settings.cors;
-    if cors.origins.is_empty() || head.method != "OPTIONS" {
-        return None;
-    }
-    let origin = head.find("origin")?;
+pub(super) fn preflight(
+    head: &RequestHead<'_>,
+    settings: &ServiceSettings,
+    to: &Addressee,
+) -> Option<Local> {
+    let origin = to.origin.as_deref().filter(|_| head.method == "OPTIONS")?;
     head.find("access-control-request-method")?;
+    let cors = &settings.cors;
     let mut lines = Vec::new();
+    protection(settings, to, |name, value| line(name, value, &mut lines));
     if allow(cors, Some(origin), |name, value| {
         line(name, value, &mut lines)
     }) {

@@ -13,8 +13,12 @@ mod asker;
 mod backlog;
 mod belongings;
 mod body;
+mod cached;
+mod capture;
 mod chunked;
 mod client;
+mod coder;
+mod compress;
 mod dress;
 mod edits;
 mod exchange;
@@ -33,6 +37,7 @@ mod lines;
 mod local;
 mod orphan;
 mod outlet;
+mod pieces;
 mod prepare;
 mod queue;
 mod receive;
@@ -46,6 +51,7 @@ mod seat;
 mod sessions;
 mod tunnel;
 mod websocket;
+mod wishes;
 
 // What reads untrusted bytes is open to the fuzz targets and to the differential tests.
 pub use chunked::{BadChunk, Decoder, Piece};

@@ -1,5 +1,6 @@
 //! To https: what a listener answers that serves nothing itself.
 
+use super::fault::Fault;
 use super::fields::Field;
 use super::local::Local;
 use super::prepare::Judge;
@@ -12,15 +13,24 @@ use percent_encoding::utf8_percent_encode;
 const PROOFS: &str = "/.well-known/acme-challenge/";
 
 /// The same request over https; none when it may be served here.
-pub(super) fn redirect(head: &RequestHead<'_>, judge: Judge<'_>, trusted: bool) -> Option<Local> {
-    let port = judge.peer.redirects_to?;
+pub(super) fn redirect(
+    head: &RequestHead<'_>,
+    judge: Judge<'_>,
+    trusted: bool,
+) -> Result<Option<Local>, Fault> {
+    let Some(port) = judge.peer.redirects_to else {
+        return Ok(None);
+    };
     let is_secure = judge.peer.is_secure
         || (trusted && head.value(Field::ForwardedProto) == Some(b"https".as_slice()));
     if is_secure || head.path.starts_with(PROOFS) {
-        return None;
+        return Ok(None);
+    }
+    if head.host.is_empty() {
+        return Err(Fault::BadRequest("no Host to redirect to"));
     }
     let location = location(head, port);
-    Some(Local {
+    Ok(Some(Local {
         length: head.length,
         asked: Asked::of(head),
         framing: head.framing,
@@ -28,7 +38,7 @@ pub(super) fn redirect(head: &RequestHead<'_>, judge: Judge<'_>, trusted: bool) 
         lines: format!("Location: {location}\r\nContent-Type: text/plain; charset=utf-8\r\n")
             .into(),
         body: format!("308 Permanent Redirect: {location}\n").into(),
-    })
+    }))
 }
 
 fn location(head: &RequestHead<'_>, port: u16) -> String {

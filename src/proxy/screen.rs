@@ -2,7 +2,6 @@
 
 use super::fault::Fault;
 use super::framing::Framing;
-use super::heads;
 use super::local::Local;
 use super::prepare::Judge;
 use super::request::RequestHead;
@@ -16,9 +15,9 @@ pub(super) fn screen(
     _caller: IpAddr,
     judge: Judge<'_>,
 ) -> Result<Option<Local>, Fault> {
-    let limit = judge.view.limits.body_bytes;
+    let limit = settings.limits.most_body(judge.view.limits.body_bytes);
     if matches!(head.framing, Framing::Length(length) if limit > 0 && length > limit) {
         return Err(Fault::BodyTooLarge { limit });
     }
-    Ok(heads::preflight(head, settings))
+    Ok(None)
 }

@@ -1,5 +1,7 @@
 //! Counters by slot: one writer per worker, summed when somebody looks.
 
+use super::content::ContentCounts;
+use super::content::ContentMetrics;
 use super::handshakes::Handshake;
 use super::handshakes::HandshakeFailure;
 use super::unwelcome::Unwelcome;
@@ -188,7 +190,7 @@ impl SlotCounts {
 }
 
 /// One writer per counter, so a load and a store do; relaxed, for each count stands alone.
-fn add(counter: &AtomicU64, amount: u64) {
+pub(super) fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
 }
 
@@ -203,6 +205,7 @@ pub struct EdgeMetrics {
     connections: AtomicU64,
     /// Requests that reached no slot, by first digit of their status.
     refused: [AtomicU64; 6],
+    pub content: ContentMetrics,
     /// Requests of HTTP/2 connections, open now.
     streams: AtomicU64,
     /// Those that were too many for this worker.
@@ -222,6 +225,7 @@ pub struct EdgeCounts {
     pub connections: u64,
     /// By first digit of the status; index 0 is "no answer".
     pub refused: [u64; 6],
+    pub content: ContentCounts,
     pub streams: u64,
     pub streams_refused: u64,
     pub floods: u64,
@@ -295,6 +299,7 @@ impl EdgeMetrics {
         for (to, from) in sum.refused.iter_mut().zip(&self.refused) {
             *to += from.load(Ordering::Relaxed);
         }
+        self.content.add_to(&mut sum.content);
         for (to, from) in sum.handshakes.iter_mut().zip(&self.handshakes) {
             *to += from.load(Ordering::Relaxed);
         }

@@ -3,6 +3,7 @@
 use super::bodies::BodyFigures;
 use super::certificates::CertificateFigures;
 use super::certificates::HandshakeFigures;
+use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::metrics::BUCKETS_US;
@@ -36,6 +37,7 @@ pub struct Page {
     /// The config file as it is now is in force.
     pub config_valid: bool,
     pub clients: Option<ClientFigures>,
+    pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
 }
@@ -130,6 +132,9 @@ impl Collector for Page {
         if let Some(clients) = &self.clients {
             clients.encode(out)?;
             clients.handshakes.encode(out)?;
+        }
+        if let Some(content) = &self.content {
+            content.encode(out)?;
         }
         self.certificates.encode(out)?;
         self.traffic(out)?;
@@ -419,6 +424,7 @@ mod tests {
         Page {
             version: "1.2.3",
             config_valid: true,
+            content: Some(ContentFigures::default()),
             clients: Some(ClientFigures {
                 bodies: BodyFigures {
                     disk: 7,
@@ -474,6 +480,9 @@ mod tests {
             r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,
             r#"switchd_rate_limit_evicted_total{service="odoo",zone="login"} 1.0"#,
             "switchd_connections_accepted_total 0.0",
+            r#"switchd_compressed_bytes_total{coding="br"} 0.0"#,
+            r#"switchd_cache_requests_total{result="hit"} 0.0"#,
+            r#"switchd_cache_bytes{place="disk"} 0.0"#,
             r#"switchd_bodies_bytes{place="disk"} 7.0"#,
             r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
         ] {

@@ -163,6 +163,7 @@ fn cors(pair: &Pair) -> Config {
         .set("service.app.cors.origins = [\"https://app.example\", \"https://*.shop.example\"]")
         .set("service.app.cors.credentials = true")
         .set("service.app.cors.exposed = [\"X-Total\"]")
+        .set("service.app.headers.security = true")
 }
 
 const PREFLIGHT: &str =
@@ -183,13 +184,14 @@ async fn preflights_are_answered_without_the_application() {
         let answer = client.ask(request("OPTIONS /api", &fields, "")).await;
         let head = answer.head;
         assert_eq!(head.status(), 204, "{origin}");
-        let told = head.get("access-control-allow-origin");
-        assert_eq!(told, is_known.then_some(origin));
+        let told = head.all("access-control-allow-origin");
+        assert_eq!(told, Vec::from_iter(is_known.then_some(origin)));
         let told = head.get("access-control-allow-headers");
         assert_eq!(told, is_known.then_some("x-a, content-type"));
         assert_eq!(head.has("access-control-allow-methods"), is_known);
         assert_eq!(head.has("access-control-max-age"), is_known);
         assert!(head.names_token("vary", "origin"), "{head:?}");
+        assert_eq!(head.all("x-frame-options"), ["SAMEORIGIN"]);
     }
     assert_eq!(pair.blue.count(), 0);
     // What asks for no permission is the application's.

@@ -256,9 +256,18 @@ impl Connector {
         to: SocketAddr,
         host: &str,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let name = ServerName::try_from(host.to_owned()).unwrap();
         let socket = TcpStream::connect(to).await?;
         socket.set_nodelay(true)?;
+        self.over(socket, host).await
+    }
+
+    /// Shakes hands on a connection on which something else was said before.
+    pub(crate) async fn over(
+        &self,
+        socket: TcpStream,
+        host: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(host.to_owned()).unwrap();
         Ok(timeout(DEADLINE, self.0.connect(name, socket)).await??)
     }
 }
