@@ -101,14 +101,20 @@ impl Conditions {
     }
 
     /// Which part is asked for, if the client's other parts are of the same representation.
+    fn part(&self, validators: Validators<'_>, length: u64) -> Outcome {
+        if self.same_as_before(validators) {
+            self.part_asked_for(length)
+        } else {
+            Outcome::Whole
+        }
+    }
+
+    /// Which part is asked for, whatever the client has.
     #[must_use]
-    pub fn part(&self, validators: Validators<'_>, length: u64) -> Outcome {
+    pub fn part_asked_for(&self, length: u64) -> Outcome {
         let Some(range) = &self.range else {
             return Outcome::Whole;
         };
-        if !self.same_as_before(validators) {
-            return Outcome::Whole;
-        }
         match requested(range, length) {
             Ranged::Whole => Outcome::Whole,
             Ranged::Part(part) => Outcome::Part(part),

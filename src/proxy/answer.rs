@@ -8,6 +8,7 @@ use super::client::poll_gone;
 use super::client::write_all;
 use super::coder::Coder;
 use super::coder::Step;
+use super::dress::Dress;
 use super::dress::dress;
 use super::fault::Fault;
 use super::fault::Timer;
@@ -24,6 +25,8 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::sendfile::Sending;
+use super::sendfile::named;
 use super::sessions;
 use super::tunnel::Changed;
 use super::tunnel::Protocol;
@@ -71,6 +74,8 @@ pub(super) struct Answered {
     pub backlog: Option<Box<Backlog>>,
     /// What was read is not the whole: the client is to notice, once it has what there is.
     pub cut: Option<Fault>,
+    /// The upstream names a file to send instead.
+    pub file: Option<Box<Sending>>,
     /// The protocol was changed.
     pub changed: Option<Changed>,
 }
@@ -83,6 +88,7 @@ struct Meta {
     protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
+    file: Option<Box<Sending>>,
     /// Where it is kept for the client.
     backlog: Option<Box<Backlog>>,
     reusable: bool,
@@ -215,6 +221,18 @@ pub(super) async fn answer(
     let mut out = exchange.proxy.borrow_output();
     let mut input = Buffer::default();
     let mut meta = head(exchange, &mut input, &mut out, &mut early).await?;
+    if meta.file.is_some() {
+        exchange.proxy.return_output(out);
+        let is_over = matches!(meta.framing, Framing::None | Framing::Length(0));
+        return Ok(Answered {
+            reusable: meta.reusable && is_over && input.is_empty(),
+            keep_alive: meta.keep_alive,
+            backlog: None,
+            cut: None,
+            file: meta.file,
+            changed: None,
+        });
+    }
     exchange.record.status.set(meta.status);
     exchange.flight.at(State::Answering);
     if meta.status == 101 {
@@ -225,6 +243,7 @@ pub(super) async fn answer(
             keep_alive: false,
             backlog: None,
             cut: None,
+            file: None,
             changed: Some(Changed {
                 protocol: meta.protocol,
                 early: input,
@@ -249,6 +268,7 @@ pub(super) async fn answer(
         keep_alive: meta.keep_alive,
         backlog,
         cut,
+        file: None,
         changed: None,
     })
 }
@@ -319,8 +339,13 @@ fn translate(
         ));
     }
     sessions::guard(&head, exchange)?;
+    let file = named((&head, bytes), exchange)?;
     let mut asked = exchange.asked;
-    let dress = dress(&head, exchange);
+    let dress = match file {
+        // What the client gets of it is judged once the file is there.
+        Some(_) => Dress::plain(&head, exchange),
+        None => dress(&head, exchange),
+    };
     let framing = dress.outlet.framing();
     // What is left of an upload is read and forgotten: a request behind it would be too.
     asked.keep_alive &= framing != Framing::UntilClose
@@ -349,6 +374,7 @@ fn translate(
         },
         framing: head.framing,
         outlet: dress.outlet,
+        file,
         backlog,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,

@@ -1,6 +1,6 @@
 //! A copy of an answer for the cache, taken while it passes.
 
-use super::answer::Exchange;
+use super::dress::Scene;
 use super::edits::Edits;
 use super::framing::Framing;
 use super::response::ResponseHead;
@@ -33,16 +33,16 @@ pub(super) struct Capture {
 /// Begins a copy of the answer, if it is one to keep. Its cookies are for nobody then.
 pub(super) fn capture(
     head: &ResponseHead<'_>,
-    exchange: &Exchange<'_>,
+    scene: Scene<'_>,
     (settings, shared): (&CacheSettings, &Shared),
     edits: &mut Edits,
 ) -> Option<Box<Capture>> {
-    let store = exchange.proxy.cache.as_ref()?;
+    let store = scene.proxy.cache.as_ref()?;
     let lead = shared.lead.take();
     if shared.listed {
-        exchange.record.looked.set(Some(Looked::Miss));
+        scene.record.looked.set(Some(Looked::Miss));
     }
-    let new = copied(head, exchange, (settings, shared));
+    let new = copied(head, scene, (settings, shared));
     let Some(new) = new else {
         if let Some(lead) = lead {
             lead.pass();
@@ -63,7 +63,7 @@ pub(super) fn capture(
     if length > settings.max_object || !capture.reserve(length) {
         return None;
     }
-    exchange.record.looked.set(Some(Looked::Miss));
+    scene.record.looked.set(Some(Looked::Miss));
     edits.remove("Set-Cookie");
     Some(Box::new(capture))
 }
@@ -71,7 +71,7 @@ pub(super) fn capture(
 /// None when it must not be kept, or its end would not be seen.
 fn copied(
     head: &ResponseHead<'_>,
-    exchange: &Exchange<'_>,
+    scene: Scene<'_>,
     (settings, shared): (&CacheSettings, &Shared),
 ) -> Option<New> {
     let has_end = matches!(head.framing, Framing::Length(_) | Framing::Chunked);
@@ -94,7 +94,7 @@ fn copied(
         value: shared.field(&name),
         name,
     });
-    let seat = exchange.flight.seat.borrow();
+    let seat = scene.flight.seat.borrow();
     Some(New {
         key: shared.key.clone(),
         head: kept_head(head),

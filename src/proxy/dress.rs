@@ -3,13 +3,16 @@
 use super::answer::Exchange;
 use super::backlog::ACCEL_BUFFERING;
 use super::backlog::may_be_kept;
+use super::belongings::Proxy;
 use super::capture::capture;
 use super::coder::Coder;
 use super::compress;
 use super::edits::Edits;
+use super::flight::Flight;
 use super::framing::Framing;
 use super::heads;
 use super::outlet::Outlet;
+use super::record::Record;
 use super::response::ResponseHead;
 use super::wishes::Wishes;
 use crate::config::Service as ServiceSettings;
@@ -20,6 +23,17 @@ pub(super) struct Dress {
     pub outlet: Outlet,
     /// Taken as fast as the upstream gives it.
     pub is_kept: bool,
+}
+
+impl Dress {
+    /// Nothing changes.
+    pub(super) fn plain(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Self {
+        Self {
+            edits: Edits::default(),
+            outlet: Outlet::new(head.framing_for(exchange.asked)),
+            is_kept: false,
+        }
+    }
 }
 
 /// Decides by the final head; interim answers pass as they are.
@@ -38,12 +52,13 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
         && let Some(seat) = exchange.flight.seat.borrow().as_ref()
         && !head.is_interim()
     {
-        content(
-            head,
-            exchange,
-            (&seat.ticket.service().settings, wishes),
-            &mut dress,
-        );
+        let scene = Scene {
+            proxy: exchange.proxy,
+            flight: exchange.flight,
+            record: exchange.record,
+        };
+        let wanted = (&*seat.ticket.service().settings, wishes);
+        content(head, scene, wanted, (&mut dress, head.content_length()));
     }
     // Last, for what was taken out above must not come back by it.
     if let Some(addressee) = exchange.addressee
@@ -57,14 +72,21 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
     dress
 }
 
-/// What is encoded for the client, and what is copied for the next one.
-fn content(
+/// Where an answer passes.
+#[derive(Clone, Copy)]
+pub(super) struct Scene<'a> {
+    pub proxy: &'a Proxy,
+    pub flight: &'a Flight,
+    pub record: &'a Record,
+}
+
+/// What is encoded for the client, and what is copied for the next one. `length` of the body, where it is known.
+pub(super) fn content(
     head: &ResponseHead<'_>,
-    exchange: &Exchange<'_>,
+    scene: Scene<'_>,
     (settings, wishes): (&ServiceSettings, &Wishes),
-    dress: &mut Dress,
+    (dress, length): (&mut Dress, Option<u64>),
 ) {
-    let length = head.content_length();
     let compression = &settings.compression;
     let wanted = (compression, wishes);
     let coding = compress::chosen((head, length), wanted, &mut dress.edits);
@@ -73,7 +95,7 @@ fn content(
         let coder = if is_bodyless {
             None
         } else {
-            Coder::new(exchange.proxy, compression, coding, length)
+            Coder::new(scene.proxy, compression, coding, length)
         };
         if is_bodyless || coder.is_some() {
             compress::encoded(head, coding, &mut dress.edits);
@@ -83,7 +105,7 @@ fn content(
         }
     }
     if let Some(shared) = &wishes.shared
-        && let Some(capture) = capture(head, exchange, (&settings.cache, shared), &mut dress.edits)
+        && let Some(capture) = capture(head, scene, (&settings.cache, shared), &mut dress.edits)
     {
         dress.outlet.capture(capture);
     }

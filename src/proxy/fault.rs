@@ -1,5 +1,6 @@
 //! Everything that can go wrong with one request, in one type: whose fault, which status, what next.
 
+use super::file::FileFault;
 use crate::spool::SpoolError;
 use std::io;
 use std::sync::Arc;
@@ -88,6 +89,9 @@ pub enum Fault {
     /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
     #[error("a body cannot be kept: {0}")]
     Spool(SpoolError),
+    /// Of what an upstream named in place of a body.
+    #[error("the file that the upstream named cannot be sent: {0}")]
+    File(FileFault),
     #[error("ended by an operator")]
     Killed,
     #[error("the slot was drained and its time is over")]
@@ -185,6 +189,8 @@ impl Fault {
             | Self::CutOff
             | Self::Dismissed
             | Self::Stopping => 503,
+            Self::File(FileFault::Missing) => 404,
+            Self::File(_) => 502,
             Self::Spool(_) | Self::Timeout(Timer::Spool) => 507,
             Self::Timeout(_) => 504,
             Self::Connect(_) | Self::NoAnswer(_) | Self::BadAnswer(_) | Self::CutShort(_) => 502,
@@ -224,6 +230,7 @@ impl Fault {
             | Self::RateLimited { .. }
             | Self::Unauthorized { .. }
             | Self::Spool(_)
+            | Self::File(_)
             | Self::Killed
             | Self::CutOff
             | Self::Dismissed
@@ -256,6 +263,7 @@ impl Fault {
             Self::LoggedOut => "logged-out",
             Self::Spool(SpoolError::Full { .. }) => "spool-full",
             Self::Spool(_) => "spool-failed",
+            Self::File(_) => "file",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
             Self::Dismissed => "dismissed",

@@ -17,6 +17,7 @@ use super::flight::State;
 use super::orphan;
 use super::prepare::Prepared;
 use super::record::Record;
+use super::sendfile;
 use super::tunnel::tunnel;
 use crate::config::Service as ServiceSettings;
 use crate::config::Timeouts;
@@ -116,8 +117,14 @@ pub(super) async fn forward(
             },
         };
         match attempt(trip, client, &stream, &settings.timeouts, body).await {
-            Ok(answered) => {
-                return settle(proxy, client, (stream, (&endpoint.1, lane)), answered, body).await;
+            Ok(mut answered) => {
+                let (file, keep_alive) = (answered.file.take(), answered.keep_alive);
+                let upstream = (stream, (&*endpoint.1, lane));
+                let ending = settle(proxy, client, upstream, answered, body).await?;
+                if let Some(file) = file {
+                    Box::pin(sendfile::send(trip, client, (*file, keep_alive))).await?;
+                }
+                return Ok(ending);
             }
             Err(Failure::Fault(fault)) => {
                 let left_waiting = matches!(fault, Fault::ClientGone) && body.is_complete();

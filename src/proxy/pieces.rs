@@ -1,5 +1,6 @@
 //! A body that is ours to send: from memory, or from a file in pieces that are read beside the worker.
 
+use super::body::DISK_PATIENCE;
 use super::client::Client;
 use super::client::write_all;
 use super::coder::Step;
@@ -93,6 +94,8 @@ pub(super) async fn send(
     };
     let mut sent = 0;
     loop {
+        // What is in memory is there at once.
+        flight.arm(Timer::Spool, DISK_PATIENCE);
         let piece = pieces.next().await.map_err(broken)?;
         sent += piece.len() as u64;
         if outlet.push(piece, out) == Pushed::Direct {

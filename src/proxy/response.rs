@@ -208,6 +208,11 @@ impl<'b> ResponseHead<'b> {
         passing.map(|(field, _)| (field.name, field.value))
     }
 
+    /// A field names a file to send in place of the body.
+    pub(super) fn names_file(&self) -> bool {
+        self.kinds[..self.fields.len()].contains(&Field::SendFile)
+    }
+
     /// The same answer with another status.
     pub(super) fn restate(&mut self, status: u16) {
         if self.status != status {

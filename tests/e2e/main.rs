@@ -47,6 +47,7 @@ mod queue;
 mod reload;
 mod restart;
 mod retry;
+mod sendfile;
 mod services;
 mod slow_attacks;
 mod stop;
