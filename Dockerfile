@@ -2,6 +2,8 @@ FROM rust:1.95-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock ./
 COPY src src
+# `switchd check --explain` tells the defaults from it.
+COPY config/switchd.toml config/switchd.toml
 # The manifest names a bench: without its file there is no build.
 COPY benches/hot_path.rs benches/hot_path.rs
 RUN --mount=type=cache,target=/usr/local/cargo/registry \

@@ -68,6 +68,7 @@ fn view(settings: &config::Settings) -> View {
         services: services.collect(),
         hosts: HostTable::new(&settings.services),
         limits: settings.limits.clone(),
+        cache: settings.cache,
         spool: settings.spool.clone(),
         ..View::default()
     }

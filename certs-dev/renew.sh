@@ -21,7 +21,7 @@ cat >"$work/leaf.ext" <<EXT
 basicConstraints = critical,CA:FALSE
 keyUsage = critical,digitalSignature
 extendedKeyUsage = serverAuth,clientAuth
-subjectAltName = DNS:localhost,DNS:*.localhost,IP:127.0.0.1,IP:::1
+subjectAltName = DNS:localhost,DNS:app.localhost,DNS:odoo.localhost,DNS:*.app.localhost,IP:127.0.0.1,IP:::1
 subjectKeyIdentifier = hash
 authorityKeyIdentifier = keyid
 EXT

@@ -16,7 +16,7 @@
 //!                upstream ◀────────────┤ (probes, gates)     │
 //!                  └──────▶  live  ◀───┘                     │
 //!                             │                              │
-//!  tools                   journal                           │
+//!  tools      spool   tls  journal                           │
 //!                             │                              │
 //!  words         config    telemetry    api  ◀───────────────┘
 //!                             │
@@ -36,7 +36,9 @@
 //! 2. **Written before published.** The journal first, then [`live::Live::publish`].
 //! 3. **One writer.** Only the conductor publishes. Admin, probes, reload and failback send it messages.
 //! 4. **The Ticket outlives the bytes.** It is held until the last byte of an answer or a tunnel has
-//!    passed; a client that leaves does not uncount a request that its upstream still works on.
+//!    passed; a client that leaves does not uncount a request that its upstream still works on. Of an
+//!    answer that is kept for a slow client the last byte is the one that the upstream sends: what the
+//!    client has yet to take is ours ([`live::Ticket::is_done`]), and the slot may be stopped.
 //! 5. **The request path takes no process-wide lock and never waits for control.**
 //!
 //! # Words
@@ -49,6 +51,8 @@
 //! | [`Live`](live::Live), [`LiveReader`](live::LiveReader), [`View`](live::View), [`Slot`](live::Slot), [`Endpoint`](live::Endpoint) | live | the shared present; one worker's eye on it; its immutable picture |
 //! | [`InFlight`](live::InFlight), [`Ticket`](live::Ticket), [`EndpointHealth`](live::EndpointHealth) | live | counts, one count, who is well |
 //! | [`Places`](live::Places), [`Place`](live::Place), [`Line`](live::Line), [`Origin`](live::Origin) | live | a slot's bounded number of places, one of them, who waits for one, whose turn it is |
+//! | [`Spool`](spool::Spool), [`Account`](spool::Account), [`Shelf`](spool::Shelf) | spool | one body at rest; what all of them take; one worker's way to the disk |
+//! | [`Material`](tls::Material), [`Server`](tls::Server), [`Upstream`](tls::Upstream) | tls | every certificate of one config; TLS as one listener speaks it; TLS to one service's upstreams |
 //! | [`Pools`](upstream::Pools) | upstream | this worker's idle connections |
 //! | [`Proxy`](proxy::Proxy), [`Flight`](proxy::Flight), [`Seat`](proxy::Seat), [`Fault`](proxy::Fault) | proxy | one worker's belongings; what one connection does now; what a request occupies; whose fault |
 //! | [`Edge`](edge::Edge) | edge | all workers and their listeners |
@@ -56,11 +60,13 @@
 //!
 //! # Journey of one request
 //!
-//! `edge/worker` accepts → `edge/connection` waits for bytes → **`proxy/exchange`** → `prepare` (read the
+//! `edge/worker` accepts → `edge/handshake` (where TLS is spoken) → `edge/connection` waits for bytes → **`proxy/exchange`** → `prepare` (read the
 //! head, find the service, write the upstream's head) → `admit` (a place, then the count) → **`forward`** →
 //! `upstream/balance` → `upstream/pool` or a dial → `body` up, `answer` down → `record` (metrics, access log).
-//! Returned to: only `exchange` and its loop `forward`.
-//! Over HTTP/2 each stream takes this way for itself, from `exchange` on, with a connection in memory (`edge/http2`).
+//! Returned to: only `exchange` and its loop `forward`. Where a service buffers, `receive` takes a body whole
+//! before `admit`, and a `backlog` takes an answer as fast as it comes; both put into `spool/` what the other
+//! side is too slow for. Over HTTP/2 each stream takes this way for itself, from `exchange` on, with a
+//! connection in memory (`edge/http2`).
 //!
 //! # Journey of `switchctl flip green`
 //!
@@ -96,12 +102,14 @@ pub mod api;
 pub mod config;
 pub mod telemetry;
 
+pub mod content;
 pub mod filter;
 pub mod journal;
 pub mod spool;
 pub mod tls;
 
 pub mod acme;
+pub mod cache;
 pub mod live;
 pub mod upstream;
 

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["switch", "net"],
     &["config", "api", "telemetry"],
-    &["journal", "tls", "spool", "filter"],
-    &["live", "acme"],
+    &["journal", "tls", "spool", "filter", "content"],
+    &["live", "acme", "cache"],
     &["upstream"],
     &["proxy"],
     &["edge", "control"],

@@ -9,6 +9,7 @@ use super::routes::Route;
 use super::server::Admin;
 use super::streams;
 use crate::api::Acknowledged;
+use crate::api::CachePurge;
 use crate::api::FlipRequest;
 use crate::api::Killed;
 use crate::api::RequestList;
@@ -46,6 +47,7 @@ impl Admin {
         let allowed: &[&str] = match route {
             Route::Requests | Route::Events => &["service"],
             Route::History => &["service", "limit"],
+            Route::Cache => &["service", "prefix", "limit"],
             _ => &[],
         };
         let query = Query::parse(asked.query, allowed)?;
@@ -72,6 +74,15 @@ impl Admin {
                 reloaded
                     .map(|it| answer::json(&it))
                     .map_err(problem::denied)
+            }
+            Route::Cache => {
+                self.known(query.service.as_deref()).await?;
+                Ok(self.cache_list(&query))
+            }
+            Route::CachePurge => {
+                let request: CachePurge = parse(&asked.body)?;
+                self.known(request.service.as_deref()).await?;
+                Ok(self.cache_purge(&request, &asked.by))
             }
             Route::Metrics => self.metrics().await,
         }

@@ -15,6 +15,7 @@ use crate::spool::Amounts;
 use crate::telemetry::BodyFigures;
 use crate::telemetry::CONTENT_TYPE;
 use crate::telemetry::ClientFigures;
+use crate::telemetry::ContentFigures;
 use crate::telemetry::HandshakeFigures;
 use crate::telemetry::KeptFigures;
 use http::Method;
@@ -120,6 +121,7 @@ impl Admin {
             connections: counts.connections,
             accepted: counts.accepted,
             turned_away: counts.turned_away,
+            unwelcome: counts.unwelcome,
             unrouted: counts.refused,
             access_log_dropped: self.access_log.dropped(),
             handshakes: HandshakeFigures {
@@ -130,6 +132,10 @@ impl Admin {
             streams_refused: counts.streams_refused,
             floods: counts.floods,
             bodies: bodies(self.edge.bodies()),
+        });
+        page.content = Some(ContentFigures {
+            counts: counts.content,
+            cache: self.edge.cache().figures(),
         });
         Ok(answer::text(CONTENT_TYPE, page.render()))
     }

@@ -7,6 +7,7 @@
 
 mod actions;
 mod answer;
+mod cache;
 mod clients;
 mod metrics;
 mod peer;

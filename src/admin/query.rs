@@ -8,6 +8,7 @@ use super::problem::bad_request;
 pub(super) struct Query {
     pub(super) service: Option<String>,
     pub(super) limit: Option<usize>,
+    pub(super) prefix: Option<String>,
 }
 
 impl Query {
@@ -25,6 +26,7 @@ impl Query {
                 return Err(bad_request(&format!("unknown parameter {name:?}; {known}")));
             }
             match name {
+                "prefix" => query.prefix = Some(decoded(value)),
                 "limit" => query.limit = Some(limit(value)?),
                 // Names of services hold nothing that would have to be escaped.
                 _ => query.service = Some(value.to_owned()),
@@ -32,6 +34,12 @@ impl Query {
         }
         Ok(query)
     }
+}
+
+/// What is no escape stays as it is.
+fn decoded(value: &str) -> String {
+    let bytes = percent_encoding::percent_decode_str(value);
+    bytes.decode_utf8_lossy().into_owned()
 }
 
 fn limit(value: &str) -> Result<usize, Wrong> {
@@ -48,6 +56,8 @@ mod tests {
         let query = Query::parse(Some("service=odoo&limit=5"), &["service", "limit"]).unwrap();
         assert_eq!(query.service.as_deref(), Some("odoo"));
         assert_eq!(query.limit, Some(5));
+        let query = Query::parse(Some("prefix=/a%26b%25/"), &["prefix"]).unwrap();
+        assert_eq!(query.prefix.as_deref(), Some("/a&b%/"));
         assert_eq!(Query::parse(None, &[]).unwrap(), Query::default());
     }
 

@@ -20,6 +20,8 @@ pub(super) enum Route<'a> {
     History,
     Events,
     Reload,
+    Cache,
+    CachePurge,
     Metrics,
 }
 
@@ -51,6 +53,8 @@ fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
         ["v1", "history"] => (Method::GET, Route::History),
         ["v1", "events"] => (Method::GET, Route::Events),
         ["v1", "reload"] => (Method::POST, Route::Reload),
+        ["v1", "cache"] => (Method::GET, Route::Cache),
+        ["v1", "cache", "purge"] => (Method::POST, Route::CachePurge),
         ["metrics"] => (Method::GET, Route::Metrics),
         _ => {
             let detail = format!("there is no {path}; the API starts with /v1/status");
@@ -94,6 +98,8 @@ mod tests {
             (Method::GET, "/v1/history", Route::History),
             (Method::GET, "/v1/events", Route::Events),
             (Method::POST, "/v1/reload", Route::Reload),
+            (Method::GET, "/v1/cache", Route::Cache),
+            (Method::POST, "/v1/cache/purge", Route::CachePurge),
             (Method::GET, "/metrics", Route::Metrics),
         ] {
             assert_eq!(find(&method, path), Ok(route), "{method} {path}");

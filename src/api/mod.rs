@@ -16,13 +16,17 @@
 //! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
 //! | `GET /v1/events[?service=S]` | | an endless stream of [`StreamEvent`]s |
 //! | `POST /v1/reload` | | [`Reloaded`] |
+//! | `GET /v1/cache[?service=S&prefix=P&limit=N]` | | [`CacheList`] |
+//! | `POST /v1/cache/purge` | [`CachePurge`] | [`CachePurged`] |
 //! | `GET /metrics` | | Prometheus text; the one path that `[admin] metrics` serves over TCP too |
 //!
 //! Errors are RFC 9457 problems: [`Problem`], `application/problem+json`.
 
+mod cache;
 mod events;
 mod status;
 
+pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
     Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, ProbeReport,
     ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,

@@ -31,6 +31,10 @@ enum Command {
     Check {
         #[arg(long, value_name = "FILE", default_value = "/etc/switchd/switchd.toml")]
         config: PathBuf,
+        /// Show all that holds, and whether it comes from the file, a preset or the defaults: a config
+        /// again, which means the same
+        #[arg(long)]
+        explain: bool,
     },
     /// Show the main job here and now: flips under load, between two slots of its own
     Demo(demo::Args),
@@ -46,7 +50,11 @@ fn main() -> ExitCode {
             };
             daemon::run(&config, recover)
         }
-        Command::Check { config } => Ok(daemon::check(&config)),
+        Command::Check {
+            config,
+            explain: true,
+        } => Ok(daemon::explain(&config)),
+        Command::Check { config, .. } => Ok(daemon::check(&config)),
         Command::Demo(args) => demo::run(&args),
     };
     result.unwrap_or_else(|error| {

@@ -79,6 +79,8 @@ pub(super) enum Verb {
     History(HistoryArgs),
     /// What happens, as it happens
     Events(EventsArgs),
+    /// Answers that are kept for the next client
+    Cache(CacheArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd
@@ -147,6 +149,37 @@ pub(super) struct HistoryArgs {
 }
 
 #[derive(Debug, Group)]
+pub(super) struct CacheArgs {
+    #[command(subcommand)]
+    pub(super) what: CacheVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum CacheVerb {
+    /// What is kept, most hits first
+    List(CacheListArgs),
+    /// Forget what begins with PREFIX; `/` is everything
+    Purge(CachePurgeArgs),
+}
+
+#[derive(Debug, Group)]
+pub(super) struct CacheListArgs {
+    /// Only paths that begin so, as clients write them: /web/assets/
+    #[arg(value_name = "PREFIX")]
+    pub(super) prefix: Option<String>,
+    /// How many at most
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
+    pub(super) limit: usize,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct CachePurgeArgs {
+    /// What the path begins with, as clients write it: /web/assets/
+    #[arg(value_name = "PREFIX", value_parser = path_prefix)]
+    pub(super) prefix: String,
+}
+
+#[derive(Debug, Group)]
 pub(super) struct EventsArgs {
     /// Go on until Ctrl-C; without it, end after the next event
     #[arg(long, short)]
@@ -158,6 +191,13 @@ pub(super) struct CheckArgs {
     /// The TOML file
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
+}
+
+fn path_prefix(text: &str) -> Result<String, String> {
+    if text.starts_with('/') {
+        return Ok(text.to_owned());
+    }
+    Err("a path begins with `/`".to_owned())
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -8,6 +8,7 @@
 
 mod ack;
 mod args;
+mod cache;
 mod check;
 mod client;
 mod events;
@@ -68,6 +69,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Ack(args) => ack::run(session, args).await,
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
+        Verb::Cache(args) => cache::run(session, args).await,
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),
     }

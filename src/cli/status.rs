@@ -110,10 +110,7 @@ fn render_certificates(certificates: &CertificatesStatus, look: &Look) -> String
     for certificate in &certificates.in_force {
         let names = certificate.names.join(", ");
         let left = match certificate.days_left {
-            ..0 => format!(
-                "expired {} ago",
-                words::many(certificate.days_left.unsigned_abs(), "day")
-            ),
+            ..0 => format!("expired {} ago", words::since(&certificate.not_after, look)),
             days => format!("{} left", words::many(days.unsigned_abs(), "day")),
         };
         let line = printable(&format!("{} ({names}): {left}", certificate.chain));
@@ -385,7 +382,7 @@ mod tests {
         let certificate = |chain: &str, days_left| CertificateStatus {
             chain: chain.to_owned(),
             names: vec!["erp.example.com".to_owned(), "*.example.com".to_owned()],
-            not_after: "2026-08-10T12:00:00Z".to_owned(),
+            not_after: "2026-08-01T11:00:00Z".to_owned(),
             days_left,
         };
         status.certificates = CertificatesStatus {
@@ -475,7 +472,7 @@ odoo (erp.example.com): green is active, settling (generation 8 since 12 s)
 
 certificates
   /tls/a.pem (erp.example.com, *.example.com): 9 days left
-  /tls/b.pem (erp.example.com, *.example.com): expired 1 day ago
+  /tls/b.pem (erp.example.com, *.example.com): expired 1 h ago
 
 the certificates' files as they are now were not taken; those in force stay in force
   /tls/a.key: there is no key in it

@@ -1,6 +1,8 @@
 //! `[acme]`: certificates that get themselves.
 
 use super::keys::{Section, key, section};
+use super::listeners::Listener;
+use super::sections::WrittenListener;
 use super::table::Table;
 use super::value::{Choice, clip};
 use super::words;
@@ -166,6 +168,24 @@ fn email(table: &Table<'_>) -> Option<String> {
         "write one address such as \"admin@example.com\", or leave it out",
     );
     None
+}
+
+/// Reports certificates that nobody shows, and listeners that wait for certificates that nobody orders.
+pub(super) fn together(top: &Table<'_>, acme: &Acme, listeners: &[(WrittenListener, Listener)]) {
+    let showing = listeners.iter().find(|(_, listener)| listener.acme);
+    let hosts = top.table("acme", &ACME).get("hosts");
+    match (hosts.filter(|_| !acme.hosts.is_empty()), showing) {
+        (Some(hosts), None) => hosts.wrong(
+            "certificates are ordered for `hosts`, and no listener shows them",
+            "add acme = true to the [[listener]] that clients reach over https",
+        ),
+        (None, Some((written, _))) if acme.hosts.is_empty() => top.report().add(
+            &written.at,
+            "`acme = true`, and no certificate is ordered for any host",
+            "add [acme] and below it hosts = [\"erp.example.com\"]",
+        ),
+        _ => {}
+    }
 }
 
 /// What a reload says of a change here.

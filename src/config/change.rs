@@ -3,9 +3,15 @@
 use super::access;
 use super::acme;
 use super::buffering;
+use super::cache;
+use super::compression;
+use super::errors;
+use super::keepalive;
 use super::listeners;
 use super::queue;
 use super::rate_limit;
+use super::sendfile;
+use super::service_limits;
 use super::settings::{
     AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
 };
@@ -154,7 +160,19 @@ fn limits(lines: &mut Differences, old: &Settings, new: &Settings) {
     lines.time("idle_timeout", a.idle_timeout, b.idle_timeout);
     lines.value("body_size", &body(a.body_bytes), &body(b.body_bytes));
     lines.value("connections", &a.connections, &b.connections);
+    cache::room_changes(lines, old.cache, new.cache);
     lines.value("http2_streams", &a.http2_streams, &b.http2_streams);
+    lines.value(
+        "connections_per_client",
+        &a.connections_per_client,
+        &b.connections_per_client,
+    );
+    let rate = |bytes: u64| match bytes {
+        0 => "off".to_owned(),
+        bytes => format!("{}/s", format_size(bytes)),
+    };
+    lines.value("min_rate", &rate(a.min_rate), &rate(b.min_rate));
+    lines.time("min_rate_grace", a.min_rate_grace, b.min_rate_grace);
     lines.time("stop grace", old.stop.grace, new.stop.grace);
     lines.time("stop timeout", old.stop.timeout, new.stop.timeout);
     buffering::limit_changes(lines, &old.spool, &new.spool);
@@ -309,6 +327,12 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
     lines.time("timeout", old.timeout, new.timeout);
     lines.value("rise", &old.rise, &new.rise);
     lines.value("fall", &old.fall, &new.fall);
+    let busy = |health: &Health| {
+        health
+            .busy_timeout
+            .map_or("off".to_owned(), format_duration)
+    };
+    lines.value("busy_timeout", &busy(old), &busy(new));
     let statuses = |health: &Health| {
         let all: Vec<_> = health
             .expect_status
@@ -336,10 +360,8 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
 }
 
 fn rules(lines: &mut Differences, old: &Service, new: &Service) {
-    let (a, b) = (&old.keepalive, &new.keepalive);
-    lines.value("keepalive enabled", &a.enabled, &b.enabled);
-    lines.time("keepalive idle", a.idle, b.idle);
-    lines.value("keepalive max_idle", &a.max_idle, &b.max_idle);
+    service_limits::changes(lines, &old.limits, &new.limits);
+    keepalive::changes(lines, &old.keepalive, &new.keepalive);
     let (a, b) = (&old.timeouts, &new.timeouts);
     lines.time("timeouts connect", a.connect, b.connect);
     lines.time("timeouts first_byte", a.first_byte, b.first_byte);
@@ -348,7 +370,11 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    errors::changes(lines, &old.errors, &new.errors);
     buffering::changes(lines, old, new);
+    compression::changes(lines, &old.compression, &new.compression);
+    cache::changes(lines, &old.cache, &new.cache);
+    sendfile::changes(lines, &old.sendfile, &new.sendfile);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
     lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
@@ -610,9 +636,14 @@ http = ["127.0.0.1:6001"]
             )
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace("busy_timeout = \"/dev/x\"", "busy_timeout = \"50s\"")
+            // Read for a preset only, and this is none.
+            .replace("[service.odoo.odoo]\n", "")
+            .replace("workers = \"unknown\"\n", "")
+            .replace("in_flight_factor = 2\n", "")
             .replace(
                 "upstream_proxy_protocol = \"/dev/x\"",
-                "upstream_proxy_protocol = \"v1\"",
+                "upstream_proxy_protocol = \"off\"",
             )
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
@@ -644,6 +675,7 @@ http = ["127.0.0.1:6001"]
         assert!(tried > 60, "only {tried} lines made a difference");
     }
 
+    const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/error.html");
     const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
 
     /// The same key with another value of its kind.
@@ -665,9 +697,11 @@ http = ["127.0.0.1:6001"]
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
+            ("min_rate", _) => r#""1KiB/s""#.to_owned(),
             ("kind", _) => r#""redirect""#.to_owned(),
             ("redirect_port", _) => "8443".to_owned(),
             ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),
+            ("page", _) => format!("\"{PAGE}\""),
             ("users", _) => format!("\"{USERS}.more\""),
             ("rate" | "attempts", _) => r#""20r/m""#.to_owned(),
             ("key", _) => r#""path""#.to_owned(),
@@ -686,6 +720,11 @@ http = ["127.0.0.1:6001"]
             ("tcp", _) => r#""db:5433""#.to_owned(),
             ("members", _) => r#"["http"]"#.to_owned(),
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
+            ("codings", _) => r#"["br", "zstd"]"#.to_owned(),
+            ("types", _) => r#"["text/*"]"#.to_owned(),
+            ("keep_on_flip", _) => r#""all""#.to_owned(),
+            ("zstd_level" | "brotli_level" | "gzip_level", _) => "7".to_owned(),
+            ("prefix", r#""""#) => r#""/other""#.to_owned(),
             (_, "true") => "false".to_owned(),
             (_, "false") => "true".to_owned(),
             (_, path) if path.starts_with("\"/") => path.replacen("\"/", "\"/other/", 1),

@@ -1,8 +1,8 @@
 //! What holds where the operator wrote nothing. `config/switchd.toml` tells each; a test compares.
 
 use super::settings::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, Keepalive, Limits, Log,
-    LogFormat, Runtime, State, Stop, Timeouts,
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, Limits, Log, LogFormat,
+    Runtime, State, Stop, Timeouts,
 };
 use crate::switch::FailbackMode;
 use crate::switch::FailbackRules;
@@ -69,6 +69,10 @@ impl Default for Limits {
             body_bytes: 1 << 30,
             connections: 20_000,
             http2_streams: 100,
+            connections_per_client: 0,
+            // Slower than any modem.
+            min_rate: 500,
+            min_rate_grace: Duration::from_mins(1),
         }
     }
 }
@@ -91,21 +95,11 @@ impl Default for Health {
             timeout: Duration::from_secs(2),
             rise: 2,
             fall: 3,
+            busy_timeout: None,
             expect_status: vec![(200, 299)],
             expect_body: String::new(),
             host: None,
             headers: Vec::new(),
-        }
-    }
-}
-
-impl Default for Keepalive {
-    fn default() -> Self {
-        Self {
-            enabled: true,
-            // Many servers close idle connections after 5 s: we let go first.
-            idle: Duration::from_secs(4),
-            max_idle: 64,
         }
     }
 }

@@ -2,9 +2,11 @@
 
 use super::acme;
 use super::buffering;
+use super::cache;
 use super::check;
 use super::keys::TOP;
 use super::listeners;
+use super::presets;
 use super::problem::{Problem, Report, place};
 use super::sections;
 use super::service::{self, WrittenService};
@@ -24,6 +26,10 @@ const LONGEST: u64 = 4 << 20;
 /// # Errors
 /// Every problem found, in the order of the file; never empty.
 pub fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
+    parse(&read_text(path)?, path)
+}
+
+pub(super) fn read_text(path: &Path) -> Result<String, Vec<Problem>> {
     let whole = |what: String, help: &str| {
         vec![Problem {
             file: path.to_owned(),
@@ -43,7 +49,7 @@ pub fn load(path: &Path) -> Result<Settings, Vec<Problem>> {
         )
     })?;
     match String::from_utf8(bytes) {
-        Ok(text) => parse(&text, path),
+        Ok(text) => Ok(text),
         Err(error) => {
             let good = error.utf8_error().valid_up_to();
             let text = String::from_utf8_lossy(error.as_bytes());
@@ -89,9 +95,12 @@ pub fn parse(text: &str, file: &Path) -> Result<Settings, Vec<Problem>> {
             syntax_help(error.message()),
         );
     }
-    let settings = readable
-        .then(|| settings(&report, tree.get_ref()))
-        .flatten();
+    let mut tree = tree.into_inner();
+    let presets = presets::named(&tree, &report);
+    for preset in &presets {
+        preset.lay_under(&mut tree);
+    }
+    let settings = readable.then(|| settings(&report, &tree)).flatten();
     let problems = report.into_problems(file);
     match (settings, problems.is_empty()) {
         (Some(settings), true) => Ok(settings),
@@ -113,10 +122,16 @@ fn unexplained(file: &Path) -> Problem {
 fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Settings> {
     let top = Table::top(&TOP, tree, report);
     let admin = sections::admin(&top);
-    let (written_listeners, listeners): (Vec<_>, Vec<_>) =
-        listeners::read(&top).into_iter().unzip();
+    let acme = acme::read(&top);
+    let listeners = listeners::read(&top);
+    acme::together(&top, &acme, &listeners);
+    let (written_listeners, listeners): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
     let written = top.named("service");
-    let services: Vec<WrittenService> = written.iter().filter_map(service::read).collect();
+    let limits = sections::limits(&top);
+    let services: Vec<WrittenService> = written
+        .iter()
+        .filter_map(|named| service::read(named, &limits))
+        .collect();
     if !top.has("listener") {
         report.add(
             &(0..0),
@@ -140,12 +155,13 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
     let settings = Settings {
         runtime: sections::runtime(&top),
         admin: admin.settings,
-        acme: acme::read(&top),
+        acme,
         spool: buffering::spooling(&top, &state.dir),
         state,
         log: sections::log(&top),
         access_log: sections::access_log(&top),
-        limits: sections::limits(&top),
+        limits,
+        cache: cache::room(&top),
         stop: sections::stop(&top),
         trusted_proxies: sections::trusted_proxies(&top),
         listeners,
@@ -281,7 +297,7 @@ drain_websockets = "1m"
     fn odoo_is_spoken_to_as_it_needs() {
         let settings = read(ODOO);
         let service = &settings.services[0];
-        assert!(!service.keepalive.enabled);
+        assert!(!service.keepalive.of(None).enabled);
         assert_eq!(service.timeouts.first_byte, Duration::from_mins(12));
         assert_eq!(service.slots[0].members[0].health.path, "/web/health");
         assert_eq!(service.slots[0].members[1].health.path, "/websocket/health");
@@ -337,9 +353,9 @@ C = {{ env = "PATH" }}
     fn a_byte_order_mark_and_returns_change_nothing() {
         let text = format!("\u{feff}{}", ODOO.replace('\n', "\r\n"));
         assert_eq!(read(&text), read(ODOO));
-        let broken = text.replace("fall = 3", "fal = 3");
+        let broken = text.replace("workers = 8", "worker = 8");
         let problems = parse(&broken, Path::new("switchd.toml")).unwrap_err();
-        let line = 1 + ODOO.lines().position(|line| line == "fall = 3").unwrap();
+        let line = 1 + ODOO.lines().position(|line| line == "workers = 8").unwrap();
         assert_eq!(problems[0].place, Some(Place { line, column: 1 }));
     }
 

@@ -97,6 +97,7 @@ fn check(table: &Table<'_>, base: &Health) -> Health {
         timeout: table.duration("timeout", Zero::Refused, base.timeout),
         rise: table.number("rise", 1..=100, base.rise),
         fall: table.number("fall", 1..=100, base.fall),
+        busy_timeout: busy_timeout(table, base),
         expect_status: table
             .get("expect_status")
             .and_then(|value| statuses(&value))
@@ -114,6 +115,24 @@ fn check(table: &Table<'_>, base: &Health) -> Health {
             None => base.headers.clone(),
         },
     }
+}
+
+fn busy_timeout(table: &Table<'_>, base: &Health) -> Option<Duration> {
+    let Some(value) = table.get("busy_timeout") else {
+        return base.busy_timeout;
+    };
+    if value.is_word("off") {
+        return None;
+    }
+    let time = value.duration(Zero::Refused)?;
+    let timeout = table.duration("timeout", Zero::Refused, base.timeout);
+    if time < timeout {
+        value.wrong(
+            "`busy_timeout` is shorter than `timeout`: a busy endpoint would get less time than an idle one",
+            "lengthen `busy_timeout`, or write \"off\"",
+        );
+    }
+    Some(time)
 }
 
 fn refuse_contradictions(table: &Table<'_>, health: &Health, gate: &Gate) {

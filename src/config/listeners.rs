@@ -251,19 +251,26 @@ fn rules(table: &Table<'_>) -> TlsRules {
     }
 }
 
+#[derive(Clone, Copy)]
+enum Mode {
+    Off,
+    Optional,
+    Required,
+}
+
 fn client_auth(table: &Table<'_>) -> ClientAuth {
-    let modes: [Choice<Option<fn(PathBuf) -> ClientAuth>>; 3] = [
+    let modes = [
         Choice {
             word: "off",
-            means: None,
+            means: Mode::Off,
         },
         Choice {
             word: "optional",
-            means: Some(ClientAuth::Optional),
+            means: Mode::Optional,
         },
         Choice {
             word: "required",
-            means: Some(ClientAuth::Required),
+            means: Mode::Required,
         },
     ];
     let mode = table.get("client_auth");
@@ -272,10 +279,11 @@ fn client_auth(table: &Table<'_>) -> ClientAuth {
         .get("client_ca")
         .filter(|value| !value.is_word(""))
         .map(|value| (value.absolute_path(), value));
-    match (chosen.flatten(), ca) {
-        (None, None) => ClientAuth::Off,
-        (Some(mode), Some((path, _))) => path.map_or(ClientAuth::Off, mode),
-        (Some(_), None) => {
+    match (chosen.unwrap_or(Mode::Off), ca) {
+        (Mode::Off, None) => ClientAuth::Off,
+        (Mode::Optional, Some((path, _))) => path.map_or(ClientAuth::Off, ClientAuth::Optional),
+        (Mode::Required, Some((path, _))) => path.map_or(ClientAuth::Off, ClientAuth::Required),
+        (Mode::Optional | Mode::Required, None) => {
             let told = |value: &Value<'_>| {
                 value.wrong(
                     "`client_auth` needs a `client_ca`: who may vouch for clients?",
@@ -285,7 +293,7 @@ fn client_auth(table: &Table<'_>) -> ClientAuth {
             mode.iter().for_each(told);
             ClientAuth::Off
         }
-        (None, Some((_, value))) => {
+        (Mode::Off, Some((_, value))) => {
             value.wrong(
                 "`client_ca` alone asks no client for a certificate",
                 "add client_auth = \"required\" or client_auth = \"optional\", or leave it out",
@@ -335,6 +343,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         |files| files.chain.display().to_string(),
     );
     lines.value("http2", &old.http2, &new.http2);
+    lines.value("acme", &old.acme, &new.acme);
     let (a, b) = (&old.tls, &new.tls);
     let time = |time| format_duration(time);
     lines.value(
@@ -348,6 +357,7 @@ fn one_listener(lines: &mut Differences, old: &Listener, new: &Listener) {
         &a.client_auth.to_string(),
         &b.client_auth.to_string(),
     );
+    lines.value("acme", &old.acme, &new.acme);
     welcome::changes(lines, &old.welcome, &new.welcome);
     if lines.lines.len() == begun && old != new {
         lines.told("order of the certificates changed");

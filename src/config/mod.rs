@@ -11,14 +11,23 @@
 mod access;
 mod acme;
 mod buffering;
+mod cache;
 mod change;
 mod check;
+mod compression;
+mod cookies;
 mod defaults;
+mod derived;
+mod errors;
+mod explain;
 mod file;
 mod health;
+mod keepalive;
 mod keys;
 mod listeners;
+mod page;
 mod prefixes;
+mod presets;
 mod problem;
 mod queue;
 mod rate_limit;
@@ -26,10 +35,13 @@ mod routes;
 mod rules;
 mod secret;
 mod sections;
+mod sendfile;
 mod service;
+mod service_limits;
 mod settings;
 mod slots;
 mod table;
+mod toml_text;
 mod units;
 mod upstream_tls;
 mod users;
@@ -42,17 +54,25 @@ mod words;
 pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
 pub use buffering::{Buffering, Spooling};
+pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
+pub use compression::{Coding, Compression};
 pub use defaults::default_failback;
+pub use errors::{ErrorFormat, Errors};
+pub use explain::explain;
 pub use file::{load, parse};
+pub use keepalive::{Keepalive, Keepalives};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
+pub use page::{Blank, Page};
 pub use problem::{Place, Problem, summary};
 pub use queue::Queue;
 pub use rate_limit::{Rate, RateKey, RateLimit};
+pub use sendfile::Sendfile;
+pub use service_limits::ServiceLimits;
 pub use settings::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Keepalive,
-    Limits, Log, LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared,
-    Slot, State, Stop, Timeouts,
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, Flip, Health, HostPattern, Limits, Log,
+    LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared, Slot, State,
+    Stop, Timeouts,
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;

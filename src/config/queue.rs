@@ -50,14 +50,12 @@ pub(super) fn read(service: &Table<'_>, known: &[MemberName]) -> Queue {
         max_in_flight: table.number("max_in_flight", 0..=1_000_000, default.max_in_flight),
         length: table.number("length", 0..=1_000_000, default.length),
         timeout: table.duration("timeout", Zero::Refused, default.timeout),
-        members: members(&table, known),
+        members: members(&table, known).unwrap_or(default.members),
     }
 }
 
-fn members(table: &Table<'_>, known: &[MemberName]) -> Vec<MemberName> {
-    let Some(items) = table.get("members").and_then(|value| value.list()) else {
-        return Vec::new();
-    };
+fn members(table: &Table<'_>, known: &[MemberName]) -> Option<Vec<MemberName>> {
+    let items = table.get("members")?.list()?;
     let mut members = Vec::new();
     for item in items {
         let Some(text) = item.text() else { continue };
@@ -71,7 +69,7 @@ fn members(table: &Table<'_>, known: &[MemberName]) -> Vec<MemberName> {
             slots::meant(text, &names, "members"),
         );
     }
-    members
+    Some(members)
 }
 
 pub(super) fn changes(lines: &mut Differences, old: &Queue, new: &Queue) {

@@ -1,9 +1,9 @@
 //! The rules of a service: times, counts and modes, each table by itself.
 
 use super::defaults::{SHARED_INTERVAL, SHARED_TIMEOUT, default_failback};
-use super::keys::{FAILBACK, FLIP, KEEPALIVE, SHARED, TIMEOUTS};
+use super::keys::{FAILBACK, FLIP, SHARED, TIMEOUTS};
 use super::problem::At;
-use super::settings::{Flip, Keepalive, Shared, Timeouts};
+use super::settings::{Flip, Shared, Timeouts};
 use super::table::Table;
 use super::value::{Choice, Zero, clip};
 use super::words;
@@ -88,16 +88,6 @@ pub(super) fn shared(service: &Table<'_>) -> (Option<Shared>, Option<At>) {
         timeout,
     });
     (shared, Some(value.at))
-}
-
-pub(super) fn keepalive(service: &Table<'_>) -> Keepalive {
-    let table = service.table("keepalive", &KEEPALIVE);
-    let default = Keepalive::default();
-    Keepalive {
-        enabled: table.flag("enabled", default.enabled),
-        idle: table.duration("idle", Zero::Refused, default.idle),
-        max_idle: table.number("max_idle", 1..=100_000, default.max_idle),
-    }
 }
 
 pub(super) fn timeouts(service: &Table<'_>) -> Timeouts {

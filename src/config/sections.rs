@@ -8,6 +8,7 @@ use super::settings::{
     State, Stop,
 };
 use super::table::Table;
+use super::units::parse_size;
 use super::value::{Choice, Value, Zero, clip};
 use super::words::{self, LONGEST_SOCKET_PATH};
 use std::net::SocketAddr;
@@ -189,6 +190,13 @@ pub(super) fn limits(top: &Table<'_>) -> Limits {
         body_bytes: body_bytes(&table).unwrap_or(default.body_bytes),
         connections: table.number("connections", 1..=1_000_000, default.connections),
         http2_streams: table.number("http2_streams", 1..=10_000, default.http2_streams),
+        connections_per_client: table.number(
+            "connections_per_client",
+            0..=1_000_000,
+            default.connections_per_client,
+        ),
+        min_rate: min_rate(&table).unwrap_or(default.min_rate),
+        min_rate_grace: table.duration("min_rate_grace", Zero::Allowed, default.min_rate_grace),
     }
 }
 
@@ -204,7 +212,24 @@ fn header_bytes(table: &Table<'_>) -> Option<usize> {
     usize::try_from(size).ok()
 }
 
-fn body_bytes(table: &Table<'_>) -> Option<u64> {
+fn min_rate(table: &Table<'_>) -> Option<u64> {
+    let value = table.get("min_rate")?;
+    if value.is_word("off") {
+        return Some(0);
+    }
+    let text = value.text()?;
+    let size = text.strip_suffix("/s").map(parse_size);
+    let rate = size.and_then(Result::ok).filter(|rate| *rate > 0);
+    if rate.is_none() {
+        value.wrong(
+            format!("`min_rate` is no rate of bytes: \"{}\"", clip(text)),
+            "write min_rate = \"500B/s\", for example, or \"off\"",
+        );
+    }
+    rate
+}
+
+pub(super) fn body_bytes(table: &Table<'_>) -> Option<u64> {
     let value = table.get("body_size")?;
     if value.is_word("0B") || value.is_word("0") {
         value.wrong(

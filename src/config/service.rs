@@ -2,14 +2,20 @@
 
 use super::access::{self, Access};
 use super::buffering;
+use super::cache::{self, Cache};
+use super::compression::{self, Compression};
+use super::errors;
 use super::health;
+use super::keepalive;
 use super::keys::SERVICE;
 use super::problem::At;
 use super::queue;
 use super::rate_limit;
 use super::routes;
 use super::rules;
-use super::settings::{HostPattern, Member, Service, Slot};
+use super::sendfile::{self, Sendfile};
+use super::service_limits;
+use super::settings::{HostPattern, Limits, Member, Service, Slot};
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::upstream_tls;
@@ -39,8 +45,8 @@ pub(super) struct WrittenHost {
     pub(super) by_default: bool,
 }
 
-/// Reads what stands under `[service.NAME]`.
-pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
+/// Reads what stands under `[service.NAME]`; `common` is what holds for all services.
+pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService> {
     let shown = clip(named.name);
     let report = named.value.report;
     let Some(mut table) = named.value.as_table(format!("service.{shown}"), &SERVICE) else {
@@ -68,12 +74,17 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
     let checks = health::read(&table, &members, &gate);
     let (shared, shared_at) = rules::shared(&table);
     // Read before anything is put together: a missing name must not hide their problems.
-    let keepalive = rules::keepalive(&table);
+    let limits = service_limits::read(&table, common);
+    let upstream_proxy_protocol = welcome::upstream(&table);
+    let keepalive = keepalive::read(&table, &members, upstream_proxy_protocol);
     let timeouts = rules::timeouts(&table);
+    let compression = compression::read(&table, Compression::default());
+    let cache = cache::read(&table, Cache::default());
+    let sendfile = sendfile::read(&table, Sendfile::default());
     let queue = queue::read(&table, &members);
+    let errors = errors::read(&table);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
-    let upstream_proxy_protocol = welcome::upstream(&table);
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
     let addresses = slots::addresses(&slots);
@@ -87,13 +98,18 @@ pub(super) fn read(named: &Named<'_>) -> Option<WrittenService> {
             .map(|slot| build(slot, &members, &checks))
             .collect(),
         routes: routes.into_settings(),
+        limits,
         keepalive,
         timeouts,
         queue,
+        errors,
         buffering,
         upstream_proxy_protocol,
         access,
         rate_limits,
+        compression,
+        cache,
+        sendfile,
         flip,
         failback,
         shared,

@@ -3,9 +3,16 @@
 use super::access::Access;
 use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
+use super::cache::Cache;
+use super::cache::CacheRoom;
+use super::compression::Compression;
+use super::errors::Errors;
+use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::sendfile::Sendfile;
+use super::service_limits::ServiceLimits;
 use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
@@ -30,6 +37,7 @@ pub struct Settings {
     pub log: Log,
     pub access_log: AccessLog,
     pub limits: Limits,
+    pub cache: CacheRoom,
     pub stop: Stop,
     pub spool: Spooling,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
@@ -107,6 +115,12 @@ pub struct Limits {
     pub connections: usize,
     /// Requests that one HTTP/2 connection may have under way.
     pub http2_streams: usize,
+    /// Connections of one client; 0 means no limit.
+    pub connections_per_client: usize,
+    /// Bytes per second that a client must send or take on average; 0 means any.
+    pub min_rate: u64,
+    /// For how long it may do less.
+    pub min_rate_grace: Duration,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -142,15 +156,20 @@ pub struct Service {
     pub slots: Vec<Slot>,
     /// Tried in order; the longest matching prefix wins, an upgrade route before a plain one.
     pub routes: Vec<Route>,
-    pub keepalive: Keepalive,
+    pub limits: ServiceLimits,
+    pub keepalive: Keepalives,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub errors: Errors,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,
     pub access: Access,
     /// Each with a name of its own.
     pub rate_limits: Vec<RateLimit>,
+    pub compression: Compression,
+    pub cache: Cache,
+    pub sendfile: Sendfile,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
@@ -158,6 +177,14 @@ pub struct Service {
     /// None means that upstreams are spoken to without TLS.
     pub upstream_tls: Option<UpstreamTls>,
     pub websocket: Websocket,
+}
+
+impl Service {
+    /// Whether anything of it looks at what an answer holds.
+    #[must_use]
+    pub fn handles_content(&self) -> bool {
+        self.compression.enabled || self.cache.enabled || self.sendfile.root.is_some()
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -199,6 +226,8 @@ pub struct Health {
     pub rise: u32,
     /// Failures in a row until unhealthy.
     pub fall: u32,
+    /// How long a probe may take instead while the endpoint has requests under way; none means no longer.
+    pub busy_timeout: Option<Duration>,
     /// Inclusive ranges, for instance 200..=299.
     pub expect_status: Vec<(u16, u16)>,
     /// Must occur in the first 64 KiB of the body; empty means anything.
@@ -230,17 +259,6 @@ impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[secret]")
     }
-}
-
-/// Connections to upstreams that are kept for the next request.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Keepalive {
-    /// Off: one connection per request, and none is ever opened ahead.
-    pub enabled: bool,
-    /// Closed after this long without a request; stay below the upstream's own limit.
-    pub idle: Duration,
-    /// Idle connections kept per endpoint and worker.
-    pub max_idle: usize,
 }
 
 #[derive(Debug, Clone, PartialEq)]

@@ -85,6 +85,7 @@ pub(super) fn view(
         services: services.iter().enumerate().map(picture).collect(),
         hosts: HostTable::new(services.iter().map(|service| &*service.settings)),
         limits: settings.limits.clone(),
+        cache: settings.cache,
         spool: settings.spool.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
         listeners: settings

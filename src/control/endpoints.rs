@@ -13,6 +13,7 @@ use crate::config::Settings;
 use crate::live::Endpoint;
 use crate::live::EndpointId;
 use crate::live::Wellness;
+use crate::net::ProxyVersion;
 use crate::switch::MemberName;
 use crate::switch::Moment;
 use crate::switch::ServiceName;
@@ -50,6 +51,7 @@ struct Check<'a> {
     health: &'a Health,
     host: String,
     terms: Option<Arc<tls::Upstream>>,
+    proxy_protocol: Option<ProxyVersion>,
 }
 
 #[derive(Debug)]
@@ -182,6 +184,7 @@ impl Endpoints {
                             health: &member.health,
                             host: prober::host_of(service, &member.health, address),
                             terms: material.upstream(at),
+                            proxy_protocol: service.upstream_proxy_protocol,
                         };
                         let watched = self.watch(key.clone(), check, kept);
                         self.watched.insert(key, watched);
@@ -196,6 +199,7 @@ impl Endpoints {
             health,
             host,
             terms,
+            proxy_protocol,
         } = check;
         let Some(mut kept) = kept else {
             let id = EndpointId(self.next);
@@ -207,10 +211,12 @@ impl Endpoints {
                 health: health.clone(),
                 host,
                 terms,
+                proxy_protocol,
             });
         };
         let number = |terms: &Option<Arc<tls::Upstream>>| terms.as_ref().map(|it| it.terms);
-        let other_terms = number(&kept.target.terms) != number(&terms);
+        let other_terms = number(&kept.target.terms) != number(&terms)
+            || kept.target.proxy_protocol != proxy_protocol;
         if kept.target.health != *health || kept.target.host != host || other_terms {
             // Another check: the prober starts anew with it, the verdict stands until it disagrees.
             kept.stop();
@@ -220,6 +226,7 @@ impl Endpoints {
                 health: health.clone(),
                 host,
                 terms,
+                proxy_protocol,
             });
         }
         kept

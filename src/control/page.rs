@@ -53,6 +53,7 @@ impl Conductor {
             epoch: self.epoch.0,
             config_valid: self.config.problems.is_empty(),
             clients: None,
+            content: None,
             certificates: self.certificates.figures(),
             services: services
                 .map(|service| self.service_figures(service))

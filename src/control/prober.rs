@@ -11,6 +11,7 @@ use crate::config::Service;
 use crate::live::Endpoint;
 use crate::live::Wellness;
 use crate::net::EndpointAddr;
+use crate::net::ProxyVersion;
 use crate::switch::MemberName;
 use crate::switch::Moment;
 use crate::switch::ServiceName;
@@ -40,6 +41,8 @@ pub(super) struct Target {
     pub(super) host: String,
     /// None where it is spoken to without TLS.
     pub(super) terms: Option<Arc<tls::Upstream>>,
+    /// Whether connections begin with a PROXY header.
+    pub(super) proxy_protocol: Option<ProxyVersion>,
 }
 
 /// What one probe found.
@@ -89,8 +92,12 @@ pub(super) fn host_of(service: &Service, health: &Health, address: &EndpointAddr
 /// One probe, now.
 pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
     let started = clock.now();
-    let terms = target.terms.as_deref();
-    let probed = probe(&target.key.address, terms, &target.health, &target.host).await;
+    let terms = (target.terms.as_deref(), target.proxy_protocol);
+    let endpoint = &target.endpoint;
+    // A hint of traffic says that it is worse than busy.
+    let is_busy = || endpoint.in_flight.counts().total() > 0 && !endpoint.health.is_suspected();
+    let address = &target.key.address;
+    let probed = probe(address, terms, &target.health, &target.host, is_busy).await;
     let result = match probed.result {
         Ok(status) => Ok(format!("HTTP {status}")),
         Err(failure) => Err(failure.to_string()),

@@ -1,10 +1,12 @@
 //! `switchd check`: is a config good, and what does it say?
 
+use crate::config;
 use crate::config::Problem;
 use crate::config::Settings;
 use crate::config::load;
 use crate::config::summary;
 use crate::tls::Material;
+use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -30,6 +32,22 @@ pub fn check(config: &Path) -> ExitCode {
 fn refuse(problems: &[Problem]) -> ExitCode {
     tell(problems);
     ExitCode::FAILURE
+}
+
+/// Shows all that a config means on stdout, or tells its problems on stderr (exit 1).
+#[must_use]
+pub fn explain(config: &Path) -> ExitCode {
+    match config::explain(config) {
+        Ok(text) => {
+            // Whoever reads may have read enough: that is no failure.
+            std::io::stdout().write_all(text.as_bytes()).ok();
+            ExitCode::SUCCESS
+        }
+        Err(problems) => {
+            tell(&problems);
+            ExitCode::FAILURE
+        }
+    }
 }
 
 pub(super) fn tell(problems: &[Problem]) {

@@ -13,5 +13,5 @@ mod run;
 mod signals;
 
 pub use assembly::Daemon;
-pub use check::check;
+pub use check::{check, explain};
 pub use run::run;

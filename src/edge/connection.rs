@@ -4,11 +4,12 @@ use super::door::Door;
 use super::handshake::Greeted;
 use super::handshake::greet;
 use super::http2;
+use super::welcome::Met;
+use super::welcome::meet;
 use crate::proxy::Client;
 use crate::proxy::Ending;
 use crate::proxy::Fault;
 use crate::proxy::Flight;
-use crate::proxy::Peer;
 use crate::proxy::Proxy;
 use crate::proxy::State;
 use crate::proxy::Timer;
@@ -32,10 +33,16 @@ pub(super) async fn serve(
     address: SocketAddr,
     door: Rc<Door>,
 ) {
-    let peer = Peer::new(address, door.port);
-    let flight = Flight::new(proxy.clock.clone(), &peer.text);
+    let flight = Flight::new(proxy.clock.clone(), "");
     let _counted = Counted(proxy.clone());
     let _enlisted = proxy.enlist(flight.clone());
+    let Some(Met {
+        peer,
+        headcount: _headcount,
+    }) = meet(&proxy, &socket, address, (&flight, &door)).await
+    else {
+        return;
+    };
     let mut client = match greet(&proxy, socket, peer, &flight, &door).await {
         Greeted::Client(client) => client,
         Greeted::Misplaced(mut client, fault) => {
@@ -44,8 +51,11 @@ pub(super) async fn serve(
         }
         Greeted::Nobody => return,
     };
-    let listener = proxy.view().listeners.get(door.index).cloned();
-    let may_http2 = listener.is_none_or(|listener| listener.settings.http2);
+    let may_http2 = {
+        let view = proxy.view();
+        let listener = view.listeners.get(door.index);
+        listener.is_none_or(|listener| listener.settings.http2)
+    };
     drop(door);
     let mut is_first = true;
     loop {
@@ -58,6 +68,7 @@ pub(super) async fn serve(
             }
         }
         if is_first && may_http2 && speaks_http2(&mut client).await {
+            client.flight.is_served.set(true);
             return Box::pin(http2::serve(&proxy, client)).await;
         }
         is_first = false;
@@ -208,6 +219,7 @@ mod tests {
                 port: 80,
                 all: Arc::new([]),
                 handshakes: Rc::default(),
+                crowd: Arc::default(),
             });
             let mut serving = pin!(serve(proxy.clone(), socket, address, door));
             let waits = std::future::poll_fn(|cx| {

@@ -1,5 +1,6 @@
 //! One worker's end of one listener: what every connection that comes in there shares.
 
+use crate::filter::Crowd;
 use crate::proxy::Flight;
 use crate::telemetry::EdgeMetrics;
 use std::cell::RefCell;
@@ -23,6 +24,8 @@ pub(super) struct Door {
     /// Of every worker: connections are counted over all.
     pub all: Arc<[Arc<EdgeMetrics>]>,
     pub handshakes: Rc<Handshakes>,
+    /// Connections by client, over all workers.
+    pub crowd: Arc<Crowd>,
 }
 
 /// Handshakes under way on this worker, the oldest first.

@@ -4,8 +4,10 @@ use super::worker;
 use super::worker::Order;
 use super::worker::Start;
 use crate::api::RequestStatus;
+use crate::cache::Store;
 use crate::config::Service;
 use crate::config::Settings;
+use crate::filter::Crowd;
 use crate::live::Live;
 use crate::live::LiveReader;
 use crate::net::listen;
@@ -33,6 +35,8 @@ const ORDERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Threads of a worker for look-ups of names: rare and short.
 const LOOKUPS: usize = 4;
+/// And for what is encoded, and for files that are sent.
+const CONTENT: usize = 4;
 
 /// The workers and their listeners.
 #[derive(Debug)]
@@ -42,8 +46,15 @@ pub struct Edge {
     listeners: Vec<SocketAddr>,
     metrics: Arc<[Arc<EdgeMetrics>]>,
     bodies: Arc<Account>,
+    cache: Arc<Store>,
     /// Answers an error when a thread ends.
     ended: Mutex<mpsc::Receiver<()>>,
+}
+
+/// Where a worker keeps things, in common with the others.
+struct Stores {
+    shelf: Shelf,
+    cache: Arc<Store>,
 }
 
 /// What to do about an address that cannot be listened on.
@@ -74,6 +85,7 @@ impl Edge {
         if settings.services.iter().any(keeps_bodies) {
             bodies.check().map_err(io::Error::other)?;
         }
+        let cache = Store::open(settings.state.dir.join("cache"), settings.cache);
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
         let mut listeners = Vec::new();
         for listener in &settings.listeners {
@@ -93,6 +105,7 @@ impl Edge {
             }
         }
         let metrics: Arc<[_]> = (0..count).map(|_| Arc::<EdgeMetrics>::default()).collect();
+        let crowd = Arc::<Crowd>::default();
         let (end, ended) = mpsc::channel(count);
         let mut edge = Self {
             workers: Vec::new(),
@@ -100,6 +113,7 @@ impl Edge {
             listeners,
             metrics,
             bodies,
+            cache,
             ended: Mutex::new(ended),
         };
         for (number, listeners) in sockets.into_iter().enumerate() {
@@ -108,14 +122,18 @@ impl Edge {
                 listeners,
                 orders: inbox,
                 all: edge.metrics.clone(),
+                crowd: crowd.clone(),
             };
             edge.workers.push(orders);
             let (live, log, end) = (live.clone(), log.clone(), end.clone());
-            let shelf = Shelf::new(edge.bodies.clone());
+            let stores = Stores {
+                shelf: Shelf::new(edge.bodies.clone()),
+                cache: edge.cache.clone(),
+            };
             let thread = std::thread::Builder::new().name(format!("worker-{number}"));
             edge.threads.push(thread.spawn(move || {
                 let _ended = Ended(end);
-                work((number, shelf), live, &log, start);
+                work((number, stores), live, &log, start);
             })?);
         }
         Ok(edge)
@@ -125,6 +143,12 @@ impl Edge {
     #[must_use]
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
+    }
+
+    /// What is kept of answers.
+    #[must_use]
+    pub fn cache(&self) -> &Arc<Store> {
+        &self.cache
     }
 
     /// Every request under way, oldest first.
@@ -228,11 +252,11 @@ fn keeps_bodies(service: &Service) -> bool {
         || routes.any(|route| route.buffer_requests || route.buffer_responses)
 }
 
-fn work((number, shelf): (usize, Shelf), live: Arc<Live>, log: &AccessLog, start: Start) {
+fn work((number, stores): (usize, Stores), live: Arc<Live>, log: &AccessLog, start: Start) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         // Bodies on disk leave threads for look-ups, however slow the disk is. Threads end when idle.
-        .max_blocking_threads(LOOKUPS + JOBS)
+        .max_blocking_threads(LOOKUPS + JOBS + CONTENT)
         .build_local(tokio::runtime::LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,
@@ -240,7 +264,9 @@ fn work((number, shelf): (usize, Shelf), live: Arc<Live>, log: &AccessLog, start
     };
     let metrics = start.all[number].clone();
     let reader = LiveReader::new(live, number);
-    let proxy = Proxy::new(reader, log.writer(), metrics).keeping_bodies_on(shelf);
+    let proxy = Proxy::new(reader, log.writer(), metrics)
+        .keeping_bodies_on(stores.shelf)
+        .keeping_answers_in(stores.cache);
     let proxy = Rc::new(proxy);
     if let Err(error) = runtime.block_on(worker::run(proxy, start)) {
         tracing::error!(%error, worker = number, "worker failed");

@@ -9,6 +9,7 @@ mod door;
 mod fleet;
 mod handshake;
 mod http2;
+mod welcome;
 mod worker;
 
 pub use fleet::Edge;

@@ -4,6 +4,7 @@ use super::connection::serve;
 use super::door::Door;
 use super::door::Handshakes;
 use crate::api::RequestStatus;
+use crate::filter::Crowd;
 use crate::live::Goodbye;
 use crate::live::Line;
 use crate::live::Listener;
@@ -17,6 +18,7 @@ use crate::proxy::Websocket;
 use crate::telemetry::EdgeCounts;
 use crate::telemetry::EdgeMetrics;
 use crate::telemetry::Parting;
+use crate::telemetry::Unwelcome;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
@@ -47,6 +49,7 @@ pub(super) struct Start {
     pub listeners: Vec<StdListener>,
     pub orders: mpsc::Receiver<Order>,
     pub all: Arc<[Arc<EdgeMetrics>]>,
+    pub crowd: Arc<Crowd>,
 }
 
 /// Accepts and serves until a stop order was carried out.
@@ -61,6 +64,7 @@ pub(super) async fn run(proxy: Rc<Proxy>, start: Start) -> std::io::Result<()> {
             port: listener.local_addr().map_or(0, |address| address.port()),
             all: start.all.clone(),
             handshakes: handshakes.clone(),
+            crowd: start.crowd.clone(),
         });
         let accept = accept(proxy.clone(), listener, closing.clone(), door);
         accepting.push(tokio::task::spawn_local(accept));
@@ -127,7 +131,8 @@ async fn accept(proxy: Rc<Proxy>, listener: TcpListener, closing: Rc<Notify>, do
 fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<Door>) {
     let open: u64 = door.all.iter().map(|worker| worker.connections()).sum();
     let view = proxy.view();
-    if open >= view.limits.connections as u64 {
+    let most = view.limits.connections as u64;
+    if open >= most && !has_made_room(proxy, open - most) {
         proxy.metrics.turned_away();
         // Without a handshake there are no words for those who speak TLS.
         let is_tls = |listener: &Listener| listener.tls.is_some();
@@ -138,6 +143,17 @@ fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<
     }
     proxy.metrics.opened();
     tokio::task::spawn_local(serve(proxy.clone(), socket, address, door.clone()));
+}
+
+/// Ends another connection in favour of a new one. Those that were ended take a moment to go: only so many
+/// may be on their way.
+fn has_made_room(proxy: &Proxy, beyond: u64) -> bool {
+    const LEAVING: u64 = 256;
+    let has_made = beyond < LEAVING && proxy.dismiss_idler();
+    if has_made {
+        proxy.metrics.unwelcome(Unwelcome::Idler);
+    }
+    has_made
 }
 
 /// A best effort: a client that has sent its request already may only see the reset.

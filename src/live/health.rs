@@ -52,6 +52,12 @@ impl EndpointHealth {
         }
     }
 
+    /// There is a hint that nobody has taken yet.
+    #[must_use]
+    pub fn is_suspected(&self) -> bool {
+        self.suspected.load(Ordering::Relaxed)
+    }
+
     /// Waits for the next hint and takes it. Cancel safe.
     pub async fn suspected(&self) {
         self.hint.notified().await;

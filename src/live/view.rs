@@ -4,6 +4,7 @@ use super::admission::InFlight;
 use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::places::Places;
+use crate::config::CacheRoom;
 use crate::config::HostPattern;
 use crate::config::Limits;
 use crate::config::Listener as ListenerSettings;
@@ -31,6 +32,8 @@ pub struct View {
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    /// For what is kept of answers.
+    pub cache: CacheRoom,
     pub spool: Spooling,
     pub trusted_proxies: Vec<Network>,
     /// In the order in which they were bound.
@@ -47,6 +50,7 @@ impl Default for View {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            cache: CacheRoom::default(),
             spool: Spooling::below(&State::default().dir),
             trusted_proxies: Vec::new(),
             listeners: Vec::new(),

@@ -236,8 +236,8 @@ impl Stream {
     pub fn poll_finish(&self, cx: &mut Context<'_>) -> Poll<()> {
         // A socket that is closed already needs no goodbye.
         match &mut *self.0.borrow_mut() {
-            Socket::Tcp(socket) => end_writing(socket2::SockRef::from(&*socket)),
-            Socket::Unix(socket) => end_writing(socket2::SockRef::from(&*socket)),
+            Socket::Tcp(socket) => end_writing(&socket2::SockRef::from(&*socket)),
+            Socket::Unix(socket) => end_writing(&socket2::SockRef::from(&*socket)),
             Socket::Tls(socket) => {
                 let _ = ready!(Pin::new(socket).poll_shutdown(cx));
             }
@@ -282,7 +282,7 @@ pub async fn connect_tcp(address: &EndpointAddr) -> io::Result<TcpStream> {
     Ok(socket)
 }
 
-fn end_writing(socket: socket2::SockRef<'_>) {
+fn end_writing(socket: &socket2::SockRef<'_>) {
     let _ = socket.shutdown(std::net::Shutdown::Write);
 }
 

@@ -17,12 +17,12 @@ use crate::live::ViewRef;
 use std::rc::Rc;
 
 /// Gives the flight its seat. When the View changes under it, the head is read anew: the client's bytes are
-/// still there, or in `kept` when its body was received already.
+/// still there, or in `original` when its body was received already.
 /// What is left to do then may be an answer of ours.
 pub(super) async fn admit(
     proxy: &Rc<Proxy>,
     client: &mut Client,
-    (prepared, kept): (&mut Prepared, Option<&[u8]>),
+    (prepared, original): (&mut Prepared, Option<&[u8]>),
     out: &mut Vec<u8>,
 ) -> Result<Option<Box<Local>>, Fault> {
     let flight = client.flight.clone();
@@ -36,10 +36,10 @@ pub(super) async fn admit(
                 peer: &client.peer,
                 flight: &flight,
                 worker: proxy.worker(),
-                look: kept.map_or(Look::Again, |_| Look::Received),
+                look: original.map_or(Look::Again, |_| Look::Received),
             };
-            let head = kept.unwrap_or(client.input.bytes());
-            match prepare(head, judge, out)?.ok_or(Fault::ClientGone)? {
+            let bytes = original.unwrap_or(client.input.bytes());
+            match prepare(bytes, judge, out)?.ok_or(Fault::ClientGone)? {
                 Decision::Forward(anew) => *prepared = anew,
                 Decision::Answer(local) => return Ok(Some(local)),
                 Decision::Refuse(refused) => return Err(refused.fault),

@@ -6,6 +6,9 @@ use super::body::TRANSFER;
 use super::chunked::Piece;
 use super::client::poll_gone;
 use super::client::write_all;
+use super::coder::Coder;
+use super::coder::Step;
+use super::dress::Dress;
 use super::dress::dress;
 use super::fault::Fault;
 use super::fault::Timer;
@@ -21,8 +24,12 @@ use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
 use super::response::ResponseHead;
+use super::sendfile::Sending;
+use super::sendfile::named;
+use super::sessions;
 use super::tunnel::Changed;
 use super::tunnel::Protocol;
+use super::wishes::Wishes;
 use crate::config::Timeouts;
 use crate::live::Kind;
 use crate::net::Buffer;
@@ -33,6 +40,8 @@ use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
+use tokio::time::Instant;
+use tokio::time::timeout_at;
 
 /// Interim answers (1xx) before the real one; more is an upstream gone mad.
 const MOST_INTERIM: u32 = 32;
@@ -44,6 +53,7 @@ pub(super) struct Exchange<'a> {
     pub upstream: &'a Stream,
     pub asked: Asked,
     pub upgrade: Option<&'a [u8]>,
+    pub wishes: Option<&'a Wishes>,
     pub timeouts: &'a Timeouts,
     pub flight: &'a Flight,
     pub record: &'a Record,
@@ -61,6 +71,8 @@ pub(super) struct Answered {
     pub backlog: Option<Box<Backlog>>,
     /// What was read is not the whole: the client is to notice, once it has what there is.
     pub cut: Option<Fault>,
+    /// The upstream names a file to send instead.
+    pub file: Option<Box<Sending>>,
     /// The protocol was changed.
     pub changed: Option<Changed>,
 }
@@ -73,7 +85,9 @@ struct Meta {
     protocol: Protocol,
     framing: Framing,
     outlet: Outlet,
-    is_kept: bool,
+    file: Option<Box<Sending>>,
+    /// Where it is kept for the client.
+    backlog: Option<Box<Backlog>>,
     reusable: bool,
     keep_alive: bool,
 }
@@ -133,6 +147,23 @@ impl Exchange<'_> {
         .await
     }
 
+    /// Takes the next step with what was pushed; until when the step after it must be taken.
+    async fn encode(
+        &self,
+        coder: &mut Coder,
+        ended: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<Option<Instant>, Failure> {
+        let step = match ended {
+            true => Step::Finish,
+            false if self.upstream.is_quiet() => Step::Pause,
+            false => Step::Collect,
+        };
+        let encoded = coder.advance(step, out).await;
+        encoded.map_err(|cause| Fault::CutShort(Some(cause)))?;
+        Ok(coder.due())
+    }
+
     /// Waits until the client has room: what it does not take is not read. How much it may be.
     async fn room(&self) -> usize {
         poll_fn(|cx| {
@@ -187,6 +218,18 @@ pub(super) async fn answer(
     let mut out = exchange.proxy.borrow_output();
     let mut input = Buffer::default();
     let mut meta = head(exchange, &mut input, &mut out, &mut early).await?;
+    if meta.file.is_some() {
+        exchange.proxy.return_output(out);
+        let is_over = matches!(meta.framing, Framing::None | Framing::Length(0));
+        return Ok(Answered {
+            reusable: meta.reusable && is_over && input.is_empty(),
+            keep_alive: meta.keep_alive,
+            backlog: None,
+            cut: None,
+            file: meta.file,
+            changed: None,
+        });
+    }
     exchange.record.status.set(meta.status);
     exchange.flight.at(State::Answering);
     if meta.status == 101 {
@@ -197,6 +240,7 @@ pub(super) async fn answer(
             keep_alive: false,
             backlog: None,
             cut: None,
+            file: None,
             changed: Some(Changed {
                 protocol: meta.protocol,
                 early: input,
@@ -204,11 +248,7 @@ pub(super) async fn answer(
             }),
         });
     }
-    let mut backlog = if meta.is_kept {
-        Backlog::of(exchange)
-    } else {
-        None
-    };
+    let mut backlog = meta.backlog.take();
     let buffers = (&mut input, &mut out);
     let passed = pass_body(exchange, &mut meta, buffers, &mut early, &mut backlog).await;
     exchange.proxy.return_output(out);
@@ -225,6 +265,7 @@ pub(super) async fn answer(
         keep_alive: meta.keep_alive,
         backlog,
         cut,
+        file: None,
         changed: None,
     })
 }
@@ -294,8 +335,14 @@ fn translate(
             "it changes to a protocol that was not asked for",
         ));
     }
+    sessions::guard(&head, exchange)?;
+    let file = named((&head, bytes), exchange)?;
     let mut asked = exchange.asked;
-    let dress = dress(&head, exchange);
+    let dress = match file {
+        // What the client gets of it is judged once the file is there.
+        Some(_) => Dress::plain(&head, exchange),
+        None => dress(&head, exchange),
+    };
     let framing = dress.outlet.framing();
     // What is left of an upload is read and forgotten: a request behind it would be too.
     asked.keep_alive &= framing != Framing::UntilClose
@@ -312,6 +359,8 @@ fn translate(
     {
         endpoint.health.suspect();
     }
+    let is_kept = dress.is_kept && !head.is_interim();
+    let backlog = is_kept.then(|| Backlog::of(exchange)).flatten();
     Ok(Some(Meta {
         length: head.length,
         status: head.status,
@@ -322,7 +371,8 @@ fn translate(
         },
         framing: head.framing,
         outlet: dress.outlet,
-        is_kept: dress.is_kept,
+        file,
+        backlog,
         reusable: head.keep_alive,
         keep_alive: asked.keep_alive,
     }))
@@ -372,6 +422,11 @@ async fn pass_body(
                 break ended;
             }
         };
+        let mut late = None;
+        if let Some(coder) = meta.outlet.coder() {
+            late = Box::pin(exchange.encode(coder, ended, out)).await?;
+            sent = coder.sent;
+        }
         flight.bytes_out.set(sent);
         if sent > TRANSFER {
             flight.becomes(Kind::Transfer);
@@ -396,7 +451,16 @@ async fn pass_body(
             size.set(most.min(exchange.room().await));
         }
         flight.arm(Timer::UpstreamIdle, idle);
-        match exchange.read(input, &size, early, backlog).await {
+        let read = exchange.read(input, &size, early, backlog);
+        let read = match late {
+            None => read.await,
+            // What the client is owed by then is sent, whatever comes.
+            Some(due) => match Box::pin(timeout_at(due, read)).await {
+                Ok(read) => read,
+                Err(_) => continue,
+            },
+        };
+        match read {
             Ok(0) if meta.framing == Framing::UntilClose => body = BodyReader::Done,
             Ok(0) => return Err(Fault::CutShort(None).into()),
             Err(read) => return Err(read.into_fault().into()),

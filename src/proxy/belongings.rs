@@ -2,6 +2,8 @@
 
 use super::flight::Clock;
 use super::flight::Flight;
+use super::floor::Floor;
+use crate::cache::Store;
 use crate::live::LiveReader;
 use crate::live::ViewRef;
 use crate::spool::Account;
@@ -26,6 +28,10 @@ pub struct Proxy {
     pub clock: Clock,
     /// No keep-alive any more: the worker is on its way out.
     pub stopping: Cell<bool>,
+    /// What is kept for all workers; none keeps nothing.
+    pub(super) cache: Option<Arc<Store>>,
+    /// Bodies that are being encoded.
+    pub(super) encoding: Rc<Cell<usize>>,
     flights: RefCell<Vec<Rc<Flight>>>,
     /// Flights of requests that are over, for those to come on HTTP/2 connections.
     resting: RefCell<Vec<Rc<Flight>>>,
@@ -57,6 +63,8 @@ impl Proxy {
             shelf: Shelf::new(Arc::new(Account::new(&std::env::temp_dir()))),
             clock: Clock::default(),
             stopping: Cell::new(false),
+            cache: None,
+            encoding: Rc::default(),
             flights: RefCell::default(),
             resting: RefCell::default(),
             spare: RefCell::default(),
@@ -67,8 +75,15 @@ impl Proxy {
 
     /// Bodies are kept there, in place of the system's folder for temporary files.
     #[must_use]
-    pub fn keeping_bodies_on(mut self, shelf: Shelf) -> Self {
-        self.shelf = shelf;
+    pub fn keeping_bodies_on(mut self, bodies: Shelf) -> Self {
+        self.shelf = bodies;
+        self
+    }
+
+    /// Answers are kept there for the next client.
+    #[must_use]
+    pub fn keeping_answers_in(mut self, cache: Arc<Store>) -> Self {
+        self.cache = Some(cache);
         self
     }
 
@@ -120,16 +135,28 @@ impl Proxy {
         self.flights.borrow().clone()
     }
 
+    /// One connection, any of them.
+    #[must_use]
+    pub(super) fn any_flight(&self) -> Option<Rc<Flight>> {
+        let flights = self.flights.borrow();
+        let at = fastrand::usize(..flights.len().max(1));
+        flights.get(at).cloned()
+    }
+
     /// Moves the clock on, looks at every flight, and cleans up. Called once per tick.
     pub fn tick(&self, now: u64) {
         let second = now / 1000 != self.clock.replace(now) / 1000;
+        let floor = Floor::of(&self.view().limits);
         for flight in self.flights.borrow().iter() {
-            flight.look(now);
+            flight.look(now, floor);
         }
         self.log.borrow_mut().flush();
         if second {
             self.loggable.set(LOGGED_FAULTS);
             let view = self.view();
+            if let Some(cache) = &self.cache {
+                cache.set_room(view.cache);
+            }
             let endpoints = |service: &crate::live::Service| -> Vec<_> {
                 let members = service.slots.iter().flat_map(|slot| &slot.members);
                 members
@@ -140,6 +167,14 @@ impl Proxy {
             let known: Vec<_> = view.services.iter().flat_map(endpoints).collect();
             self.pools.sweep(now, |id| known.contains(&id));
         }
+    }
+
+    /// Whether one more trouble may be told of in this second; the metrics have them all.
+    #[must_use]
+    pub fn may_log(&self) -> bool {
+        let left = self.loggable.get();
+        self.loggable.set(left.saturating_sub(1));
+        left > 0
     }
 
     /// Connections that have a request under way.

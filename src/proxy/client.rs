@@ -22,6 +22,12 @@ pub struct Peer {
     pub text: Rc<str>,
     /// The listener's port, as X-Forwarded-Port tells it.
     pub port: Rc<str>,
+    /// Where the client's own end of the connection is.
+    pub source: SocketAddr,
+    /// Where it connected to, where anybody wants to know.
+    pub destination: Option<SocketAddr>,
+    /// The port of https that its requests are sent to, on a listener that does only that.
+    pub redirects_to: Option<u16>,
     /// It came over TLS.
     pub is_secure: bool,
     /// It speaks HTTP/2; each of its streams is a client of its own here.
@@ -36,8 +42,12 @@ impl Peer {
     #[must_use]
     pub fn new(address: SocketAddr, listener_port: u16) -> Self {
         // An IPv4 client of a dual-stack listener is an IPv4 client.
+        let source = address;
         let address = address.ip().to_canonical();
         Self {
+            source,
+            destination: None,
+            redirects_to: None,
             address,
             text: address.to_string().into(),
             port: listener_port.to_string().into(),

@@ -2,8 +2,10 @@
 
 use super::admit::admit;
 use super::admit::readmit;
+use super::asker::Asker;
 use super::belongings::Proxy;
 use super::body::Body;
+use super::cached;
 use super::client::Client;
 use super::client::write_all;
 use super::fault::Fault;
@@ -21,9 +23,12 @@ use super::prepare::prepare;
 use super::receive;
 use super::receive::receive;
 use super::record::Record;
-use super::reply;
+use super::reply::Reply;
 use super::response::Asked;
+use crate::config::Errors;
+use std::pin::pin;
 use std::rc::Rc;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// What becomes of the client's connection.
@@ -62,13 +67,18 @@ pub async fn exchange(proxy: &Rc<Proxy>, client: &mut Client) -> Ending {
         flight.client.replace(client.peer.text.to_string());
     }
     let mut out = proxy.borrow_output();
-    let answered = flight.guard(answer(proxy, client, &record, &mut out)).await;
+    // Pinned here: a guard that owned it would make every connection larger by as much again.
+    let answered = {
+        let answer = pin!(answer(proxy, client, &record, &mut out));
+        flight.guard(answer).await
+    };
     let ending = match &answered {
         Ok(ending) => *ending,
-        Err(fault) => end(proxy, client, &record, fault).await,
+        Err(fault) => end(proxy, client, (&record, &out), fault).await,
     };
     record.close(proxy, &flight, answered.as_ref().err());
     proxy.return_output(out);
+    flight.is_served.set(true);
     flight.clear();
     ending
 }
@@ -78,7 +88,7 @@ pub async fn refuse(proxy: &Proxy, client: &mut Client, fault: &Fault) -> Ending
     let flight = client.flight.clone();
     let record = Record::begin();
     flight.begin(proxy.fresh_id(), record.began);
-    let ending = end(proxy, client, &record, fault).await;
+    let ending = end(proxy, client, (&record, &[]), fault).await;
     record.close(proxy, &flight, Some(fault));
     flight.clear();
     ending
@@ -108,6 +118,11 @@ async fn answer(
     record.asked.set(Some(prepared.asked));
     record.body_taken.set(prepared.framing.is_empty());
     record.unused_head.set(prepared.length);
+    if prepared.wishes.is_some()
+        && let Some(ending) = Box::pin(cached::answer(proxy, client, record, &prepared)).await?
+    {
+        return Ok(ending);
+    }
     let received = if receive::is_needed(&prepared, client) {
         Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
     } else {
@@ -121,7 +136,7 @@ async fn answer(
         received.admitted(&flight, out)
     } else {
         client.input.consume(record.unused_head.take());
-        let mut body = Body::new(prepared.framing, proxy.view().limits.body_bytes);
+        let mut body = Body::new(prepared.framing, prepared.most_body);
         // What is here of the body goes along with the head.
         body.take(&mut client.input, out, &flight)?;
         client.input.release();
@@ -185,40 +200,80 @@ async fn read_head(
     }
 }
 
-/// Tells the client, the log and the prober.
-async fn end(proxy: &Proxy, client: &mut Client, record: &Record, fault: &Fault) -> Ending {
+/// Tells the client, the log and the prober. `sent` is what the upstream was to get, if it came to that.
+async fn end(
+    proxy: &Proxy,
+    client: &mut Client,
+    (record, sent): (&Record, &[u8]),
+    fault: &Fault,
+) -> Ending {
     let flight = client.flight.clone();
     report(proxy, &flight, fault);
+    let is_told = record.status.get() == 0
+        && !matches!(fault, Fault::ClientGone | Fault::Timeout(Timer::KeepAlive));
+    let told = is_told.then(|| tell(proxy, client, (record, sent), fault));
     // A request that got no seat is over: its head must not be read as the next one.
     client.input.consume(record.unused_head.take());
-    if record.status.get() != 0 {
+    let Some(Told { answer, keep_alive }) = told else {
         // Whoever counts bytes or chunks sees that some are missing; a close alone tells nothing to the others.
         let counted = record.asked.get().is_some_and(|asked| asked.is_http11);
-        return if counted { Ending::Close } else { Ending::Cut };
-    }
-    if matches!(fault, Fault::ClientGone | Fault::Timeout(Timer::KeepAlive)) {
-        return Ending::Close;
-    }
-    let mut asked = record.asked.get().unwrap_or(UNKNOWN);
-    asked.keep_alive &=
-        record.body_taken.get() && fault.side() != Side::Client && !proxy.stopping.get();
-    let mut reply = Vec::new();
-    reply::for_fault(fault, &flight.request_id.borrow(), asked, &mut reply);
+        return if counted || record.status.get() == 0 {
+            Ending::Close
+        } else {
+            Ending::Cut
+        };
+    };
     record.status.set(fault.status());
     flight.arm(Timer::ClientIdle, REPLY_TIMEOUT);
     // It may be what is over.
     flight.arm_total(None);
     let written = async {
-        write_all(&client.stream, &reply, || {})
+        write_all(&client.stream, &answer, || {})
             .await
             .map_err(|_| Fault::ClientGone)
     };
     let written = flight.guard(written).await;
-    flight.bytes_out.set(reply.len() as u64);
+    flight.bytes_out.set(answer.len() as u64);
     match written {
-        Ok(()) if asked.keep_alive => Ending::KeepAlive,
+        Ok(()) if keep_alive => Ending::KeepAlive,
         Ok(()) => Ending::Linger,
         Err(_) => Ending::Close,
+    }
+}
+
+struct Told {
+    answer: Vec<u8>,
+    keep_alive: bool,
+}
+
+/// The answer for a fault, as the asker takes it and as its service writes errors.
+fn tell(proxy: &Proxy, client: &Client, (record, sent): (&Record, &[u8]), fault: &Fault) -> Told {
+    static NOBODYS: LazyLock<Errors> = LazyLock::new(Errors::default);
+    let asker = match sent {
+        // It was refused by its head, which is still there.
+        [] => Asker::read(client.input.bytes()),
+        sent => Asker::read(sent),
+    };
+    let mut request = record.asked.get().unwrap_or(Asked {
+        is_head: asker.as_ref().is_some_and(|asker| asker.is_head),
+        ..UNKNOWN
+    });
+    request.keep_alive &=
+        record.body_taken.get() && fault.side() != Side::Client && !proxy.stopping.get();
+    let view = proxy.view();
+    let service = asker
+        .as_ref()
+        .and_then(|asker| view.hosts.find(&asker.host));
+    let reply = Reply {
+        id: &client.flight.request_id.borrow(),
+        asker: asker.as_ref(),
+        errors: service.map_or(&NOBODYS, |at| &view.services[at].settings.errors),
+    };
+    let mut answer = Vec::new();
+    reply.write(fault, request, &mut answer);
+    Told {
+        answer,
+        keep_alive: request.keep_alive,
     }
 }
 

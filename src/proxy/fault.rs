@@ -1,5 +1,6 @@
 //! Everything that can go wrong with one request, in one type: whose fault, which status, what next.
 
+use super::file::FileFault;
 use crate::spool::SpoolError;
 use std::io;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ pub enum Timer {
     UpstreamIdle,
     /// The client neither sent nor took a byte.
     ClientIdle,
+    /// It did both too slowly.
+    ClientRate,
     /// The disk that bodies are kept on.
     Spool,
     Total,
@@ -80,13 +83,21 @@ pub enum Fault {
     BadAnswer(&'static str),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
+    /// A redirect to itself with a new session, which is what Odoo answers while its database is down.
+    #[error("the upstream's answer would end the session: its database does not answer")]
+    LoggedOut,
     /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
     #[error("a body cannot be kept: {0}")]
     Spool(SpoolError),
+    /// Of what an upstream named in place of a body.
+    #[error("the file that the upstream named cannot be sent: {0}")]
+    File(FileFault),
     #[error("ended by an operator")]
     Killed,
     #[error("the slot was drained and its time is over")]
     CutOff,
+    #[error("the connection asked for nothing while others waited to come in")]
+    Dismissed,
     #[error("the proxy is stopping")]
     Stopping,
 }
@@ -111,6 +122,7 @@ impl Timer {
             Self::FirstByte => "timeout-first-byte",
             Self::UpstreamIdle => "timeout-idle",
             Self::ClientIdle => "timeout-client-idle",
+            Self::ClientRate => "timeout-client-rate",
             Self::Spool => "timeout-spool",
             Self::Total => "timeout-total",
             Self::Tunnel => "timeout-tunnel-idle",
@@ -130,6 +142,7 @@ impl Timer {
             Self::FirstByte => "the upstream did not begin its answer in time",
             Self::UpstreamIdle => "the upstream stood still for too long",
             Self::ClientIdle => "the client stood still for too long",
+            Self::ClientRate => "the client was slower than limits.min_rate",
             Self::Spool => "the disk that bodies are kept on stood still for too long",
             Self::Total => "the request took too long as a whole",
             Self::Tunnel => "the upgraded connection was silent for too long",
@@ -163,13 +176,21 @@ impl Fault {
             Self::Unauthorized { .. } => 401,
             Self::ClientGone => 499,
             Self::Timeout(
-                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+                Timer::Handshake
+                | Timer::Head
+                | Timer::ClientIdle
+                | Timer::ClientRate
+                | Timer::KeepAlive,
             ) => 408,
             Self::Timeout(Timer::Queue | Timer::Password)
             | Self::QueueFull
+            | Self::LoggedOut
             | Self::Killed
             | Self::CutOff
+            | Self::Dismissed
             | Self::Stopping => 503,
+            Self::File(FileFault::Missing) => 404,
+            Self::File(_) => 502,
             Self::Spool(_) | Self::Timeout(Timer::Spool) => 507,
             Self::Timeout(_) => 504,
             Self::Connect(_) | Self::NoAnswer(_) | Self::BadAnswer(_) | Self::CutShort(_) => 502,
@@ -188,12 +209,17 @@ impl Fault {
             | Self::UnknownHost
             | Self::ClientGone
             | Self::Timeout(
-                Timer::Handshake | Timer::Head | Timer::ClientIdle | Timer::KeepAlive,
+                Timer::Handshake
+                | Timer::Head
+                | Timer::ClientIdle
+                | Timer::ClientRate
+                | Timer::KeepAlive,
             ) => Side::Client,
             Self::Connect(_)
             | Self::NoAnswer(_)
             | Self::BadAnswer(_)
             | Self::CutShort(_)
+            | Self::LoggedOut
             | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
                 Side::Upstream
             }
@@ -204,8 +230,10 @@ impl Fault {
             | Self::RateLimited { .. }
             | Self::Unauthorized { .. }
             | Self::Spool(_)
+            | Self::File(_)
             | Self::Killed
             | Self::CutOff
+            | Self::Dismissed
             | Self::Stopping => Side::Ours,
         }
     }
@@ -232,11 +260,29 @@ impl Fault {
             Self::NoAnswer(_) => "no-answer",
             Self::BadAnswer(_) => "bad-answer",
             Self::CutShort(_) => "cut-short",
+            Self::LoggedOut => "logged-out",
             Self::Spool(SpoolError::Full { .. }) => "spool-full",
             Self::Spool(_) => "spool-failed",
+            Self::File(_) => "file",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
+            Self::Dismissed => "dismissed",
             Self::Stopping => "stopping",
+        }
+    }
+
+    /// When the same request may do better, and does no harm: after `usual`, where nothing tells it better.
+    #[must_use]
+    pub fn retry_after(&self, usual: Duration) -> Option<Duration> {
+        match self {
+            Self::RateLimited { wait, .. } => Some(*wait),
+            Self::Connect(_)
+            | Self::QueueFull
+            | Self::LoggedOut
+            | Self::Spool(_)
+            | Self::Stopping => Some(usual),
+            Self::Timeout(_) if self.status() >= 500 => Some(usual),
+            _ => None,
         }
     }
 

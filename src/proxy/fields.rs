@@ -30,6 +30,8 @@ pub enum Field {
     ClientCertificate,
     RequestId,
     UserAgent,
+    /// X-Accel-Redirect and X-Sendfile: between an upstream and its proxy, for nobody else.
+    SendFile,
     Referer,
     Authorization,
 }
@@ -55,6 +57,7 @@ pub(super) fn classify(name: &str) -> Field {
         9 => is("x-real-ip", Field::RealIp),
         10 if name.as_bytes()[0] | 0x20 == b'c' => is("connection", Field::Connection),
         10 if name.as_bytes()[0] | 0x20 == b'k' => is("keep-alive", Field::HopByHop),
+        10 if name.as_bytes()[0] | 0x20 == b'x' => is("x-sendfile", Field::SendFile),
         10 => is("user-agent", Field::UserAgent),
         12 => is("x-request-id", Field::RequestId),
         13 => is("authorization", Field::Authorization),
@@ -62,6 +65,7 @@ pub(super) fn classify(name: &str) -> Field {
         15 if name.as_bytes()[2] | 0x20 == b'f' => is("x-forwarded-for", Field::ForwardedFor),
         15 => is("x-client-verify", Field::ClientCertificate),
         16 if name.as_bytes()[0] | 0x20 == b'p' => is("proxy-connection", Field::HopByHop),
+        16 if name.as_bytes()[2] | 0x20 == b'a' => is("x-accel-redirect", Field::SendFile),
         16 if name.as_bytes()[14] | 0x20 == b's' => is("x-forwarded-host", Field::ForwardedHost),
         16 if name.as_bytes()[2] | 0x20 == b'f' => is("x-forwarded-port", Field::ForwardedPort),
         16 => is("x-client-subject", Field::ClientCertificate),
@@ -121,6 +125,8 @@ mod tests {
     #[test]
     fn every_special_field_is_found_in_any_case_and_its_neighbours_are_not() {
         for (name, field) in [
+            ("x-sendfile", Field::SendFile),
+            ("x-accel-redirect", Field::SendFile),
             ("te", Field::Te),
             ("host", Field::Host),
             ("date", Field::Date),

@@ -5,6 +5,7 @@
 
 use super::fault::Fault;
 use super::fault::Timer;
+use super::floor::Floor;
 use super::queue::Queued;
 use super::seat::Seat;
 use super::websocket::Websocket;
@@ -70,6 +71,7 @@ enum Order {
     Killed,
     CutOff,
     Stop,
+    Dismissed,
 }
 
 /// What a client says of itself and of where it goes.
@@ -110,6 +112,10 @@ pub struct Flight {
     pub said: RefCell<Said>,
     pub bytes_in: Cell<u64>,
     pub bytes_out: Cell<u64>,
+    /// A request of its own was complete, and answered.
+    pub is_served: Cell<bool>,
+    /// Ticks in which the client was waited for.
+    waited: Cell<u32>,
     timer: Cell<Timer>,
     deadline: Cell<u64>,
     total: Cell<u64>,
@@ -143,6 +149,8 @@ impl Flight {
             said: RefCell::default(),
             bytes_in: Cell::new(0),
             bytes_out: Cell::new(0),
+            is_served: Cell::new(false),
+            waited: Cell::new(0),
             timer: Cell::new(Timer::KeepAlive),
             deadline: Cell::new(NEVER),
             total: Cell::new(NEVER),
@@ -212,12 +220,19 @@ impl Flight {
         self.end(Order::Stop);
     }
 
+    /// Ends a connection that asks for nothing, with [`Fault::Dismissed`].
+    pub(super) fn dismiss(&self) {
+        self.end(Order::Dismissed);
+    }
+
     /// Called by the worker at each tick.
-    pub fn look(&self, now: u64) {
+    pub fn look(&self, now: u64, floor: Floor) {
         if now >= self.deadline.get() {
             self.end(Order::Expired(self.timer.get()));
         } else if now >= self.total.get() {
             self.end(Order::Expired(Timer::Total));
+        } else if self.timer.get() == Timer::ClientIdle && self.is_too_slow(floor) {
+            self.end(Order::Expired(Timer::ClientRate));
         } else if self.state.get() != State::Idle && self.is_cut_off() {
             self.end(Order::CutOff);
         } else if self.is_unwatched.get() {
@@ -225,6 +240,18 @@ impl Flight {
         } else if let Some(websocket) = self.websocket.borrow().as_ref() {
             websocket.look(self, now);
         }
+    }
+
+    /// Counts a tick in which the client is waited for; true when it has moved too little in all of them.
+    fn is_too_slow(&self, floor: Floor) -> bool {
+        // Nobody waits, or an answer is waited for that is over in no time.
+        if self.deadline.get() == NEVER || !self.state.get().is_request() {
+            return false;
+        }
+        let ticks = self.waited.get().saturating_add(1);
+        self.waited.set(ticks);
+        let moved = self.bytes_in.get().saturating_add(self.bytes_out.get());
+        floor.is_missed_by(moved, ticks)
     }
 
     fn is_cut_off(&self) -> bool {
@@ -359,6 +386,7 @@ impl Flight {
         self.websocket.take();
         self.bytes_in.set(0);
         self.bytes_out.set(0);
+        self.waited.set(0);
     }
 }
 
@@ -368,12 +396,14 @@ fn fault_of(order: Order) -> Fault {
         Order::Killed => Fault::Killed,
         Order::CutOff => Fault::CutOff,
         Order::Stop => Fault::Stopping,
+        Order::Dismissed => Fault::Dismissed,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
 
     #[tokio::test]
     async fn a_kill_is_not_lost_to_a_dial_that_is_over_at_the_same_tick() {
@@ -388,7 +418,7 @@ mod tests {
         }));
         let waits = poll_fn(|cx| Poll::Ready(dialing.as_mut().poll(cx).is_pending()));
         assert!(waits.await);
-        flight.look(1000);
+        flight.look(1000, Floor::of(&Limits::default()));
         flight.kill();
         assert!(matches!(dialing.await, Err(Fault::Killed)));
     }

@@ -17,13 +17,17 @@ use super::flight::State;
 use super::orphan;
 use super::prepare::Prepared;
 use super::record::Record;
+use super::sendfile;
 use super::tunnel::tunnel;
 use crate::config::Service as ServiceSettings;
 use crate::config::Timeouts;
 use crate::live::Endpoint;
 use crate::net::Stream;
+use crate::net::nowhere;
+use crate::net::write_introduction;
 use crate::tls;
 use crate::upstream;
+use crate::upstream::Call;
 use crate::upstream::Lane;
 use std::future::poll_fn;
 use std::io;
@@ -81,8 +85,15 @@ pub(super) async fn forward(
         terms,
         member,
     } = destination(&flight, prepared)?;
+    let introduction = introduction(&settings, client, prepared);
+    let call = Call {
+        terms: terms.as_deref(),
+        dialer: tls::Dialer::Worker(proxy.worker()),
+        introduction: &introduction,
+    };
     let mut tried = Vec::new();
-    let mut reuse = settings.keepalive.enabled && !prepared.asked.upgrade;
+    let keepalive = settings.keepalive.of(prepared.member.as_ref());
+    let mut reuse = keepalive.enabled && !prepared.asked.upgrade;
     let mut last = Fault::NoAnswer(None);
     loop {
         let Some(endpoint) = board(&flight, member, &tried) else {
@@ -95,7 +106,7 @@ pub(super) async fn forward(
         };
         let (stream, used) = match lend(proxy, lane, reuse, replayable) {
             Some(stream) => (stream, true),
-            None => match dial(proxy, &flight, &endpoint.1, (&settings, terms.as_deref())).await {
+            None => match dial(&flight, &endpoint.1, settings.timeouts.connect, call).await {
                 Ok(stream) => (stream, false),
                 Err(fault) => {
                     endpoint.1.health.suspect();
@@ -106,8 +117,14 @@ pub(super) async fn forward(
             },
         };
         match attempt(trip, client, &stream, &settings.timeouts, body).await {
-            Ok(answered) => {
-                return settle(proxy, client, (stream, (&endpoint.1, lane)), answered, body).await;
+            Ok(mut answered) => {
+                let (file, keep_alive) = (answered.file.take(), answered.keep_alive);
+                let upstream = (stream, (&*endpoint.1, lane));
+                let ending = settle(proxy, client, upstream, answered, body).await?;
+                if let Some(file) = file {
+                    Box::pin(sendfile::send(trip, client, (*file, keep_alive))).await?;
+                }
+                return Ok(ending);
             }
             Err(Failure::Fault(fault)) => {
                 let left_waiting = matches!(fault, Fault::ClientGone) && body.is_complete();
@@ -176,16 +193,32 @@ fn lend(proxy: &Proxy, lane: Lane, reuse: bool, replayable: bool) -> Option<Stre
     }
 }
 
+/// The PROXY header for this client, where upstreams are told.
+fn introduction(settings: &ServiceSettings, client: &Client, prepared: &Prepared) -> Vec<u8> {
+    let mut header = Vec::new();
+    if let Some(version) = settings.upstream_proxy_protocol {
+        let peer = &client.peer;
+        let source = if prepared.client == peer.address {
+            peer.source
+        } else {
+            // Whom a trusted proxy names; nobody knows its port.
+            (prepared.client, 0).into()
+        };
+        let destination = peer.destination.unwrap_or_else(nowhere);
+        write_introduction(version, Some((source, destination)), &mut header);
+    }
+    header
+}
+
 async fn dial(
-    proxy: &Proxy,
     flight: &Flight,
     endpoint: &Endpoint,
-    (settings, terms): (&ServiceSettings, Option<&tls::Upstream>),
+    wait: Duration,
+    call: Call<'_>,
 ) -> Result<Stream, Fault> {
     flight.at(State::Connecting);
-    let dialer = tls::Dialer::Worker(proxy.worker());
-    let connect = upstream::connect(&endpoint.address, terms, dialer);
-    match flight.dial(settings.timeouts.connect, connect).await {
+    let connect = upstream::connect(&endpoint.address, call);
+    match flight.dial(wait, connect).await {
         Ok(Ok(stream)) => Ok(stream),
         Ok(Err(cause)) => Err(Fault::Connect(cause)),
         Err(timer) => Err(Fault::Timeout(timer)),
@@ -214,10 +247,11 @@ async fn attempt(
         upstream,
         asked: trip.prepared.asked,
         upgrade: trip.prepared.upgrade.as_deref(),
+        wishes: trip.prepared.wishes.as_deref(),
         timeouts,
         flight: &flight,
         record: trip.record,
-        buffers_answer: trip.prepared.buffers_answer,
+        buffers_answer: trip.prepared.buffers.answer,
     };
     if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
@@ -332,7 +366,8 @@ async fn settle(
 fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, lane: Lane) {
     let seat = flight.seat.borrow();
     let Some(seat) = seat.as_ref() else { return };
-    let keepalive = &seat.ticket.service().settings.keepalive;
+    let settings = &seat.ticket.service().settings;
+    let keepalive = settings.keepalive.of(seat.member());
     if keepalive.enabled {
         let now = proxy.clock.get();
         let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);
@@ -355,6 +390,7 @@ mod tests {
     use crate::net::Buffer;
     use crate::proxy::Peer;
     use crate::proxy::framing::Framing;
+    use crate::proxy::prepare::Buffers;
     use crate::proxy::response::Asked;
     use crate::switch::Epoch;
     use crate::telemetry::AccessLog;
@@ -388,6 +424,7 @@ mod tests {
             service: 0,
             client: [127, 0, 0, 1].into(),
             member: None,
+            most_body: 0,
             framing: Framing::Length(length),
             asked: Asked {
                 is_head: false,
@@ -397,10 +434,10 @@ mod tests {
                 keep_alive: true,
             },
             upgrade: None,
-            buffers_request: false,
-            buffers_answer: false,
+            buffers: Buffers::default(),
             owes_continue: false,
             is_idempotent: false,
+            wishes: None,
         }
     }
 

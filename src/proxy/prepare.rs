@@ -10,6 +10,7 @@ use super::guard::Refused;
 use super::guard::guard;
 use super::local;
 use super::local::Local;
+use super::redirect::redirect;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
 use super::request::MOST_FIELDS;
@@ -17,6 +18,9 @@ use super::request::RequestHead;
 use super::response::Asked;
 use super::response::write_length;
 use super::screen::screen;
+use super::wishes::Origin;
+use super::wishes::Wishes;
+use super::wishes::wishes;
 use crate::config::Buffering;
 use crate::config::Route;
 use crate::config::Service as ServiceSettings;
@@ -39,17 +43,27 @@ pub(super) struct Prepared {
     /// None for the first member.
     pub member: Option<MemberName>,
     pub framing: Framing,
+    /// Bytes of the body that are taken; 0 is no limit.
+    pub most_body: u64,
     pub asked: Asked,
     /// What the client wants to change to; none when it does not.
     pub upgrade: Option<Box<[u8]>>,
-    /// Its body is received whole before it asks for a slot.
-    pub buffers_request: bool,
-    /// The answer is taken as fast as the upstream gives it.
-    pub buffers_answer: bool,
+    pub buffers: Buffers,
     /// The client sends its body once we tell it to; the upstream is not told of that.
     pub owes_continue: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
+    /// None when the service does nothing with content.
+    pub wishes: Option<Box<Wishes>>,
+}
+
+/// Which bodies are kept because one side is faster than the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Buffers {
+    /// The request's is received whole before it asks for a slot.
+    pub request: bool,
+    /// The answer's is taken as fast as the upstream gives it.
+    pub answer: bool,
 }
 
 /// What becomes of a request whose head was read.
@@ -115,6 +129,9 @@ pub(super) fn prepare(
         .ok_or(Fault::UnknownHost)?;
     let settings = &view.services[service].settings;
     let caller = client.unwrap_or(peer.address);
+    if let Some(local) = redirect(&head, judge, trusted)? {
+        return Ok(Some(Decision::Answer(Box::new(local))));
+    }
     if let Some(filter) = &view.services[service].filter
         && let Some(refused) = guard(&mut head, filter, caller, judge)
     {
@@ -124,37 +141,45 @@ pub(super) fn prepare(
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
     let route = route(settings, &head);
-    let (buffers_request, buffers_answer) = buffers(settings, route, &head);
-    let owes_continue = head.expects_continue && buffers_request;
+    let buffers = buffers(settings, route, &head);
+    let owes_continue = head.expects_continue && buffers.request;
     if owes_continue || look == Look::Received {
         head.expects_continue = false;
     }
+    let member = route.map(|route| &route.to);
     let told = Told {
-        settings,
+        keep_alive: settings.keepalive.of(member).enabled,
         trusted,
         client,
         request_id: &flight.request_id.borrow(),
     };
     write(&head, bytes, peer, &told, out);
+    let origin = Origin {
+        bytes,
+        peer,
+        trusted,
+    };
     Ok(Some(Decision::Forward(Prepared {
         length: head.length,
         epoch: view.epoch,
         service,
         client: caller,
-        member: route.map(|route| route.to.clone()),
+        member: member.cloned(),
         framing: head.framing,
+        most_body: settings.limits.most_body(view.limits.body_bytes),
         asked: Asked::of(&head),
         upgrade: head.upgrade.map(Into::into),
-        buffers_request,
-        buffers_answer,
+        buffers,
         owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
+        wishes: wishes(&head, settings, origin),
     })))
 }
 
 /// What the upstream is told besides the client's own words.
 struct Told<'a> {
-    settings: &'a ServiceSettings,
+    /// Whether the upstream's connection may be kept.
+    keep_alive: bool,
     trusted: bool,
     client: Option<IpAddr>,
     request_id: &'a str,
@@ -252,11 +277,7 @@ fn route<'s>(settings: &'s ServiceSettings, head: &RequestHead<'_>) -> Option<&'
 }
 
 /// Whether the request's body and the answer's are kept. An upgrade has neither.
-fn buffers(
-    settings: &ServiceSettings,
-    route: Option<&Route>,
-    head: &RequestHead<'_>,
-) -> (bool, bool) {
+fn buffers(settings: &ServiceSettings, route: Option<&Route>, head: &RequestHead<'_>) -> Buffers {
     let Buffering {
         requests,
         responses,
@@ -267,7 +288,10 @@ fn buffers(
         None => (requests, responses),
     };
     let has_body = !matches!(head.framing, Framing::None | Framing::Length(0));
-    (requests && has_body, responses && head.upgrade.is_none())
+    Buffers {
+        request: requests && has_body,
+        answer: responses && head.upgrade.is_none(),
+    }
 }
 
 fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out: &mut Vec<u8>) {
@@ -291,7 +315,7 @@ fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out
         Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
         Framing::None | Framing::UntilClose => {}
     }
-    write_connection(head, told.settings.keepalive.enabled, out);
+    write_connection(head, told.keep_alive, out);
     out.extend_from_slice(b"\r\n");
 }
 

@@ -24,6 +24,7 @@ use crate::spool::Spool;
 use crate::spool::Whose;
 use std::future::poll_fn;
 use std::task::Poll;
+use std::time::Duration;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
@@ -52,7 +53,7 @@ impl Received {
 
 /// Whether a body is wanted whole and is not: one that came along with its head is.
 pub(super) fn is_needed(prepared: &Prepared, client: &Client) -> bool {
-    if !prepared.buffers_request {
+    if !prepared.buffers.request {
         return false;
     }
     let here = (client.input.len() - prepared.length) as u64;
@@ -81,7 +82,7 @@ pub(super) async fn receive(
     let settings = &view.services[prepared.service].settings;
     let bounds = bounds(&settings.buffering, &view.spool);
     flight.bound_for.replace(Some(settings.clone()));
-    let (idle, limit) = (settings.timeouts.idle, view.limits.body_bytes);
+    let (idle, limit) = (settings.timeouts.idle, prepared.most_body);
     let mut spool = Box::new(Spool::new(&proxy.shelf, bounds, Whose::Request));
     // A View is not held for as long as a client likes to take.
     drop(view);
@@ -97,11 +98,25 @@ pub(super) async fn receive(
         told.map_err(|_| Fault::ClientGone)?;
     }
     let mut body = Body::new(prepared.framing, limit);
+    take(client, &mut body, &mut spool, idle).await?;
+    flight.disarm();
+    record.body_taken.set(true);
+    Ok(Received { head, body, spool })
+}
+
+/// All of `body`, from the client to where it is kept.
+async fn take(
+    client: &mut Client,
+    body: &mut Body,
+    spool: &mut Spool,
+    idle: Duration,
+) -> Result<(), Fault> {
+    let flight = client.flight.clone();
     loop {
         spool.fill(|back| body.take(&mut client.input, back, &flight))?;
         client.input.release();
         if body.is_complete() {
-            break;
+            return Ok(());
         }
         flight.arm(Timer::Spool, DISK_PATIENCE);
         poll_fn(|cx| spool.poll_room(cx)).await?;
@@ -116,7 +131,72 @@ pub(super) async fn receive(
         })
         .await?;
     }
-    flight.disarm();
-    record.body_taken.set(true);
-    Ok(Received { head, body, spool })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::Buffer;
+    use crate::proxy::Clock;
+    use crate::proxy::Peer;
+    use crate::spool::Account;
+    use crate::spool::Shelf;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::UnixStream;
+
+    /// One blocking thread, which somebody else has: what a disk that hangs looks like.
+    #[test]
+    fn a_disk_that_hangs_ends_the_request_in_time_and_holds_up_nothing_else() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        let (release, hangs) = std::sync::mpsc::channel::<()>();
+        runtime.spawn_blocking(move || hangs.recv());
+        runtime.block_on(async {
+            let dir = tempfile::tempdir().unwrap();
+            let shelf = Shelf::new(Arc::new(Account::new(dir.path())));
+            let spooling = Spooling::below(dir.path());
+            let bounds = bounds(&Buffering::default(), &spooling);
+            let mut spool = Spool::new(&shelf, bounds, Whose::Request);
+            let mut body = Body::new(Framing::Length(1_000_000), 0);
+            let (ours, mut theirs) = UnixStream::pair().unwrap();
+            let mut client = Client {
+                stream: ours.into(),
+                input: Buffer::default(),
+                peer: Peer::new(([127, 0, 0, 1], 1).into(), 80),
+                flight: Flight::new(Clock::default(), ""),
+            };
+            let flight = client.flight.clone();
+            let taking = take(&mut client, &mut body, &mut spool, Duration::from_mins(1));
+            let mut taking = pin!(flight.guard(taking));
+            // More than may wait in memory, so that only the disk can help.
+            let bytes = vec![b'x'; 900_000];
+            let mut sending = pin!(theirs.write_all(&bytes));
+            let mut now = 0;
+            let fault = loop {
+                let polled = poll_fn(|cx| {
+                    let _ = sending.as_mut().poll(cx);
+                    Poll::Ready(taking.as_mut().poll(cx))
+                });
+                if let Poll::Ready(taken) = polled.await {
+                    break taken.unwrap_err();
+                }
+                tokio::task::yield_now().await;
+                // The worker's clock goes on: it is not held up.
+                now += 100;
+                flight.look(now);
+            };
+            assert!(
+                matches!(fault, Fault::Timeout(Timer::Spool)),
+                "{fault:?} after {now} ms"
+            );
+            assert_eq!(fault.status(), 507);
+        });
+        drop(release);
+        runtime.shutdown_background();
+    }
 }

@@ -6,6 +6,7 @@ use super::fault::Timer;
 use super::flight::Flight;
 use super::response::Asked;
 use crate::telemetry::AccessRecord;
+use crate::telemetry::Looked;
 use crate::telemetry::Outcome;
 use crate::telemetry::Parting;
 use crate::telemetry::Protocol;
@@ -28,6 +29,8 @@ pub(super) struct Record {
     pub upstream: Cell<Option<Duration>>,
     /// The client's body was taken whole: its connection can go on.
     pub body_taken: Cell<bool>,
+    /// What the cache had; none where it has no say.
+    pub looked: Cell<Option<Looked>>,
 }
 
 impl Record {
@@ -40,6 +43,7 @@ impl Record {
             status: Cell::new(0),
             upstream: Cell::new(None),
             body_taken: Cell::new(false),
+            looked: Cell::new(None),
         }
     }
 
@@ -78,8 +82,11 @@ impl Record {
                 bytes_out,
             };
             service.active().metrics.record(proxy.worker(), outcome);
-        } else {
+        } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {
             proxy.metrics.refused(status);
+        }
+        if let Some(looked) = self.looked.get() {
+            proxy.metrics.content.looked(looked);
         }
         let mut log = proxy.log.borrow_mut();
         if !log.is_on() {
@@ -118,6 +125,7 @@ impl Record {
                 .map_or("", |endpoint| &endpoint.label),
             request_id: &flight.request_id.borrow(),
             fault: fault.map(Fault::code),
+            cache: self.looked.get().map(Looked::as_str),
             closed: websocket
                 .as_ref()
                 .and_then(|websocket| websocket.parting())

@@ -9,6 +9,7 @@ use super::fields::options;
 use super::framing::Framing;
 use super::framing::content_length;
 use super::lines::Lines;
+use super::reply::reason;
 use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::request::Named;
@@ -167,6 +168,14 @@ impl<'b> ResponseHead<'b> {
             .map(|field| field.value)
     }
 
+    /// The values of all fields of this name, in any case and in their order.
+    pub fn all<'s>(&'s self, name: &'s str) -> impl Iterator<Item = &'b [u8]> + 's {
+        let fields = self.fields.iter();
+        fields
+            .filter(move |field| field.name.eq_ignore_ascii_case(name))
+            .map(|field| field.value)
+    }
+
     #[must_use]
     pub fn is_interim(&self) -> bool {
         self.status < 200 && self.status != 101
@@ -182,6 +191,43 @@ impl<'b> ResponseHead<'b> {
         chosen.next().is_some_and(|protocol| {
             options(asked).any(|known| known.eq_ignore_ascii_case(protocol))
         })
+    }
+
+    /// Name and value of every field, in order.
+    pub(super) fn fields(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        self.fields.iter().map(|field| (field.name, field.value))
+    }
+
+    /// Name and value of those that pass on, dates once, without what frames the body.
+    pub(super) fn passing(&self) -> impl Iterator<Item = (&'b str, &'b [u8])> {
+        let named = Named::of(self.connection, self.fields, &self.kinds);
+        let mut dated = false;
+        let fields = self.fields.iter().zip(self.kinds);
+        let passing =
+            fields.filter(move |(field, kind)| passes(field.name, *kind, &named, &mut dated));
+        passing.map(|(field, _)| (field.name, field.value))
+    }
+
+    /// A field names a file to send in place of the body.
+    pub(super) fn names_file(&self) -> bool {
+        self.kinds[..self.fields.len()].contains(&Field::SendFile)
+    }
+
+    /// The same answer with another status.
+    pub(super) fn restate(&mut self, status: u16) {
+        if self.status != status {
+            self.status = status;
+            self.reason = reason(status);
+        }
+    }
+
+    /// What its Content-Length says, whether a body follows or not.
+    #[must_use]
+    pub(super) fn content_length(&self) -> Option<u64> {
+        let at = self.kinds[..self.fields.len()]
+            .iter()
+            .position(|kind| *kind == Field::ContentLength)?;
+        content_length(self.fields[at].value)
     }
 
     /// How the body goes on to the client.
@@ -218,7 +264,7 @@ impl<'b> ResponseHead<'b> {
             Framing::Length(length) => write_length(length, out),
             Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
             Framing::None if !self.is_interim() && self.status != 101 => {
-                self.write_empty_framing(asked, out);
+                self.write_empty_framing((asked, edits), out);
             }
             Framing::None | Framing::UntilClose => {}
         }
@@ -235,19 +281,7 @@ impl<'b> ResponseHead<'b> {
         let mut lines = Lines::new(bytes);
         let mut dated = false;
         for (field, kind) in self.fields.iter().zip(self.kinds) {
-            let passes = match kind {
-                Field::Other | Field::Underscore => !named.contains(field.name),
-                // Some upstreams date their answers twice; a recipient may take two for none.
-                Field::Date => !std::mem::replace(&mut dated, true),
-                Field::Connection
-                | Field::ContentLength
-                | Field::TransferEncoding
-                | Field::Upgrade
-                | Field::Te
-                | Field::HopByHop => false,
-                _ => true,
-            };
-            if passes && !edits.removes(field.name) {
+            if passes(field.name, kind, &named, &mut dated) && !edits.removes(field.name) {
                 lines.add(field, out);
             }
         }
@@ -255,8 +289,8 @@ impl<'b> ResponseHead<'b> {
     }
 
     /// The framing fields of an answer to HEAD and of a 304 describe the body that a GET would have had.
-    fn write_empty_framing(&self, asked: Asked, out: &mut Vec<u8>) {
-        if self.status == 204 {
+    fn write_empty_framing(&self, (asked, edits): (Asked, &Edits), out: &mut Vec<u8>) {
+        if self.status == 204 || edits.removes("Content-Length") {
             return;
         }
         let framing = self.fields.iter().zip(self.kinds);
@@ -289,6 +323,23 @@ impl<'b> ResponseHead<'b> {
             out.extend_from_slice(field.value);
             out.extend_from_slice(b"\r\n");
         }
+    }
+}
+
+/// Whether a field goes on to the client. Only the first date does.
+fn passes(name: &str, kind: Field, named: &Named<'_>, dated: &mut bool) -> bool {
+    match kind {
+        Field::Other | Field::Underscore => !named.contains(name),
+        // Some upstreams date their answers twice; a recipient may take two for none.
+        Field::Date => !std::mem::replace(dated, true),
+        Field::Connection
+        | Field::ContentLength
+        | Field::TransferEncoding
+        | Field::Upgrade
+        | Field::Te
+        | Field::HopByHop
+        | Field::SendFile => false,
+        _ => true,
     }
 }
 

@@ -11,11 +11,11 @@ use std::net::IpAddr;
 /// Judges a request by its head. An answer means that no upstream is asked.
 pub(super) fn screen(
     head: &RequestHead<'_>,
-    _settings: &ServiceSettings,
+    settings: &ServiceSettings,
     _caller: IpAddr,
     judge: Judge<'_>,
 ) -> Result<Option<Local>, Fault> {
-    let limit = judge.view.limits.body_bytes;
+    let limit = settings.limits.most_body(judge.view.limits.body_bytes);
     if matches!(head.framing, Framing::Length(length) if limit > 0 && length > limit) {
         return Err(Fault::BodyTooLarge { limit });
     }

@@ -4,6 +4,7 @@ use crate::live::Endpoint;
 use crate::live::Kind;
 use crate::live::Place;
 use crate::live::Ticket;
+use crate::switch::MemberName;
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -56,6 +57,14 @@ impl Seat {
             .get(at.member)?
             .endpoints
             .get(at.endpoint)
+    }
+
+    /// The member that has the request, or had it last.
+    #[must_use]
+    pub fn member(&self) -> Option<&MemberName> {
+        let at = self.aboard.get()?;
+        let members = &self.ticket.slot().members;
+        members.get(at.member).map(|member| &member.name)
     }
 
     /// A seat for the same request, which takes over the place; both count until they are dropped.

@@ -1,6 +1,7 @@
 //! Why a body finds no room, in words for whoever has to make some.
 
 use crate::config::format_size;
+use rustix::io::Errno;
 use std::io;
 use std::path::PathBuf;
 
@@ -26,6 +27,9 @@ pub enum SpoolError {
 }
 
 fn help(cause: &io::Error) -> &'static str {
+    if cause.raw_os_error() == Some(Errno::MFILE.raw_os_error()) {
+        return "allow more open files (LimitNOFILE), one for each body";
+    }
     match cause.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "make room on that disk, or name a larger one in [spool] dir"

@@ -63,12 +63,11 @@ impl Store {
 
     /// Writes at `offset`; `anew` drops what the file holds before.
     pub(super) fn write(&self, piece: &[u8], offset: u64, anew: bool) -> io::Result<()> {
-        let file = match self.file.get() {
-            Some(file) => file,
-            None => {
-                let fresh = unnamed(self.account.dir())?;
-                self.file.get_or_init(|| fresh)
-            }
+        let file = if let Some(file) = self.file.get() {
+            file
+        } else {
+            let fresh = unnamed(self.account.dir())?;
+            self.file.get_or_init(|| fresh)
         };
         if anew {
             file.set_len(0)?;

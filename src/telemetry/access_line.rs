@@ -48,20 +48,27 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
     out.extend_from_slice(b",\"request_id\":\"");
     escaped(record.request_id.as_bytes(), out);
     out.extend_from_slice(b"\",\"fault\":");
-    match record.fault {
-        Some(fault) => {
-            out.push(b'"');
-            out.extend_from_slice(fault.as_bytes());
-            out.push(b'"');
-        }
-        None => out.extend_from_slice(b"null"),
-    }
+    word(record.fault, out);
+    out.extend_from_slice(b",\"cache\":");
+    word(record.cache, out);
     if let Some(closed) = record.closed {
         out.extend_from_slice(b",\"closed\":\"");
         out.extend_from_slice(closed.as_bytes());
         out.push(b'"');
     }
     out.extend_from_slice(b"}\n");
+}
+
+/// A word of ours, or null.
+fn word(word: Option<&str>, out: &mut Vec<u8>) {
+    match word {
+        Some(word) => {
+            out.push(b'"');
+            out.extend_from_slice(word.as_bytes());
+            out.push(b'"');
+        }
+        None => out.extend_from_slice(b"null"),
+    }
 }
 
 /// `combined`, with slot, endpoint, milliseconds, request id, fault and milliseconds in line behind it.
@@ -160,6 +167,7 @@ pub(super) mod tests {
             endpoint: "127.0.0.1:8069",
             request_id: "ab-cd",
             fault: Some("timeout-first-byte"),
+            cache: None,
             user: b"",
             closed: None,
         }

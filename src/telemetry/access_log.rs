@@ -96,6 +96,8 @@ pub struct AccessRecord<'a> {
     pub endpoint: &'a str,
     pub request_id: &'a str,
     pub fault: Option<&'static str>,
+    /// `hit` or `miss`; none where the cache has no say.
+    pub cache: Option<&'static str>,
     /// By whose name it came in; empty where none was needed.
     pub user: &'a [u8],
     /// Why a websocket was closed from here, if it was.

@@ -1,7 +1,7 @@
 //! What the metrics page says of TLS.
 
-use super::metrics::Handshake;
-use super::metrics::HandshakeFailure;
+use super::handshakes::Handshake;
+use super::handshakes::HandshakeFailure;
 use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;

@@ -1,5 +1,11 @@
 //! Counters by slot: one writer per worker, summed when somebody looks.
 
+use super::content::ContentCounts;
+use super::content::ContentMetrics;
+use super::handshakes::Handshake;
+use super::handshakes::HandshakeFailure;
+use super::unwelcome::Unwelcome;
+use super::unwelcome::UnwelcomeCounts;
 use super::websockets::Farewell;
 use super::websockets::Parting;
 use super::websockets::WebsocketCounters;
@@ -184,100 +190,8 @@ impl SlotCounts {
 }
 
 /// One writer per counter, so a load and a store do; relaxed, for each count stands alone.
-fn add(counter: &AtomicU64, amount: u64) {
+pub(super) fn add(counter: &AtomicU64, amount: u64) {
     counter.store(counter.load(Ordering::Relaxed) + amount, Ordering::Relaxed);
-}
-
-/// How a handshake with a client went well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handshake {
-    Tls12,
-    Tls12Resumed,
-    Tls13,
-    Tls13Resumed,
-}
-
-impl Handshake {
-    pub const ALL: [Self; 4] = [
-        Self::Tls12,
-        Self::Tls12Resumed,
-        Self::Tls13,
-        Self::Tls13Resumed,
-    ];
-
-    #[must_use]
-    pub fn version(self) -> &'static str {
-        match self {
-            Self::Tls12 | Self::Tls12Resumed => "1.2",
-            Self::Tls13 | Self::Tls13Resumed => "1.3",
-        }
-    }
-
-    #[must_use]
-    pub fn is_resumed(self) -> bool {
-        matches!(self, Self::Tls12Resumed | Self::Tls13Resumed)
-    }
-}
-
-/// Why there was no handshake with a client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HandshakeFailure {
-    /// It was not over in time.
-    Timeout,
-    /// Too many others were under way, and it was the oldest.
-    Crowded,
-    /// The client closed the connection.
-    Gone,
-    /// A plain HTTP request on a port for TLS.
-    PlainHttp,
-    /// What came is no TLS, or broken.
-    Malformed,
-    /// No version or no cipher in common.
-    Incompatible,
-    /// The client does not accept our certificate.
-    Distrusted,
-    /// Something else that the client told.
-    Alert,
-    /// A certificate is required, and the client has none.
-    NoClientCertificate,
-    /// The client's was issued by nobody we trust.
-    UnknownClient,
-    /// The client's has expired, or is no good otherwise.
-    BadClientCertificate,
-}
-
-impl HandshakeFailure {
-    pub const ALL: [Self; 11] = [
-        Self::Timeout,
-        Self::Crowded,
-        Self::Gone,
-        Self::PlainHttp,
-        Self::Malformed,
-        Self::Incompatible,
-        Self::Distrusted,
-        Self::Alert,
-        Self::NoClientCertificate,
-        Self::UnknownClient,
-        Self::BadClientCertificate,
-    ];
-
-    /// As the metrics and the log name it.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Crowded => "crowded",
-            Self::Gone => "gone",
-            Self::PlainHttp => "plain-http",
-            Self::Malformed => "malformed",
-            Self::Incompatible => "incompatible",
-            Self::Distrusted => "distrusted",
-            Self::Alert => "alert",
-            Self::NoClientCertificate => "no-client-certificate",
-            Self::UnknownClient => "unknown-client",
-            Self::BadClientCertificate => "bad-client-certificate",
-        }
-    }
 }
 
 /// What one worker counts besides the slots: connections, and requests that reached no slot.
@@ -291,6 +205,7 @@ pub struct EdgeMetrics {
     connections: AtomicU64,
     /// Requests that reached no slot, by first digit of their status.
     refused: [AtomicU64; 6],
+    pub content: ContentMetrics,
     /// Requests of HTTP/2 connections, open now.
     streams: AtomicU64,
     /// Those that were too many for this worker.
@@ -299,6 +214,7 @@ pub struct EdgeMetrics {
     floods: AtomicU64,
     handshakes: [AtomicU64; Handshake::ALL.len()],
     failed_handshakes: [AtomicU64; HandshakeFailure::ALL.len()],
+    unwelcome: [AtomicU64; Unwelcome::ALL.len()],
 }
 
 /// A snapshot of [`EdgeMetrics`].
@@ -309,6 +225,7 @@ pub struct EdgeCounts {
     pub connections: u64,
     /// By first digit of the status; index 0 is "no answer".
     pub refused: [u64; 6],
+    pub content: ContentCounts,
     pub streams: u64,
     pub streams_refused: u64,
     pub floods: u64,
@@ -316,6 +233,7 @@ pub struct EdgeCounts {
     pub handshakes: [u64; Handshake::ALL.len()],
     /// In the order of [`HandshakeFailure::ALL`].
     pub failed_handshakes: [u64; HandshakeFailure::ALL.len()],
+    pub unwelcome: UnwelcomeCounts,
 }
 
 impl EdgeMetrics {
@@ -366,6 +284,10 @@ impl EdgeMetrics {
         add(&self.failed_handshakes[reason as usize], 1);
     }
 
+    pub fn unwelcome(&self, reason: Unwelcome) {
+        add(&self.unwelcome[reason as usize], 1);
+    }
+
     /// Adds this worker's counts to `sum`.
     pub fn add_to(&self, sum: &mut EdgeCounts) {
         sum.accepted += self.accepted.load(Ordering::Relaxed);
@@ -377,7 +299,11 @@ impl EdgeMetrics {
         for (to, from) in sum.refused.iter_mut().zip(&self.refused) {
             *to += from.load(Ordering::Relaxed);
         }
+        self.content.add_to(&mut sum.content);
         for (to, from) in sum.handshakes.iter_mut().zip(&self.handshakes) {
+            *to += from.load(Ordering::Relaxed);
+        }
+        for (to, from) in sum.unwelcome.iter_mut().zip(&self.unwelcome) {
             *to += from.load(Ordering::Relaxed);
         }
         let failed = sum.failed_handshakes.iter_mut();

@@ -8,22 +8,27 @@ mod access_line;
 mod access_log;
 mod bodies;
 mod certificates;
+mod content;
 mod denied;
+mod handshakes;
 mod metrics;
 mod prometheus;
 mod samples;
 mod stamp;
+mod unwelcome;
 mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget, Protocol};
 pub use bodies::{BodyFigures, KeptFigures};
 pub use certificates::{CertificateFigures, ExpiryFigures, HandshakeFigures};
+pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, Encoded, Looked};
 pub use denied::{DeniedFigures, ZoneFigures};
+pub use handshakes::{Handshake, HandshakeFailure};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
-pub use metrics::{Handshake, HandshakeFailure};
 pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use unwelcome::{Unwelcome, UnwelcomeCounts};
 pub use websockets::{Farewell, Parting, WebsocketCounts};

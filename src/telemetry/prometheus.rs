@@ -3,6 +3,7 @@
 use super::bodies::BodyFigures;
 use super::certificates::CertificateFigures;
 use super::certificates::HandshakeFigures;
+use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::metrics::BUCKETS_US;
@@ -13,6 +14,8 @@ use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;
 use super::samples::gauge;
+use super::unwelcome;
+use super::unwelcome::UnwelcomeCounts;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::NoLabelSet;
@@ -34,6 +37,7 @@ pub struct Page {
     /// The config file as it is now is in force.
     pub config_valid: bool,
     pub clients: Option<ClientFigures>,
+    pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
 }
@@ -45,6 +49,7 @@ pub struct ClientFigures {
     pub accepted: u64,
     /// Above the limit of connections.
     pub turned_away: u64,
+    pub unwelcome: UnwelcomeCounts,
     /// Requests that reached no slot, by first digit of their status; index 0 is "no answer".
     pub unrouted: [u64; 6],
     pub access_log_dropped: u64,
@@ -127,6 +132,9 @@ impl Collector for Page {
         if let Some(clients) = &self.clients {
             clients.encode(out)?;
             clients.handshakes.encode(out)?;
+        }
+        if let Some(content) = &self.content {
+            content.encode(out)?;
         }
         self.certificates.encode(out)?;
         self.traffic(out)?;
@@ -359,6 +367,7 @@ impl ClientFigures {
             "HTTP/2 connections ended because of their frames or resets",
         );
         counter(out, &about, one(self.floods))?;
+        unwelcome::encode(&self.unwelcome, out)?;
         self.bodies.encode(out)
     }
 }
@@ -415,6 +424,7 @@ mod tests {
         Page {
             version: "1.2.3",
             config_valid: true,
+            content: Some(ContentFigures::default()),
             clients: Some(ClientFigures {
                 bodies: BodyFigures {
                     disk: 7,
@@ -470,6 +480,9 @@ mod tests {
             r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,
             r#"switchd_rate_limit_evicted_total{service="odoo",zone="login"} 1.0"#,
             "switchd_connections_accepted_total 0.0",
+            r#"switchd_compressed_bytes_total{coding="br"} 0.0"#,
+            r#"switchd_cache_requests_total{result="hit"} 0.0"#,
+            r#"switchd_cache_bytes{place="disk"} 0.0"#,
             r#"switchd_bodies_bytes{place="disk"} 7.0"#,
             r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
         ] {

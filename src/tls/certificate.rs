@@ -151,6 +151,11 @@ impl Certificate {
         (self.not_after - seconds(now)).div_euclid(i64::try_from(DAY).unwrap_or(i64::MAX))
     }
 
+    /// Whole days since it has expired.
+    pub(super) fn days_over(&self, now: SystemTime) -> u64 {
+        u64::try_from(seconds(now) - self.not_after).unwrap_or(0) / DAY
+    }
+
     /// It is for a time that has not come yet.
     #[must_use]
     pub fn is_early(&self, now: SystemTime) -> bool {

@@ -131,7 +131,7 @@ impl Material {
             .map(|(_, one)| {
                 super::certificate::problem(
                     &one.files.chain,
-                    format!("it has expired {} days ago", -one.days_left(now)),
+                    format!("it expired {} days ago", one.days_over(now)),
                     "put a valid one in its place; the one in force still is",
                 )
             })

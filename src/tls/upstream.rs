@@ -17,6 +17,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use tokio::io::AsyncWriteExt;
 use tokio_rustls::TlsConnector;
 
 /// Sessions that each worker keeps to resume.
@@ -88,13 +89,21 @@ impl Upstream {
         }))
     }
 
-    /// Connects and performs the handshake. A deadline is the caller's. Cancel safe.
+    /// Connects, says the introduction in plain text, and performs the handshake. A deadline is the caller's. Cancel safe.
     ///
     /// # Errors
     /// The operating system's; or, in words, what is wrong with the upstream's certificate or its TLS.
-    pub async fn connect(&self, address: &EndpointAddr, dialer: Dialer) -> io::Result<Stream> {
+    pub async fn connect(
+        &self,
+        address: &EndpointAddr,
+        dialer: Dialer,
+        introduction: &[u8],
+    ) -> io::Result<Stream> {
         let name = self.name_of(address)?;
-        let socket = connect_tcp(address).await?;
+        let mut socket = connect_tcp(address).await?;
+        if !introduction.is_empty() {
+            socket.write_all(introduction).await?;
+        }
         let config = match dialer {
             Dialer::Worker(worker) => self.workers.get(worker).unwrap_or(&self.probes),
             Dialer::Probe => &self.probes,

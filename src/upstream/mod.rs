@@ -15,19 +15,38 @@ use crate::net::EndpointAddr;
 use crate::net::Stream;
 use crate::tls;
 use std::io;
+use tokio::io::AsyncWriteExt;
+
+/// How an upstream is spoken to, and by whom.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    /// None without TLS.
+    pub terms: Option<&'a tls::Upstream>,
+    pub dialer: tls::Dialer,
+    /// A PROXY header, which comes before anything else; empty for none.
+    pub introduction: &'a [u8],
+}
 
 /// Connects to an upstream, over TLS where there are terms for it. A deadline is the caller's. Cancel safe.
 ///
 /// # Errors
 /// The operating system's, or what is wrong with the upstream's TLS.
-pub async fn connect(
-    address: &EndpointAddr,
-    terms: Option<&tls::Upstream>,
-    dialer: tls::Dialer,
-) -> io::Result<Stream> {
+pub async fn connect(address: &EndpointAddr, call: Call<'_>) -> io::Result<Stream> {
+    let Call {
+        terms,
+        dialer,
+        introduction,
+    } = call;
     match terms {
-        None => Stream::connect(address).await,
+        None if introduction.is_empty() => Stream::connect(address).await,
+        None => Box::pin(introduced(address, introduction)).await,
         // Boxed: a handshake is many times the size of what a plain connection waits for.
-        Some(terms) => Box::pin(terms.connect(address, dialer)).await,
+        Some(terms) => Box::pin(terms.connect(address, dialer, introduction)).await,
     }
+}
+
+async fn introduced(address: &EndpointAddr, introduction: &[u8]) -> io::Result<Stream> {
+    let mut stream = Stream::connect(address).await?;
+    stream.write_all(introduction).await?;
+    Ok(stream)
 }

@@ -1,8 +1,11 @@
 //! One probe of one endpoint: a connection of its own, one request, a verdict in words.
 
+use super::Call;
 use super::connect;
 use crate::config::Health;
 use crate::net::EndpointAddr;
+use crate::net::ProxyVersion;
+use crate::net::write_introduction;
 use crate::tls;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -12,6 +15,7 @@ use hyper_util::rt::TokioIo;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::io;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -46,33 +50,64 @@ pub enum ProbeFailure {
     Unsendable(#[source] http::Error),
 }
 
-/// Asks `address` once whether it is well, within `health.timeout`.
+/// Asks `address` once whether it is well, within `health.timeout`, or `health.busy_timeout` for as long as
+/// `is_busy` says that it has other work to do first.
 ///
 /// The connection is closed afterwards, whatever the upstream would like.
 /// Cancel safe: dropping the future closes the connection.
 pub async fn probe(
     address: &EndpointAddr,
-    terms: Option<&tls::Upstream>,
+    (terms, proxy_protocol): (Option<&tls::Upstream>, Option<ProxyVersion>),
     health: &Health,
     host: &str,
+    is_busy: impl Fn() -> bool,
 ) -> Probed {
     let started = Instant::now();
-    let asked = ask(address, terms, health, host);
-    let result = tokio::time::timeout(health.timeout, asked).await;
+    let mut introduction = Vec::new();
+    if let Some(version) = proxy_protocol {
+        write_introduction(version, None, &mut introduction);
+    }
+    let call = Call {
+        terms,
+        dialer: tls::Dialer::Probe,
+        introduction: &introduction,
+    };
+    let mut asked = pin!(ask(address, call, health, host));
+    let mut end = started + health.timeout;
+    let result = loop {
+        match tokio::time::timeout_at(end, &mut asked).await {
+            Ok(result) => break result,
+            Err(_) if waits_on(health, started, &is_busy) => end += health.fast_interval,
+            Err(_) => {
+                // As configured: what was waited beyond it says nothing.
+                let patience = match health.busy_timeout {
+                    Some(busy) if started.elapsed() >= busy => busy,
+                    _ => health.timeout,
+                };
+                break Err(ProbeFailure::Timeout(patience));
+            }
+        }
+    };
     Probed {
         took: started.elapsed(),
-        result: result.unwrap_or(Err(ProbeFailure::Timeout(health.timeout))),
+        result,
     }
+}
+
+/// The probe stands in line behind requests: it is not given up before its turn can have come.
+fn waits_on(health: &Health, started: Instant, is_busy: &impl Fn() -> bool) -> bool {
+    let busy = health.busy_timeout;
+    busy.is_some_and(|busy| started.elapsed() < busy) && is_busy()
 }
 
 async fn ask(
     address: &EndpointAddr,
-    terms: Option<&tls::Upstream>,
+    call: Call<'_>,
     health: &Health,
     host: &str,
 ) -> Result<u16, ProbeFailure> {
     let request = request(health, host).map_err(ProbeFailure::Unsendable)?;
-    let stream = connect(address, terms, tls::Dialer::Probe).await;
+    let stream = connect(address, call).await;
     let stream = stream.map_err(ProbeFailure::Connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .handshake(TokioIo::new(stream))
@@ -197,6 +232,7 @@ mod tests {
             timeout: Duration::from_secs(2),
             rise: 2,
             fall: 3,
+            busy_timeout: None,
             expect_status: vec![(200, 299)],
             expect_body: String::new(),
             host: None,
@@ -223,7 +259,7 @@ mod tests {
 
     async fn words(answer: &'static str, health: &Health) -> String {
         let (address, _served) = upstream(answer).await;
-        match probe(&address, None, health, "erp.example.com")
+        match probe(&address, (None, None), health, "erp.example.com", || false)
             .await
             .result
         {
@@ -237,7 +273,10 @@ mod tests {
         let (address, served) =
             upstream("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: keep-alive\r\n\r\nok")
                 .await;
-        let probed = probe(&address, None, &health(), "erp.example.com").await;
+        let probed = probe(&address, (None, None), &health(), "erp.example.com", || {
+            false
+        })
+        .await;
         assert_eq!(probed.result.unwrap(), 200);
         let asked = served.await.unwrap().to_ascii_lowercase();
         assert!(asked.starts_with("get /health http/1.1\r\n"), "{asked}");
@@ -273,14 +312,14 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
         drop(listener);
-        let probed = probe(&address, None, &health(), "h").await;
+        let probed = probe(&address, (None, None), &health(), "h", || false).await;
         assert_eq!(probed.result.unwrap_err().to_string(), "connection refused");
     }
 
     #[tokio::test]
     async fn a_missing_socket_is_told() {
         let address = EndpointAddr::Unix("/nonexistent/upstream.sock".into());
-        let probed = probe(&address, None, &health(), "h").await;
+        let probed = probe(&address, (None, None), &health(), "h", || false).await;
         assert_eq!(probed.result.unwrap_err().to_string(), "no such socket");
     }
 
@@ -290,9 +329,33 @@ mod tests {
         let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
         let mut health = health();
         health.timeout = Duration::from_millis(60);
-        let probed = probe(&address, None, &health, "h").await;
+        let probed = probe(&address, (None, None), &health, "h", || false).await;
         assert_eq!(probed.result.unwrap_err().to_string(), "timeout after 60ms");
         assert!(probed.took >= health.timeout);
+    }
+
+    #[tokio::test]
+    async fn a_busy_upstream_gets_its_time_and_no_more() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = EndpointAddr::Tcp(listener.local_addr().unwrap());
+        let mut health = health();
+        health.timeout = Duration::from_millis(30);
+        health.fast_interval = Duration::from_millis(10);
+        health.busy_timeout = Some(Duration::from_millis(120));
+        let probed = probe(&address, (None, None), &health, "h", || true).await;
+        assert_eq!(
+            probed.result.unwrap_err().to_string(),
+            "timeout after 120ms"
+        );
+        let turns = std::cell::Cell::new(2_u8);
+        let is_busy = || turns.replace(turns.get().saturating_sub(1)) > 0;
+        let probed = probe(&address, (None, None), &health, "h", is_busy).await;
+        assert_eq!(probed.result.unwrap_err().to_string(), "timeout after 30ms");
+        assert!(
+            probed.took >= Duration::from_millis(50),
+            "{:?}",
+            probed.took
+        );
     }
 
     #[tokio::test]

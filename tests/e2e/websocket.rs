@@ -1,6 +1,7 @@
 //! What becomes of websockets when traffic leaves their slot.
 
 use crate::flip::is_published;
+use crate::support::Authority;
 use crate::support::Config;
 use crate::support::Daemon;
 use crate::support::Gate;
@@ -68,12 +69,54 @@ async fn both_ends_are_told_and_get_a_clean_end_when_they_answer() {
 async fn a_client_that_answers_is_free_before_its_upstream_has_answered() {
     let pair = Pair::start().await;
     let mut upstreams = Upstreams::of(&pair.blue);
-    let daemon = Daemon::start(&config(&pair)).await;
+    let config = config(&pair)
+        .set(&format!("{RULES}.close_timeout = \"1h\""))
+        .set("service.app.flip.drain_websockets = \"2h\"");
+    let daemon = Daemon::start(&config).await;
     let (mut client, mut upstream) = upstreams.open(daemon.address).await;
     let flip = daemon.begin_flip("green").await;
     assert_eq!(told(&mut client).await, moved(false));
     client.send(masked(CLOSE, true, &close_payload(4002))).await;
     assert_eq!(client.frame().await, None);
+    assert_eq!(told(&mut upstream).await, moved(true));
+    drop(upstream);
+    let end = flip.all().await.pop();
+    assert!(
+        matches!(end, Some(EventKind::Done { cut: 0, .. })),
+        "{end:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_websocket_over_tls_is_told_and_ends_in_order_too() {
+    let pair = Pair::start().await;
+    let mut upstreams = Upstreams::of(&pair.blue);
+    let ca = Authority::new("the CA of this test");
+    let config = config(&pair)
+        .leaf("app", &ca.issue(&["app.test"]))
+        .tls_listener("", &["app"])
+        .set(&format!("{RULES}.close_timeout = \"1h\""))
+        .set("service.app.flip.drain_websockets = \"2h\"");
+    let daemon = Daemon::start(&config).await;
+    let address = daemon.listener(1).await;
+    let mut client = ca.client().connect(address, "app.test").await.unwrap();
+    assert_eq!(client.ask(asked()).await.status(), 101);
+    let mut upstream = upstreams.next().await;
+    let large = vec![b'x'; 300_000];
+    let there = async {
+        client.send(masked(TEXT, true, &large)).await;
+        assert_eq!(client.next_frame().await.payload, large);
+    };
+    let back = async {
+        assert_eq!(upstream.next_frame().await.payload, large);
+        upstream.send(unmasked(TEXT, true, &large)).await;
+    };
+    tokio::join!(there, back);
+    let flip = daemon.begin_flip("green").await;
+    assert_eq!(told(&mut client).await, moved(false));
+    client.send(masked(CLOSE, true, &close_payload(4002))).await;
+    let end = client.head().await;
+    assert!(matches!(end, Ok(None)), "not cut: {end:?}");
     assert_eq!(told(&mut upstream).await, moved(true));
     drop(upstream);
     let end = flip.all().await.pop();
@@ -106,6 +149,8 @@ async fn nobody_is_told_in_the_middle_of_a_message_of_either_side() {
     assert_eq!(client.next_frame().await.payload, b"end");
     client.send(masked(CONTINUATION, false, &large)).await;
     assert_eq!(upstream.next_frame().await.payload.len(), large.len());
+    // A client that is told may not end what it says.
+    assert!(client.is_quiet().await);
     let end = masked(CONTINUATION, true, b"end");
     // Cut within a header, and with more behind the end of the message.
     client.send(&end[..1]).await;

@@ -1,8 +1,10 @@
 //! A scriptable upstream on a port of its own that keeps every byte it got.
 
 use super::eventually;
+use super::link::Link;
 use super::message::{Body, Head};
 use super::script::{Reply, Step};
+use super::tls::Leaf;
 use super::wire::{Tap, Wire, find};
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -12,7 +14,10 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::ServerConfig;
 
 /// The path that [`super::Config`] probes; never shown among the requests.
 pub(crate) const HEALTH_PATH: &str = "/health";
@@ -27,6 +32,8 @@ pub(crate) struct Backend {
 
 struct Shared {
     name: String,
+    /// None as long as it speaks plain HTTP.
+    tls: Mutex<Option<Arc<ServerConfig>>>,
     replies: Mutex<HashMap<String, Replies>>,
     seen: Mutex<Vec<Seen>>,
     taps: Mutex<Vec<Tap>>,
@@ -60,6 +67,7 @@ impl Backend {
             address: reserved.local_addr().unwrap(),
             shared: Arc::new(Shared {
                 name: name.to_owned(),
+                tls: Mutex::new(None),
                 replies: Mutex::default(),
                 seen: Mutex::default(),
                 taps: Mutex::default(),
@@ -70,6 +78,11 @@ impl Backend {
         };
         backend.resume();
         backend
+    }
+
+    /// From now on connections are spoken to over TLS, with this certificate.
+    pub(crate) fn speak_tls(&self, leaf: &Leaf) {
+        *self.shared.tls.lock().unwrap() = Some(leaf.server());
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -188,15 +201,26 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     // Dropped with this task, and all connections with it.
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let wire = Wire::over(stream);
-        let number = {
-            let mut taps = shared.taps.lock().unwrap();
-            taps.push(wire.tap());
-            taps.len() - 1
-        };
-        connections.spawn(serve(wire, number, Arc::clone(&shared)));
+        connections.spawn(greet(stream, Arc::clone(&shared)));
         while connections.try_join_next().is_some() {}
     }
+}
+
+async fn greet(stream: TcpStream, shared: Arc<Shared>) -> io::Result<()> {
+    let tls = shared.tls.lock().unwrap().clone();
+    let wire = match tls {
+        None => Wire::over(stream),
+        Some(tls) => {
+            let stream = TlsAcceptor::from(tls).accept(stream).await?;
+            Wire::across(Link::Tls(Box::new(stream.into())))
+        }
+    };
+    let number = {
+        let mut taps = shared.taps.lock().unwrap();
+        taps.push(wire.tap());
+        taps.len() - 1
+    };
+    serve(wire, number, shared).await
 }
 
 async fn serve(mut wire: Wire, number: usize, shared: Arc<Shared>) -> io::Result<()> {
@@ -206,6 +230,10 @@ async fn serve(mut wire: Wire, number: usize, shared: Arc<Shared>) -> io::Result
             match step {
                 Step::Close => {
                     wire.finish_sending().await;
+                    return Ok(());
+                }
+                Step::Hangup => {
+                    wire.hang_up();
                     return Ok(());
                 }
                 Step::Reset => {

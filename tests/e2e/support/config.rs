@@ -41,24 +41,27 @@ impl Config {
         Self::empty().service("app", blue, green)
     }
 
-    /// One service `app` with two Odoos behind it, blue being the initial one.
+    /// One service `app` with the preset and two Odoos behind it, blue being the initial one.
     pub(crate) fn odoo(blue: &Odoo, green: &Odoo) -> Self {
-        let mut config = Self::empty().set("service.app.initial = \"blue\"");
+        let mut config = Self::empty()
+            .set("service.app.preset = \"odoo\"")
+            .set("service.app.initial = \"blue\"");
         for (slot, odoo) in [("blue", blue), ("green", green)] {
             let slot = format!("service.app.slots.{slot}");
-            let (http, websocket) = (odoo.http_address(), odoo.websocket_address());
-            config = config
-                .set(&format!("{slot}.http = [\"{http}\"]"))
-                .set(&format!("{slot}.websocket = [\"{websocket}\"]"));
+            let http = odoo.http_address().to_string();
+            config = config.set(&format!("{slot}.http = [{http:?}]"));
+            if odoo.behaviour().workers > 0 {
+                let websocket = odoo.websocket_address().to_string();
+                config = config.set(&format!("{slot}.websocket = [{websocket:?}]"));
+            }
         }
         config
-            .route("/websocket", "websocket")
-            .set("service.app.health.path = \"/web/health\"")
-            .set("service.app.health.timeout = \"10s\"")
+            .set(&format!(
+                "service.app.odoo.workers = {}",
+                blue.behaviour().workers
+            ))
             .set("service.app.health.interval = \"100ms\"")
             .set("service.app.health.fast_interval = \"20ms\"")
-            .set("service.app.health.websocket.path = \"/websocket/health\"")
-            .set("service.app.keepalive.enabled = false")
     }
 
     /// One more service of that shape.

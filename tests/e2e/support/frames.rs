@@ -97,6 +97,8 @@ impl Wire {
         let header = self.bytes(2).await;
         let [first, second] = header[..] else {
             assert!(header.is_empty(), "the stream ended in a header");
+            // It has ended: nothing was only late.
+            assert_eq!(self.rest().await, b"");
             return None;
         };
         let length = match second & 0x7f {

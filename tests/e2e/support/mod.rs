@@ -9,6 +9,7 @@ mod api_client;
 mod backend;
 mod bulk;
 mod child;
+mod coding;
 mod config;
 mod daemon;
 pub(crate) mod frames;
@@ -28,6 +29,7 @@ pub(crate) use api_client::{EventStream, Reply as ApiReply, call as api_call};
 pub(crate) use backend::Backend;
 pub(crate) use bulk::{Bulk, Pace};
 pub(crate) use child::{ChildUpstream, serve_if_child};
+pub(crate) use coding::decoded;
 pub(crate) use config::Config;
 pub(crate) use daemon::{CtlOutput, Daemon, switchd};
 pub(crate) use http2::{Frames, Http2, Http2Answer, h2_request};
@@ -40,7 +42,7 @@ pub(crate) use odoo::{
 };
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
-pub(crate) use tls::Authority;
+pub(crate) use tls::{Authority, Connector, Leaf};
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
 

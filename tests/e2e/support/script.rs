@@ -41,6 +41,8 @@ pub(crate) enum Step {
     Hand(Sender<Wire>),
     /// Ends the connection in order.
     Close,
+    /// Ends TCP in order, and TLS without its goodbye.
+    Hangup,
     /// Ends the connection with a reset.
     Reset,
     /// Neither answers nor goes away, until the peer does.

@@ -32,7 +32,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 /// A CA.
 pub(crate) struct Authority {
-    issuer: Issuer<'static, KeyPair>,
+    /// None where its key is not ours.
+    issuer: Option<Issuer<'static, KeyPair>>,
     pub(crate) pem: String,
 }
 
@@ -88,14 +89,26 @@ fn params(names: &[&str]) -> CertificateParams {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Self {
+        Self::with_key(name, KeyPair::generate().unwrap())
+    }
+
+    pub(crate) fn new_rsa(name: &str) -> Self {
+        Self::with_key(name, rsa_key())
+    }
+
+    /// One whose key is somewhere else.
+    pub(crate) fn known(pem: String) -> Self {
+        Self { issuer: None, pem }
+    }
+
+    fn with_key(name: &str, key: KeyPair) -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.distinguished_name.push(DnType::CommonName, name);
-        let key = KeyPair::generate().unwrap();
         let certificate = params.self_signed(&key).unwrap();
         Self {
             pem: certificate.pem(),
-            issuer: Issuer::new(params, key),
+            issuer: Some(Issuer::new(params, key)),
         }
     }
 
@@ -105,8 +118,7 @@ impl Authority {
     }
 
     pub(crate) fn issue_rsa(&self, names: &[&str]) -> Leaf {
-        let key = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap();
-        self.sign(&params(names), &key)
+        self.sign(&params(names), &rsa_key())
     }
 
     /// Valid for the days from `first` to `last`, counted from now.
@@ -123,7 +135,9 @@ impl Authority {
     }
 
     fn sign(&self, params: &CertificateParams, key: &KeyPair) -> Leaf {
-        let certificate = params.signed_by(key, &self.issuer).unwrap();
+        let certificate = params
+            .signed_by(key, self.issuer.as_ref().unwrap())
+            .unwrap();
         Leaf {
             chain: certificate.pem(),
             key: key.serialize_pem(),
@@ -134,6 +148,10 @@ impl Authority {
     pub(crate) fn client(&self) -> TlsClient {
         TlsClient::trusting(&self.pem)
     }
+}
+
+fn rsa_key() -> KeyPair {
+    KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
 }
 
 fn aws_lc_rs_versions() -> Vec<&'static SupportedProtocolVersion> {
@@ -191,7 +209,6 @@ impl TlsClient {
             .copied()
             .collect();
         known.mapping = kept.leak();
-        // The CA of the tests has an ECDSA key: whom it vouches for is not what is looked at.
         self
     }
 
@@ -239,9 +256,18 @@ impl Connector {
         to: SocketAddr,
         host: &str,
     ) -> io::Result<TlsStream<TcpStream>> {
-        let name = ServerName::try_from(host.to_owned()).unwrap();
         let socket = TcpStream::connect(to).await?;
         socket.set_nodelay(true)?;
+        self.over(socket, host).await
+    }
+
+    /// Shakes hands on a connection on which something else was said before.
+    pub(crate) async fn over(
+        &self,
+        socket: TcpStream,
+        host: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from(host.to_owned()).unwrap();
         Ok(timeout(DEADLINE, self.0.connect(name, socket)).await??)
     }
 }

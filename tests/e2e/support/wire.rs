@@ -7,6 +7,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -66,6 +67,13 @@ impl Wire {
     /// Says that nothing more comes from here.
     pub(crate) async fn finish_sending(&mut self) {
         self.stream.shutdown().await.ok();
+    }
+
+    /// Ends what is sent as TCP does, whatever runs over it.
+    pub(crate) fn hang_up(&self) {
+        socket2::SockRef::from(self.stream.tcp())
+            .shutdown(std::net::Shutdown::Write)
+            .ok();
     }
 
     /// Goes away as rudely as TCP allows.
@@ -189,6 +197,12 @@ impl Wire {
                 return Err(cut());
             }
         }
+    }
+
+    /// Nothing has arrived that was not read yet.
+    pub(crate) async fn is_quiet(&mut self) -> bool {
+        let more = timeout(Duration::ZERO, self.more()).await;
+        more.is_err() && self.unread.is_empty()
     }
 
     /// At least `wanted` bytes, without regard to framing; fewer when the stream ends first.

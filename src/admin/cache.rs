@@ -1,0 +1,101 @@
+//! The cache, shown and purged.
+
+use super::answer;
+use super::answer::Answer;
+use super::query::Query;
+use super::server::Admin;
+use crate::api::CacheEntry;
+use crate::api::CacheForm;
+use crate::api::CacheList;
+use crate::api::CachePurge;
+use crate::api::CachePurged;
+use crate::api::SCHEMA;
+use crate::cache::Entry;
+use crate::switch::Actor;
+use std::cmp::Reverse;
+use std::time::Duration;
+use std::time::SystemTime;
+
+/// Entries that are shown unless more or fewer are asked for.
+const SHOWN: usize = 100;
+
+impl Admin {
+    pub(super) fn cache_list(&self, query: &Query) -> Answer {
+        let cache = self.edge.cache();
+        let figures = cache.figures();
+        let now = SystemTime::now();
+        let mut entries = cache.entries();
+        entries.retain(|entry| is_asked_for(entry, query));
+        // Looked at once each: hits go on counting.
+        entries.sort_by_cached_key(|entry| (Reverse(entry.hits()), entry.target().to_vec()));
+        let matching = entries.len() as u64;
+        entries.truncate(query.limit.unwrap_or(SHOWN));
+        answer::json(&CacheList {
+            schema: SCHEMA,
+            kept: figures.entries,
+            memory_bytes: figures.memory_bytes,
+            disk_bytes: figures.disk_bytes,
+            matching,
+            entries: entries.iter().map(|entry| shown(entry, now)).collect(),
+        })
+    }
+
+    pub(super) fn cache_purge(&self, request: &CachePurge, by: &Actor) -> Answer {
+        let CachePurge { service, prefix } = request;
+        let cache = self.edge.cache();
+        let purged = cache.purge(service.as_deref(), prefix.as_bytes());
+        tracing::info!(
+            prefix,
+            service,
+            actor = %by,
+            entries = purged.entries,
+            bytes = purged.bytes,
+            "cache purged"
+        );
+        answer::json(&CachePurged {
+            schema: SCHEMA,
+            entries: purged.entries,
+            bytes: purged.bytes,
+        })
+    }
+}
+
+fn is_asked_for(entry: &Entry, query: &Query) -> bool {
+    let Some(parts) = entry.key().parts() else {
+        return false;
+    };
+    let prefix = query.prefix.as_deref().unwrap_or_default();
+    let service = query.service.as_deref();
+    service.is_none_or(|service| service == parts.service)
+        && parts.target.starts_with(prefix.as_bytes())
+}
+
+fn shown(entry: &Entry, now: SystemTime) -> CacheEntry {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let parts = entry.key().parts();
+    let age = entry.age(now);
+    CacheEntry {
+        service: parts.map_or("", |parts| parts.service).to_owned(),
+        host: parts.map_or_else(String::new, |parts| text(parts.host)),
+        scheme: parts.map_or_else(String::new, |parts| text(parts.scheme)),
+        target: text(entry.target()),
+        hits: entry.hits(),
+        age_ms: millis(age),
+        fresh_ms: millis(entry.terms.fresh_for.saturating_sub(age)),
+        immutable: entry.terms.immutable,
+        vary: entry.vary().map(str::to_owned).collect(),
+        forms: entry
+            .bodies()
+            .map(|body| CacheForm {
+                form: body.form.name().to_owned(),
+                bytes: body.length,
+                in_memory: body.is_in_memory(),
+                on_disk: body.is_on_disk(),
+            })
+            .collect(),
+    }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
