@@ -65,7 +65,8 @@
 //! `upstream/balance` → `upstream/pool` or a dial → `body` up, `answer` down → `record` (metrics, access log).
 //! Returned to: only `exchange` and its loop `forward`. Where a service buffers, `receive` takes a body whole
 //! before `admit`, and a `backlog` takes an answer as fast as it comes; both put into `spool/` what the other
-//! side is too slow for.
+//! side is too slow for. Over HTTP/2 each stream takes this way for itself, from `exchange` on, with a
+//! connection in memory (`edge/http2`).
 //!
 //! # Journey of `switchctl flip green`
 //!
@@ -90,6 +91,9 @@
 //! 4. **Journal before publish**, so a crash at any instant comes back on the slot that the journal names.
 //! 5. **No traits of our own.** Closed sets are enums; tests use real sockets.
 //! 6. **A client that closes its sending side counts as gone**, as with nginx.
+//! 7. **HTTP/2 is carried, not served.** The `h2` crate speaks it; a stream becomes a client of HTTP/1.1 in
+//!    memory, and its answer becomes frames. It costs one more head to write and to read per request; nothing
+//!    that decides about requests exists twice.
 
 pub mod net;
 pub mod switch;

@@ -5,7 +5,10 @@ use super::acme;
 use super::buffering;
 use super::cache;
 use super::compression;
+use super::cookies;
+use super::cors;
 use super::errors;
+use super::headers;
 use super::keepalive;
 use super::listeners;
 use super::queue;
@@ -371,6 +374,9 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
     errors::changes(lines, &old.errors, &new.errors);
+    headers::changes(lines, &old.headers, &new.headers);
+    cors::changes(lines, &old.cors, &new.cors);
+    cookies::changes(lines, &old.cookies, &new.cookies);
     buffering::changes(lines, old, new);
     compression::changes(lines, &old.compression, &new.compression);
     cache::changes(lines, &old.cache, &new.cache);
@@ -645,6 +651,7 @@ http = ["127.0.0.1:6001"]
                 "upstream_proxy_protocol = \"/dev/x\"",
                 "upstream_proxy_protocol = \"off\"",
             )
+            .replace("hsts = \"/dev/x\"", "hsts = \"365d\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
@@ -711,6 +718,11 @@ http = ["127.0.0.1:6001"]
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
+            ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
+            ("set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),
+            ("names", _) => r#"["other"]"#.to_owned(),
+            ("origins", _) => r#"["https://a.example"]"#.to_owned(),
+            ("same_site", _) => r#""strict""#.to_owned(),
             ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("client_auth", _) => r#""required""#.to_owned(),

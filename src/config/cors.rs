@@ -31,7 +31,10 @@ pub enum Origins {
     /// `https://app.example.com`, in lower case.
     Exact(String),
     /// `https://*.example.com`: one or more labels between the two.
-    Below { before: String, behind: String },
+    Below {
+        before: String,
+        behind: String,
+    },
 }
 
 impl Origins {

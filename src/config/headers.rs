@@ -55,7 +55,7 @@ impl HeaderRules {
     }
 }
 
-pub(super) const HEADERS: Section = section(
+pub(super) const SERVICE_HEADERS: Section = section(
     "service.NAME.headers",
     &[
         key("hsts", r#""365d""#),
@@ -117,7 +117,7 @@ enum Direction {
 }
 
 pub(super) fn read(service: &Table<'_>) -> Headers {
-    let table = service.table("headers", &HEADERS);
+    let table = service.table("headers", &SERVICE_HEADERS);
     let request = table.table("request", &REQUEST_HEADERS);
     let response = table.table("response", &RESPONSE_HEADERS);
     Headers {
@@ -159,7 +159,7 @@ fn rules(table: &Table<'_>, direction: Direction) -> HeaderRules {
     {
         value.wrong(
             "`Set-Cookie` cannot be set: it would take all cookies' places",
-            "write it under `add`, or put it into `remove` as well",
+            "write it under `add`: it stands beside them then",
         );
     }
     HeaderRules {
@@ -245,7 +245,10 @@ fn removed(table: &Table<'_>, direction: Direction) -> Vec<String> {
     let name = |item: &Value<'_>| {
         let text = item.text()?;
         if let Some(fault) = fault(text, direction) {
-            item.wrong(format!("header `{}` {}", clip(text), fault.what), fault.help);
+            item.wrong(
+                format!("header `{}` {}", clip(text), fault.what),
+                fault.help,
+            );
             return None;
         }
         Some(text.to_owned())

@@ -6,7 +6,10 @@
 use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
 use super::buffering::{BUFFERING, SPOOL};
+use super::cookies::COOKIES;
+use super::cors::CORS;
 use super::errors::ERRORS;
+use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
@@ -169,6 +172,9 @@ pub(super) const SERVICE: Section = section(
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
         key("errors", "[service.NAME.errors]"),
+        key("headers", "[service.NAME.headers]"),
+        key("cors", "[service.NAME.cors]"),
+        key("cookies", "[service.NAME.cookies]"),
         key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
@@ -313,6 +319,11 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TIMEOUTS,
     &QUEUE,
     &ERRORS,
+    &SERVICE_HEADERS,
+    &REQUEST_HEADERS,
+    &RESPONSE_HEADERS,
+    &CORS,
+    &COOKIES,
     &BUFFERING,
     &UPSTREAM_TLS,
     &WEBSOCKET,

@@ -4,7 +4,10 @@ use super::access::{self, Access};
 use super::buffering;
 use super::cache::{self, Cache};
 use super::compression::{self, Compression};
+use super::cookies;
+use super::cors;
 use super::errors;
+use super::headers;
 use super::health;
 use super::keepalive;
 use super::keys::SERVICE;
@@ -83,6 +86,9 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let sendfile = sendfile::read(&table, Sendfile::default());
     let queue = queue::read(&table, &members);
     let errors = errors::read(&table);
+    let headers = headers::read(&table);
+    let cors = cors::read(&table);
+    let cookies = cookies::read(&table);
     let failback = rules::failback(&table);
     let websocket = websocket::read(&table, &flip);
     let access = access::read(&table, Access::default());
@@ -103,6 +109,9 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         timeouts,
         queue,
         errors,
+        headers,
+        cors,
+        cookies,
         buffering,
         upstream_proxy_protocol,
         access,

@@ -6,7 +6,10 @@ use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
 use super::compression::Compression;
+use super::cookies::Cookies;
+use super::cors::Cors;
 use super::errors::Errors;
+use super::headers::Headers;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::queue::Queue;
@@ -161,6 +164,9 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub errors: Errors,
+    pub headers: Headers,
+    pub cors: Cors,
+    pub cookies: Cookies,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,

@@ -17,6 +17,7 @@ use super::flight::State;
 use super::forward::Failure;
 use super::framing::BodyReader;
 use super::framing::Framing;
+use super::heads::Addressee;
 use super::outlet::Outlet;
 use super::outlet::Pushed;
 use super::record::Record;
@@ -59,6 +60,8 @@ pub(super) struct Exchange<'a> {
     pub record: &'a Record,
     /// The answer is taken as fast as the upstream gives it, as far as its kind allows.
     pub buffers_answer: bool,
+    /// None when the answer's head passes as it is.
+    pub addressee: Option<&'a Addressee>,
 }
 
 /// An answer that was read as a whole.

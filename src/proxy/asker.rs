@@ -20,6 +20,10 @@ pub(super) struct Asker {
     pub is_get: bool,
     pub is_head: bool,
     pub shape: Shape,
+    /// Of the page that asks.
+    pub origin: Option<Box<[u8]>>,
+    /// X-Forwarded-Proto says so.
+    pub is_https: bool,
     /// Of a JSON-RPC call; null where it is not known.
     pub call: Value,
 }
@@ -51,11 +55,16 @@ impl Asker {
         let path = request.path?;
         let mut words = Words::default();
         let mut host: &[u8] = b"";
+        let (mut origin, mut is_https) = (None, false);
         for field in &*request.headers {
             match field.name.len() {
                 4 if field.name.eq_ignore_ascii_case("host") => host = field.value,
                 6 if field.name.eq_ignore_ascii_case("accept") => words.accepts(field.value),
+                6 if field.name.eq_ignore_ascii_case("origin") => origin = Some(field.value.into()),
                 7 if field.name.eq_ignore_ascii_case("upgrade") => words.upgrades = true,
+                17 if field.name.eq_ignore_ascii_case("x-forwarded-proto") => {
+                    is_https = field.value.eq_ignore_ascii_case(b"https");
+                }
                 12 if field.name.eq_ignore_ascii_case("content-type") => {
                     words.sends_json |= is_json(media_type(field.value));
                 }
@@ -70,6 +79,8 @@ impl Asker {
             is_get: method == "GET",
             is_head: method == "HEAD",
             shape: words.shape(),
+            origin,
+            is_https,
             call: Value::Null,
         };
         if method == "POST" && words.sends_json {

@@ -10,6 +10,8 @@ use super::exchange::Ending;
 use super::fault::Fault;
 use super::flight::State;
 use super::framing::Framing;
+use super::heads;
+use super::heads::Addressee;
 use super::local;
 use super::local::Local;
 use super::outlet::Outlet;
@@ -78,6 +80,7 @@ pub(super) async fn answer(
                 entry: &entry,
                 settings: &settings,
                 wishes,
+                addressee: prepared.addressee.as_ref(),
             };
             let given = Box::pin(give(proxy, client, record, (prepared, &gift))).await;
             if !matches!(given, Ok(None)) {
@@ -152,6 +155,7 @@ struct Gift<'a> {
     entry: &'a Arc<Entry>,
     settings: &'a ServiceSettings,
     wishes: &'a Wishes,
+    addressee: Option<&'a Addressee>,
 }
 
 /// What follows the head.
@@ -190,7 +194,10 @@ async fn give(
         .wishes
         .conditions
         .judge(entry.validators(), entry.length());
-    if let Some(local) = refusal(outcome, entry, prepared) {
+    if let Some(mut local) = refusal(outcome, entry, prepared) {
+        if let Some(addressee) = gift.addressee {
+            heads::write_own(gift.settings, addressee, &mut local.lines);
+        }
         record.unused_head.set(prepared.length);
         let sent = local::send(proxy, client, record, &local).await;
         return sent.map(Some);
@@ -318,6 +325,9 @@ fn write_head(
         Rest::Part(_, part) => Framing::Length(part.length()),
         Rest::Encoded(..) => Framing::Chunked,
     };
+    if let Some(addressee) = gift.addressee {
+        heads::edit(&head, (gift.settings, addressee), &mut edits);
+    }
     head.restate(status_of(outcome));
     head.write_edited((&entry.head, &edits), (asked, framing), out);
     Some(rest)

@@ -10,6 +10,7 @@ use super::compress;
 use super::edits::Edits;
 use super::flight::Flight;
 use super::framing::Framing;
+use super::heads;
 use super::outlet::Outlet;
 use super::record::Record;
 use super::response::ResponseHead;
@@ -58,6 +59,15 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
         };
         let wanted = (&*seat.ticket.service().settings, wishes);
         content(head, scene, wanted, (&mut dress, head.content_length()));
+    }
+    // Last, for what was taken out above must not come back by it.
+    if let Some(addressee) = exchange.addressee
+        && !head.is_interim()
+        && head.status != 101
+        && let Some(seat) = exchange.flight.seat.borrow().as_ref()
+    {
+        let settings = &seat.ticket.service().settings;
+        heads::edit(head, (settings, addressee), &mut dress.edits);
     }
     dress
 }

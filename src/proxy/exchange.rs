@@ -15,6 +15,8 @@ use super::flight::Flight;
 use super::flight::State;
 use super::forward::Trip;
 use super::forward::forward;
+use super::heads;
+use super::heads::Addressee;
 use super::local;
 use super::prepare::Decision;
 use super::prepare::Judge;
@@ -263,11 +265,22 @@ fn tell(proxy: &Proxy, client: &Client, (record, sent): (&Record, &[u8]), fault:
     let view = proxy.view();
     let service = asker
         .as_ref()
-        .and_then(|asker| view.hosts.find(&asker.host));
+        .and_then(|asker| Some((asker, view.hosts.find(&asker.host)?)))
+        .map(|(asker, at)| (asker, &*view.services[at].settings));
+    let mut lines = Vec::new();
+    if let Some((asker, settings)) = service {
+        let addressee = Addressee {
+            // What the upstream was to get was written by us, and tells it for proxies that are trusted too.
+            is_secure: client.peer.is_secure || (!sent.is_empty() && asker.is_https),
+            origin: asker.origin.clone(),
+        };
+        heads::write_own(settings, &addressee, &mut lines);
+    }
     let reply = Reply {
         id: &client.flight.request_id.borrow(),
         asker: asker.as_ref(),
-        errors: service.map_or(&NOBODYS, |at| &view.services[at].settings.errors),
+        errors: service.map_or(&NOBODYS, |(_, settings)| &settings.errors),
+        lines: &lines,
     };
     let mut answer = Vec::new();
     reply.write(fault, request, &mut answer);

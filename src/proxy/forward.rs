@@ -252,6 +252,7 @@ async fn attempt(
         flight: &flight,
         record: trip.record,
         buffers_answer: trip.prepared.buffers.answer,
+        addressee: trip.prepared.addressee.as_ref(),
     };
     if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
@@ -437,6 +438,7 @@ mod tests {
             buffers: Buffers::default(),
             owes_continue: false,
             is_idempotent: false,
+            addressee: None,
             wishes: None,
         }
     }

@@ -31,6 +31,7 @@ mod forward;
 mod frames;
 mod framing;
 mod guard;
+mod heads;
 mod idlers;
 mod lane;
 mod lines;

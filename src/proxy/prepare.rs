@@ -8,6 +8,8 @@ use super::flight::Flight;
 use super::framing::Framing;
 use super::guard::Refused;
 use super::guard::guard;
+use super::heads;
+use super::heads::Addressee;
 use super::local;
 use super::local::Local;
 use super::redirect::redirect;
@@ -22,6 +24,7 @@ use super::wishes::Origin;
 use super::wishes::Wishes;
 use super::wishes::wishes;
 use crate::config::Buffering;
+use crate::config::HeaderRules;
 use crate::config::Route;
 use crate::config::Service as ServiceSettings;
 use crate::live::View;
@@ -53,6 +56,8 @@ pub(super) struct Prepared {
     pub owes_continue: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
+    /// None when the answer's head passes as it is.
+    pub addressee: Option<Addressee>,
     /// None when the service does nothing with content.
     pub wishes: Option<Box<Wishes>>,
 }
@@ -132,12 +137,18 @@ pub(super) fn prepare(
     if let Some(local) = redirect(&head, judge, trusted)? {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
+    let addressee = Addressee::of(&head, settings, (peer, trusted));
+    let preflight = addressee
+        .as_ref()
+        .and_then(|addressee| heads::preflight(&head, settings, addressee));
     if let Some(filter) = &view.services[service].filter
         && let Some(refused) = guard(&mut head, filter, caller, judge)
+        // No browser sends a password along when it asks whether it may ask.
+        && !(matches!(refused.fault, Fault::Unauthorized { .. }) && preflight.is_some())
     {
         return Ok(Some(Decision::Refuse(refused)));
     }
-    if let Some(local) = screen(&head, settings, caller, judge)? {
+    if let Some(local) = screen(&head, settings, caller, judge)?.or(preflight) {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
     let route = route(settings, &head);
@@ -149,6 +160,7 @@ pub(super) fn prepare(
     let member = route.map(|route| &route.to);
     let told = Told {
         keep_alive: settings.keepalive.of(member).enabled,
+        rules: &settings.headers.request,
         trusted,
         client,
         request_id: &flight.request_id.borrow(),
@@ -172,6 +184,7 @@ pub(super) fn prepare(
         buffers,
         owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
+        addressee,
         wishes: wishes(&head, settings, origin),
     })))
 }
@@ -180,6 +193,8 @@ pub(super) fn prepare(
 struct Told<'a> {
     /// Whether the upstream's connection may be kept.
     keep_alive: bool,
+    /// Of the operator.
+    rules: &'a HeaderRules,
     trusted: bool,
     client: Option<IpAddr>,
     request_id: &'a str,
@@ -307,7 +322,7 @@ fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out
     ] {
         out.extend_from_slice(part.as_bytes());
     }
-    head.write_passing(bytes, out, told.trusted);
+    heads::write_passing(head, bytes, (told.rules, told.trusted), out);
     write_forwarded(head, peer, told, out);
     line(b"X-Request-ID: ", told.request_id.as_bytes(), out);
     match head.framing {

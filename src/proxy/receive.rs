@@ -136,8 +136,10 @@ async fn take(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
     use crate::net::Buffer;
     use crate::proxy::Clock;
+    use crate::proxy::floor::Floor;
     use crate::proxy::Peer;
     use crate::spool::Account;
     use crate::spool::Shelf;
@@ -188,7 +190,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 // The worker's clock goes on: it is not held up.
                 now += 100;
-                flight.look(now);
+                flight.look(now, Floor::of(&Limits::default()));
             };
             assert!(
                 matches!(fault, Fault::Timeout(Timer::Spool)),

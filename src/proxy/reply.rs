@@ -22,6 +22,8 @@ pub(super) struct Reply<'a> {
     /// None when no head could be read.
     pub asker: Option<&'a Asker>,
     pub errors: &'a Errors,
+    /// Whole header lines that the service puts on every answer.
+    pub lines: &'a [u8],
 }
 
 /// A page that is shown in place of another one needs nothing but its own style.
@@ -75,6 +77,7 @@ impl Reply<'_> {
             head.push_str("\r\n");
         }
         out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(self.lines);
         write_length(body.len() as u64, out);
         write_connection(asked, out);
         out.extend_from_slice(b"\r\n");
@@ -237,6 +240,7 @@ mod tests {
             id: "id-1<",
             asker: asker.as_ref(),
             errors: &Errors::default(),
+            lines: b"",
         };
         let mut out = Vec::new();
         reply.write(fault, ASKED, &mut out);
@@ -302,6 +306,7 @@ mod tests {
             id: "1",
             asker: asker.as_ref(),
             errors: &errors,
+            lines: b"",
         };
         assert_eq!(reply.shape(), Shape::Text);
     }

@@ -271,8 +271,27 @@ impl<'b> RequestHead<'b> {
         !self.connection.close && (self.is_http11 || self.connection.keep_alive)
     }
 
+    /// The value of the first field of this name, in any case.
+    #[must_use]
+    pub fn find(&self, name: &str) -> Option<&'b [u8]> {
+        let mut fields = self.fields.iter();
+        let found = fields.find(|field| field.name.eq_ignore_ascii_case(name));
+        found.map(|field| field.value)
+    }
+
     /// Appends the fields that pass: neither hop by hop, nor framing, nor ours to set.
     pub fn write_passing(&self, bytes: &[u8], out: &mut Vec<u8>, trusted: bool) {
+        self.write_passing_but(bytes, out, trusted, |_| false);
+    }
+
+    /// The same without the fields whose names are `removed`.
+    pub(super) fn write_passing_but(
+        &self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+        trusted: bool,
+        removed: impl Fn(&str) -> bool,
+    ) {
         let named = Named::of(self.connection, self.fields, &self.kinds);
         let mut lines = Lines::new(bytes);
         for (field, kind) in self.fields.iter().zip(self.kinds) {
@@ -284,7 +303,7 @@ impl<'b> RequestHead<'b> {
                 Field::Forwarded => trusted,
                 _ => false,
             };
-            if passes {
+            if passes && !removed(field.name) {
                 lines.add(field, out);
             }
         }

@@ -166,6 +166,46 @@ async fn resets_that_wait_for_their_request_to_begin_are_bounded_too() {
     assert_eq!(ended, Some(Reason::ENHANCE_YOUR_CALM));
 }
 
+/// The client makes us reset its streams, which frees their places as well.
+#[tokio::test]
+async fn streams_that_break_the_protocol_one_after_the_other_are_bounded() {
+    let pair = Pair::start().await;
+    pair.blue.on("/never", Reply::never());
+    let daemon = daemon(&pair).await;
+    let attack = async {
+        let mut client = Frames::connect(daemon.address, &[]).await;
+        let overflow = 0x7fff_ffff_u32.to_be_bytes();
+        let mut sent = 0_u32;
+        loop {
+            let stream = 2 * sent + 1;
+            let ping = frame(kind::PING, 0, 0, &u64::from(sent).to_be_bytes());
+            let asked = [get_frame(stream, "/never"), ping].concat();
+            if client.try_send(&asked).await.is_err() {
+                break client.sent_away().await;
+            }
+            let answer = loop {
+                match client.next().await {
+                    Some(frame) if frame.kind == kind::GOAWAY => break Some(frame.reason()),
+                    Some(frame) if frame.kind == kind::PING => break None,
+                    Some(_) => {}
+                    None => break Some(Reason::NO_ERROR),
+                }
+            };
+            let wrong = frame(kind::WINDOW_UPDATE, 0, stream, &overflow);
+            if answer.is_some() || client.try_send(&wrong).await.is_err() {
+                break answer;
+            }
+            sent += 1;
+            assert!(sent < 10_000, "nothing bounds it");
+        }
+    };
+    let ended = beside("resets made by us", &daemon, 32 * MIB, attack).await;
+    assert_eq!(ended, Some(Reason::ENHANCE_YOUR_CALM));
+    let reached = pair.blue.requests_for("/never").len();
+    println!("{reached} requests reached the upstream");
+    assert!(reached <= 400, "{reached}");
+}
+
 #[tokio::test]
 async fn pings_settings_and_other_frames_without_a_question_end_their_connection() {
     let pair = Pair::start().await;
@@ -343,8 +383,9 @@ async fn stalled_readers(what: &str, settings: &[(u16, u32)], connection_window:
                 .collect();
             client.send(&asked).await;
             clients.push(client);
+            // One after the other: a thousand dials at once would only fill the queue of the backend's port.
+            pair.blue.saw("/large", 100 * clients.len()).await;
         }
-        pair.blue.saw("/large", 100 * 10).await;
         // Until nothing moves any more.
         let mut last = 0;
         let mut looks = tokio::time::interval(Duration::from_millis(300));
@@ -397,9 +438,11 @@ async fn a_window_that_opens_by_the_byte_ends_its_connection() {
         let mut client = Frames::connect(daemon.address, &[(4, 0)]).await;
         client.send(&get_frame(1, "/large")).await;
         let one = frame(kind::WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes());
+        // Some at a time, so that a slow machine does not make them a modest wish.
+        let some = one.repeat(50);
         let mut got = 0;
         loop {
-            if client.try_send(&one).await.is_err() {
+            if client.try_send(&some).await.is_err() {
                 break client.sent_away().await;
             }
             match client.next().await {

@@ -17,6 +17,7 @@ mod cli;
 mod client_auth;
 mod compress;
 mod drain;
+mod dress;
 mod errors;
 mod failback;
 mod filter;

@@ -138,7 +138,7 @@ impl Answer {
     }
 
     /// Has the client reset this stream, or gone as a whole?
-    fn is_given_up(&mut self, cx: &mut Context<'_>) -> bool {
+    pub(super) fn is_given_up(&mut self, cx: &mut Context<'_>) -> bool {
         match &mut self.send {
             Some(send) => send.poll_reset(cx).is_ready(),
             None => self.respond.poll_reset(cx).is_ready(),

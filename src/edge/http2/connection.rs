@@ -34,6 +34,8 @@ const SEND_BUFFER: usize = 64 * 1024;
 const RESET_UNSEEN: usize = 50;
 /// Streams that we reset and still know, so that what the client sent meanwhile does it no harm.
 const RESET_KNOWN: usize = 100;
+/// Streams that break the protocol, over the life of a connection. Each of them may have reached an upstream.
+const ERRORS: usize = 300;
 /// How `h2` counts a field: 32 bytes more than its name and value. Cookies that a browser cut up make many.
 const FIELD_OVERHEAD: usize = 32 * 512;
 /// How long a client may take to end a connection that we said goodbye on.
@@ -115,6 +117,7 @@ fn builder(limits: &Limits) -> Builder {
         .max_send_buffer_size(SEND_BUFFER)
         .max_pending_accept_reset_streams(RESET_UNSEEN)
         .max_concurrent_reset_streams(RESET_KNOWN)
+        .max_local_error_reset_streams(Some(ERRORS))
         .enable_connect_protocol();
     builder
 }

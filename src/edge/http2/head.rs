@@ -178,7 +178,12 @@ fn line(name: &[u8], value: &[u8], input: &mut Buffer) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::FieldRoom;
+    use crate::proxy::HeadLimits;
+    use crate::proxy::MOST_FIELDS;
+    use crate::proxy::RequestHead;
     use http::Request;
+    use proptest::prelude::*;
 
     fn written(request: http::request::Builder, is_ended: bool) -> Result<String, Malformed> {
         let (parts, ()) = request.body(()).unwrap().into_parts();
@@ -199,6 +204,75 @@ mod tests {
             written(request, true).unwrap(),
             "GET /a?b=c HTTP/1.1\r\nhost: shop.test\r\ncookie: a=1; session_id=x; b=2; c=3\r\nx-one: 1\r\nx_two: 2\r\n\r\n"
         );
+    }
+
+    /// What the types let through, with what means something in HTTP/1.1 more often than by chance.
+    fn text() -> impl Strategy<Value = Vec<u8>> {
+        let byte = prop_oneof![
+            any::<u8>(),
+            prop::sample::select(&b" :\t,;/?#%\"'(){}[]<>@=&\xa0\xff"[..])
+        ];
+        prop::collection::vec(byte, 0..12)
+    }
+
+    fn name() -> impl Strategy<Value = String> {
+        const KNOWN: [&str; 14] = [
+            "host",
+            "content-length",
+            "te",
+            "expect",
+            "cookie",
+            "trailer",
+            "x_y",
+            "date",
+            "via",
+            "x-forwarded-for",
+            "transfer-encoding",
+            "connection",
+            "upgrade",
+            "http2-settings",
+        ];
+        prop_oneof![
+            prop::sample::select(&KNOWN[..]).prop_map(str::to_owned),
+            "[a-z!#$%&'*+.^_`|~0-9-]{1,8}"
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_types_let_through_is_one_request_and_no_more(
+            path in text(),
+            method in text(),
+            fields in prop::collection::vec((name(), text()), 0..8),
+            is_ended in any::<bool>(),
+        ) {
+            let target = [b"/", &path[..]].concat();
+            let mut request = Request::builder().uri(&target[..]).header("host", "a");
+            if !method.is_empty() {
+                request = request.method(&method[..]);
+            }
+            for (name, value) in &fields {
+                request = request.header(name, &value[..]);
+            }
+            let Ok(request) = request.body(()) else { return Ok(()) };
+            let (parts, ()) = request.into_parts();
+            let mut input = Buffer::default();
+            let Ok(_) = write(&parts, is_ended, &mut input) else { return Ok(()) };
+            let bytes = input.bytes();
+            let end = memchr::memmem::find(bytes, b"\r\n\r\n").unwrap() + 4;
+            prop_assert_eq!(end, bytes.len(), "a second request behind it");
+            let lines = bytes.split(|byte| *byte == b'\n').count() - 2;
+            prop_assert!(lines <= 2 + parts.headers.len(), "a line more than fields");
+            let mut room: FieldRoom<'_> = [const { std::mem::MaybeUninit::uninit() }; MOST_FIELDS];
+            let limits = HeadLimits { bytes: 65_536, fields: 100 };
+            // The engine may refuse it, but it never waits for more of it.
+            if let Ok(head) = RequestHead::read(bytes, &mut room, limits) {
+                let head = head.expect("a whole head");
+                prop_assert_eq!(head.length, bytes.len());
+                prop_assert_eq!(head.method, parts.method.as_str());
+                prop_assert_eq!(head.target, parts.uri.path_and_query().unwrap().as_str());
+            }
+        }
     }
 
     #[test]

@@ -105,6 +105,11 @@ impl Line {
         self.meter.borrow_mut().answered();
     }
 
+    /// See [`Meter::given_up`].
+    pub(super) fn given_up(&self) {
+        self.meter.borrow_mut().given_up(self.clock.get());
+    }
+
     fn poll_read(&self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.turn.get() == 0 {
             cx.waker().wake_by_ref();

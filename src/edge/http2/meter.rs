@@ -8,7 +8,6 @@ const HEAD: usize = 9;
 
 const DATA: u8 = 0x0;
 const HEADERS: u8 = 0x1;
-const RST_STREAM: u8 = 0x3;
 const SETTINGS: u8 = 0x4;
 const CONTINUATION: u8 = 0x9;
 
@@ -21,8 +20,8 @@ const FRAMES: Allowance = Allowance {
     burst: 2000,
     per_second: 100,
 };
-/// Requests that are given up by the client: a page that is left gives up all it has under way, and each
-/// request that ends well allows one more.
+/// Requests that end without an answer because of the client: a page that is left gives up all it has under
+/// way, and each request that ends well allows one more.
 const RESETS: Allowance = Allowance {
     burst: 200,
     per_second: 20,
@@ -147,7 +146,7 @@ impl Meter {
                 0
             }
             SETTINGS => SETTINGS_WEIGHT,
-            // PING, WINDOW_UPDATE, PRIORITY, CONTINUATION, and those that nobody knows.
+            // PING, WINDOW_UPDATE, PRIORITY, RST_STREAM, CONTINUATION, and those that nobody knows.
             _ => 1,
         };
         if self.is_header_frame {
@@ -155,9 +154,6 @@ impl Meter {
         }
         if weight > 0 && !self.frames.add(weight, now, FRAMES) {
             self.flood.get_or_insert(Flood::Frames);
-        }
-        if kind == RST_STREAM && !self.resets.add(1, now, RESETS) {
-            self.flood.get_or_insert(Flood::Resets);
         }
     }
 
@@ -179,6 +175,13 @@ impl Meter {
         let frames = bytes / BYTES_PER_FRAME + if is_cut { 0 } else { 2 };
         self.frames
             .credit(u32::try_from(frames).unwrap_or(u32::MAX));
+    }
+
+    /// A request was given up by the client, or broke the protocol.
+    pub(super) fn given_up(&mut self, now: u64) {
+        if !self.resets.add(1, now, RESETS) {
+            self.flood.get_or_insert(Flood::Resets);
+        }
     }
 
     /// A request ended well.
@@ -214,8 +217,9 @@ mod tests {
         const PING: u8 = 0x6;
         const PRIORITY: u8 = 0x2;
         const WINDOW_UPDATE: u8 = 0x8;
+        const RST_STREAM: u8 = 0x3;
         const UNKNOWN: u8 = 0xbe;
-        for kind in [PING, PRIORITY, WINDOW_UPDATE, UNKNOWN] {
+        for kind in [PING, PRIORITY, WINDOW_UPDATE, RST_STREAM, UNKNOWN] {
             assert_eq!(borne(&frame(kind, 0, 8), 0), 2000, "{kind}");
             assert_eq!(borne(&frame(kind, 0, 8), 10), u64::MAX, "{kind}");
         }
@@ -228,15 +232,18 @@ mod tests {
 
     #[test]
     fn requests_given_up_are_bounded_unless_others_end_well() {
-        assert_eq!(borne(&frame(RST_STREAM, 0, 4), 0), 200);
-        assert_eq!(borne(&frame(RST_STREAM, 0, 4), 50), u64::MAX);
-        let mut meter = Meter::new(0);
-        for _ in 0..10_000 {
-            meter.see(&frame(HEADERS, END_HEADERS, 10), 0);
-            meter.see(&frame(RST_STREAM, 0, 4), 0);
-            meter.answered();
-        }
-        assert_eq!(meter.flood(), None);
+        let borne = |every: u64, well: u64| {
+            let mut meter = Meter::new(0);
+            let mut ends = 0..10_000;
+            ends.find(|count| {
+                meter.given_up(count * every);
+                (0..well).for_each(|_| meter.answered());
+                meter.flood() == Some(Flood::Resets)
+            })
+        };
+        assert_eq!(borne(0, 0), Some(200));
+        assert_eq!(borne(50, 0), None);
+        assert_eq!(borne(0, 1), None);
     }
 
     #[test]

@@ -39,7 +39,8 @@ impl Session {
         self.open.get()
     }
 
-    /// The connection's task runs now, and wants to know when its last request is over.
+    /// The connection's task runs now, and wants to know when its last request is over, or one too many was
+    /// given up.
     pub(super) fn runs(&self, cx: &Context<'_>) {
         let mut task = self.task.borrow_mut();
         if !task
@@ -67,9 +68,8 @@ impl Drop for Begun {
         let session = &self.0;
         session.open.set(session.open.get() - 1);
         session.proxy.metrics.stream_closed();
-        if session.open.get() == 0
-            && let Some(task) = session.task.borrow().as_ref()
-        {
+        let is_wanted = session.open.get() == 0 || session.line.flood().is_some();
+        if is_wanted && let Some(task) = session.task.borrow().as_ref() {
             task.wake_by_ref();
         }
     }

@@ -51,6 +51,7 @@ pub(super) async fn serve(
         Err(Malformed(why)) => {
             tracing::debug!(client = %session.peer.text, error = why, "malformed request refused");
             session.proxy.metrics.refused(400);
+            session.line.given_up();
             return respond.send_reset(Reason::PROTOCOL_ERROR);
         }
     };
@@ -83,7 +84,10 @@ pub(super) async fn serve(
             carrier.linger(&client).await;
         }
         Halt::NeedsBytes | Halt::NeedsRoom => carrier.answer.cut(Reason::INTERNAL_ERROR),
-        Halt::Gone => carrier.answer.cut(Reason::CANCEL),
+        Halt::Gone => {
+            session.line.given_up();
+            carrier.answer.cut(Reason::CANCEL);
+        }
     }
     drop(carrier);
     drop(enlisted);
@@ -93,6 +97,10 @@ pub(super) async fn serve(
 impl Carrier {
     /// Runs the engine and carries its bytes until it is done.
     async fn serve(&mut self, begun: &Begun, client: &mut Client) -> Halt {
+        if poll_fn(|cx| Poll::Ready(self.answer.is_given_up(cx))).await {
+            // Before anybody upstream has heard of it.
+            return Halt::Gone;
+        }
         let mut engine = pin!(exchange(&begun.0.proxy, client));
         poll_fn(|cx| {
             loop {
