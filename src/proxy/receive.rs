@@ -139,8 +139,8 @@ mod tests {
     use crate::config::Limits;
     use crate::net::Buffer;
     use crate::proxy::Clock;
-    use crate::proxy::floor::Floor;
     use crate::proxy::Peer;
+    use crate::proxy::floor::Floor;
     use crate::spool::Account;
     use crate::spool::Shelf;
     use std::pin::pin;

@@ -42,6 +42,7 @@ mod metrics;
 mod moving;
 mod odoo;
 mod odoo_rules;
+mod odoo_site;
 mod odoo_websocket;
 mod queue;
 mod reload;

@@ -409,3 +409,27 @@ async fn rule_12_a_request_counts_until_odoo_is_done_with_it() {
     );
     assert_eq!(site.blue.record().under_way(), 0, "drained means done");
 }
+#[tokio::test]
+async fn rule_13_the_database_manager_is_shut_in_every_spelling() {
+    let site = Site::start().await;
+    for path in [
+        "/web/database/manager",
+        "//web/database/manager",
+        "/web/%64atabase/manager",
+        "/web%2fdatabase%2fmanager",
+        "/web/database/manager/",
+        "/web//database/manager",
+        "/x/../web/database/manager",
+        "/web/./database/selector",
+        "/web/database/backup?size=1",
+        "/de/web/database/manager",
+    ] {
+        assert_eq!(site.get(path).await.status(), 403, "{path}");
+        let answer = site.ask(&format!("POST {path}"), "", "a=b").await;
+        assert_eq!(answer.status(), 403, "POST {path}");
+    }
+    assert_eq!(site.blue.record().requests().len(), 0);
+    let raw = "/odoo/%D1%82%2f;x=1?q=%2F&db=/web/database";
+    assert_eq!(site.get(raw).await.status(), 303);
+    assert_eq!(site.blue.record().requests()[0].head.target(), raw);
+}
