@@ -11,6 +11,7 @@ use crate::support::Digest;
 use crate::support::Http2;
 use crate::support::Odoo;
 use crate::support::OdooMember;
+use crate::support::SerializationFailure;
 use crate::support::WebsocketEvent;
 use crate::support::Wire;
 use crate::support::eventually;
@@ -57,6 +58,12 @@ impl Site {
     async fn ask(&self, line: &str, extra: &str, body: &str) -> Answer {
         let mut client = Wire::connect(self.daemon.address).await;
         client.ask(request(line, extra, body)).await
+    }
+
+    async fn reload(&self, config: &Config) {
+        self.daemon.write_config(config);
+        let output = self.daemon.ctl(&["reload"]).await;
+        assert_eq!(output.code, 0, "{output:?}");
     }
 
     /// The header lines of somebody who is logged in and speaks JSON.
@@ -409,27 +416,68 @@ async fn rule_12_a_request_counts_until_odoo_is_done_with_it() {
     );
     assert_eq!(site.blue.record().under_way(), 0, "drained means done");
 }
+/// Ways to write the path of the database manager, those that reach it and more.
+const SPELLINGS: [&str; 10] = [
+    "/web/database/manager",
+    "//web/database/manager",
+    "/web/%64atabase/manager",
+    "/web%2fdatabase%2fmanager",
+    "/web/database/manager/",
+    "/web//database/manager",
+    "/x/../web/database/manager",
+    "/web/./database/selector",
+    "/web/database/backup?size=1",
+    "/de/web/database/manager",
+];
+
 #[tokio::test]
 async fn rule_13_the_database_manager_is_shut_in_every_spelling() {
     let site = Site::start().await;
-    for path in [
-        "/web/database/manager",
-        "//web/database/manager",
-        "/web/%64atabase/manager",
-        "/web%2fdatabase%2fmanager",
-        "/web/database/manager/",
-        "/web//database/manager",
-        "/x/../web/database/manager",
-        "/web/./database/selector",
-        "/web/database/backup?size=1",
-        "/de/web/database/manager",
-    ] {
+    for path in SPELLINGS {
         assert_eq!(site.get(path).await.status(), 403, "{path}");
         let answer = site.ask(&format!("POST {path}"), "", "a=b").await;
         assert_eq!(answer.status(), 403, "POST {path}");
+    }
+    let client = Http2::connect(site.daemon.address).await;
+    for path in SPELLINGS {
+        let answer = client.get(path).await.unwrap();
+        assert_eq!(answer.status(), 403, "{path} over HTTP/2");
     }
     assert_eq!(site.blue.record().requests().len(), 0);
     let raw = "/odoo/%D1%82%2f;x=1?q=%2F&db=/web/database";
     assert_eq!(site.get(raw).await.status(), 303);
     assert_eq!(site.blue.record().requests()[0].head.target(), raw);
+}
+
+#[tokio::test]
+async fn rule_14_a_migration_passes_once_nobody_can_write() {
+    let site = Site::start().await;
+    let (address, json) = (site.daemon.address, site.json());
+    let write = move |time: usize| {
+        let kwargs = format!(r#"{{"sleep_ms":{time}}}"#);
+        let body = call("res.partner", "create", &kwargs);
+        let raw = request("POST /web/dataset/call_kw/res.partner/create", &json, &body);
+        async move { Wire::connect(address).await.ask(raw).await.status() }
+    };
+    let one_more = async { assert_eq!(write(0).await, 200) };
+    let failed = site.blue.database().migrate(one_more).await;
+    assert_eq!(failed, Err(SerializationFailure), "with a writer");
+
+    // The doors are shut, and who is inside finishes.
+    let under_way = tokio::spawn(write(700));
+    site.becomes_busy(1, 0).await;
+    let open = Config::odoo(&site.blue, &site.green);
+    let shut = open
+        .clone()
+        .set("service.app.access.deny = [\"127.0.0.0/8\"]");
+    site.reload(&shut).await;
+    assert_eq!(under_way.await.unwrap(), 200);
+    eventually("nothing is under way", async || {
+        site.daemon.slot("blue").await.in_flight.requests == 0
+    })
+    .await;
+    let refused = async { assert_eq!(write(0).await, 403) };
+    assert_eq!(site.blue.database().migrate(refused).await, Ok(()));
+    site.reload(&open).await;
+    assert_eq!(write(0).await, 200);
 }
