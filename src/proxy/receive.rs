@@ -136,9 +136,11 @@ async fn take(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Limits;
     use crate::net::Buffer;
     use crate::proxy::Clock;
     use crate::proxy::Peer;
+    use crate::proxy::floor::Floor;
     use crate::spool::Account;
     use crate::spool::Shelf;
     use std::pin::pin;
@@ -177,6 +179,7 @@ mod tests {
             let bytes = vec![b'x'; 900_000];
             let mut sending = pin!(theirs.write_all(&bytes));
             let mut now = 0;
+            let floor = Floor::of(&Limits::default());
             let fault = loop {
                 let polled = poll_fn(|cx| {
                     let _ = sending.as_mut().poll(cx);
@@ -188,7 +191,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 // The worker's clock goes on: it is not held up.
                 now += 100;
-                flight.look(now);
+                flight.look(now, floor);
             };
             assert!(
                 matches!(fault, Fault::Timeout(Timer::Spool)),
