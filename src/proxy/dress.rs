@@ -11,6 +11,7 @@ use super::edits::Edits;
 use super::flight::Flight;
 use super::framing::Framing;
 use super::heads;
+use super::heads::Addressee;
 use super::outlet::Outlet;
 use super::record::Record;
 use super::response::ResponseHead;
@@ -56,6 +57,7 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
             proxy: exchange.proxy,
             flight: exchange.flight,
             record: exchange.record,
+            addressee: exchange.addressee,
         };
         let wanted = (&*seat.ticket.service().settings, wishes);
         content(head, scene, wanted, (&mut dress, head.content_length()));
@@ -78,6 +80,8 @@ pub(super) struct Scene<'a> {
     pub proxy: &'a Proxy,
     pub flight: &'a Flight,
     pub record: &'a Record,
+    /// None when the answer's head passes as it is.
+    pub addressee: Option<&'a Addressee>,
 }
 
 /// What is encoded for the client, and what is copied for the next one. `length` of the body, where it is known.

@@ -179,6 +179,7 @@ mod tests {
             let bytes = vec![b'x'; 900_000];
             let mut sending = pin!(theirs.write_all(&bytes));
             let mut now = 0;
+            let floor = Floor::of(&Limits::default());
             let fault = loop {
                 let polled = poll_fn(|cx| {
                     let _ = sending.as_mut().poll(cx);

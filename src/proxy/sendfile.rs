@@ -18,6 +18,7 @@ use super::file::open;
 use super::flight::State;
 use super::forward::Trip;
 use super::framing::Framing;
+use super::heads;
 use super::outlet::Outlet;
 use super::pieces;
 use super::pieces::Pieces;
@@ -141,6 +142,7 @@ pub(super) async fn send(
         proxy,
         flight,
         record: trip.record,
+        addressee: trip.prepared.addressee.as_ref(),
     };
     let mut plan = write_head(
         (&head, &opened),
@@ -245,6 +247,9 @@ fn write_head(
     }
     if dress.edits.removes("Content-Length") {
         framing = dress.outlet.framing();
+    }
+    if let Some(addressee) = scene.addressee {
+        heads::edit(&head, (settings, addressee), &mut dress.edits);
     }
     head.write_edited((bytes, &dress.edits), (asked, framing), out);
     Ok(Plan {

@@ -315,3 +315,41 @@ async fn the_head_of_a_websocket_passes_as_it_is() {
     assert!(raw.contains(theirs), "{raw}");
     assert!(!head.has("x-served") && !head.has("x-frame-options"));
 }
+
+#[tokio::test]
+async fn kept_answers_and_files_are_dressed_for_the_one_who_gets_them() {
+    let pair = Pair::start().await;
+    let dir = tempfile::TempDir::new().unwrap();
+    std::fs::write(dir.path().join("file"), b"the content").unwrap();
+    let config = cors(&pair)
+        .set("service.app.headers.security = true")
+        .set("service.app.headers.response.remove = [\"Server\"]")
+        .set("service.app.cookies.names = [\"session_id\"]")
+        .set("service.app.cache.enabled = true")
+        .set(&format!("service.app.sendfile.root = {:?}", dir.path()));
+    let daemon = Daemon::start(&config).await;
+    let cookie = "Set-Cookie: session_id=a\r\nAccess-Control-Allow-Origin: *\r\nServer: x\r\n";
+    let kept = format!("Cache-Control: public, max-age=900, immutable\r\n{cookie}");
+    answers(&pair.blue, "/kept", "200 OK", &kept);
+    let file = dir.path().join("file").display().to_string();
+    let named = format!("X-Sendfile: {file}\r\n{cookie}");
+    answers(&pair.blue, "/file", "200 OK", &named);
+    let mut client = Wire::connect(daemon.address).await;
+    for path in ["/kept", "/kept", "/file"] {
+        for origin in ["https://app.example", "https://de.shop.example"] {
+            let line = format!("GET {path}");
+            let fields = format!("Origin: {origin}\r\n");
+            let head = client.ask(request(&line, &fields, "")).await.head;
+            assert_eq!(head.all("access-control-allow-origin"), [origin], "{path}");
+            assert_eq!(head.all("x-frame-options"), ["SAMEORIGIN"], "{path}");
+            assert!(!head.has("server"), "{path}");
+            let cookies: &[&str] = match path {
+                "/file" => &["session_id=a; SameSite=Lax"],
+                // What is for everybody has no cookies.
+                _ => &[],
+            };
+            assert_eq!(head.all("set-cookie"), cookies, "{path}");
+        }
+    }
+    assert_eq!(pair.blue.requests_for("/kept").len(), 1);
+}
