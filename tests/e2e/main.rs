@@ -41,6 +41,7 @@ mod load;
 mod metrics;
 mod moving;
 mod odoo;
+mod odoo_corpus;
 mod odoo_rules;
 mod odoo_site;
 mod odoo_websocket;
