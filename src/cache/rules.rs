@@ -17,6 +17,7 @@ pub struct Asked {
 
 /// What of an answer's head does.
 #[derive(Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct Given {
     directives: Directives,
     expires: Option<SystemTime>,

@@ -356,8 +356,8 @@ fn with_lines_of(marks: &[&str]) -> String {
     include_str!("../../config/switchd.toml")
         .lines()
         .map(|line| {
-            let keys = marks.iter().filter_map(|mark| line.strip_prefix(mark));
-            keys.filter(is_key).last().unwrap_or(line)
+            let mut keys = marks.iter().filter_map(|mark| line.strip_prefix(mark));
+            keys.rfind(is_key).unwrap_or(line)
         })
         .flat_map(|line| [line, "\n"])
         .collect()
