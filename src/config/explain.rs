@@ -28,7 +28,7 @@ pub fn explain(path: &Path) -> Result<String, Vec<Problem>> {
     explain_text(&text, path)
 }
 
-fn explain_text(text: &str, path: &Path) -> Result<String, Vec<Problem>> {
+pub(super) fn explain_text(text: &str, path: &Path) -> Result<String, Vec<Problem>> {
     parse(text, path)?;
     // It was read without a problem, so there is nothing to report.
     let report = Report::new(text);

@@ -212,6 +212,7 @@ fn syntax_help(message: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::explain::explain_text;
     use super::super::keys::{uncommented, with_examples};
     use super::super::problem::{MOST_PROBLEMS, Place};
     use super::super::settings::HostPattern;
@@ -406,6 +407,9 @@ C = {{ env = "PATH" }}
                 let again = parse(text, Path::new("switchd.toml")).unwrap();
                 assert_eq!(settings, again);
                 assert!(Change::between(&settings, &again).is_empty());
+                let explained = explain_text(text, Path::new("switchd.toml")).unwrap();
+                let meant = parse(&explained, Path::new("explained"));
+                assert!(meant.as_ref() == Ok(&settings), "{meant:?}\n{explained}");
             }
             Err(problems) => {
                 assert!(!problems.is_empty());

@@ -89,7 +89,7 @@ fn wish(name: &str, service: &Spanned<DeValue<'_>>, report: &Report<'_>) -> Opti
         service: name.to_owned(),
         at: preset.at,
         members: members(entries),
-        max_in_flight: knobs.and_then(Knobs::max_in_flight),
+        max_in_flight: knobs.and_then(|knobs| knobs.max_in_flight(servers(entries))),
     })
 }
 
@@ -130,11 +130,22 @@ fn knobs(value: &Value<'_>, service: &str) -> Option<Knobs> {
 }
 
 impl Knobs {
-    /// None where the number of workers says nothing: it is not told, or there are threads instead.
-    fn max_in_flight(self) -> Option<u64> {
+    /// For so many Odoos in a slot. None where the number of workers says nothing: it is not told, or there are
+    /// threads instead.
+    fn max_in_flight(self, servers: u64) -> Option<u64> {
         let workers = self.workers.filter(|workers| *workers > 0)?;
-        Some(workers * self.in_flight_factor)
+        Some(workers * self.in_flight_factor * servers)
     }
+}
+
+/// How many addresses the main member has in the slot that has the fewest.
+fn servers(service: &DeTable<'_>) -> u64 {
+    let slots = table(service, "slots")
+        .into_iter()
+        .flat_map(DeTable::values);
+    let mains = slots.filter_map(|slot| slot.get_ref().as_table()?.get(MAIN));
+    let counts = mains.filter_map(|main| Some(main.get_ref().as_array()?.len()));
+    counts.min().map_or(1, |count| count.max(1) as u64)
 }
 
 /// The members of all slots; the main one is always among them.
@@ -456,6 +467,16 @@ total = "3m"
         let own =
             service("[service.erp.odoo]\nworkers = 6\n[service.erp.queue]\nmax_in_flight = 3\n");
         assert_eq!(own.queue.max_in_flight, 3);
+    }
+
+    #[test]
+    fn as_many_odoos_as_a_slot_has_make_it_too() {
+        let text = ODOO
+            .replace("http = [", "http = [\"10.0.0.1:8069\", ")
+            .replacen("10.0.0.1", "10.0.0.2", 1);
+        let text = format!("{text}[service.erp.odoo]\nworkers = 6\n");
+        let settings = try_read(&text).unwrap_or_else(|problems| panic!("{}", summary(&problems)));
+        assert_eq!(settings.services[0].queue.max_in_flight, 24);
     }
 
     #[test]

@@ -308,6 +308,38 @@ async fn status_watch_shows_changes_as_they_happen() {
 }
 
 #[tokio::test]
+async fn check_explains_what_a_preset_means_as_a_config_that_means_the_same() {
+    let output = switchd(&[
+        "check",
+        "--explain",
+        "--config",
+        "config/examples/odoo.toml",
+    ])
+    .await;
+    assert_eq!(output.code, 0, "{output:?}");
+    for line in [
+        "close_code = 4002                                   # preset",
+        "max_in_flight = 16                                  # preset",
+        "drain_websockets = \"30s\"                            # default",
+        "websocket = [\"127.0.0.1:8072\"]                      # line 22",
+    ] {
+        assert!(output.stdout.contains(line), "{line}: {}", output.stdout);
+    }
+    let dir = tempfile::TempDir::new().unwrap();
+    let file = dir.path().join("explained.toml");
+    std::fs::write(&file, &output.stdout).unwrap();
+    let name = file.to_str().unwrap();
+    let again = switchd(&["check", "--explain", "--config", name]).await;
+    assert_eq!(again.code, 0, "{again:?}");
+    let values = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let values = lines.map(|line| line.split(" # ").next().unwrap_or_default().trim_end());
+        values.map(str::to_owned).collect()
+    };
+    assert_eq!(values(&again.stdout), values(&output.stdout));
+}
+
+#[tokio::test]
 async fn check_accepts_a_good_file_and_lists_every_problem_of_a_bad_one() {
     let (blue, green) = (Backend::start("blue").await, Backend::start("green").await);
     let dir = tempfile::TempDir::new().unwrap();

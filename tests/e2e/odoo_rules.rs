@@ -2,6 +2,7 @@
 
 use crate::flip::is_published;
 use crate::support::Answer;
+use crate::support::Authority;
 use crate::support::Behaviour;
 use crate::support::Config;
 use crate::support::Content;
@@ -335,6 +336,33 @@ async fn rule_08_odoo_is_told_host_and_client_and_believes_no_underscore() {
         assert_eq!(seen.head.all("x-forwarded-host"), ["app.test"]);
         assert!(!seen.head.headers.iter().any(|(name, _)| name.contains('_')));
     }
+}
+
+#[tokio::test]
+async fn rule_08_over_tls_odoo_knows_the_scheme_and_its_cookie_is_secure() {
+    let ca = Authority::new("the CA of this test");
+    let leaf = ca.issue(&["app.test"]);
+    let site = Site::of(&Behaviour::default(), |config| {
+        config.leaf("app", &leaf).tls_listener("", &["app"])
+    })
+    .await;
+    let address = site.daemon.listener(1).await;
+    let mut client = ca.client().connect(address, "app.test").await.unwrap();
+    let known = client.ask(request("GET /whoami", "", "")).await.text();
+    assert!(
+        known.contains(r#""url":"https://app.test/whoami""#),
+        "{known}"
+    );
+    let page = client.ask(request("GET /web/login", "", "")).await;
+    let cookies = page.head.all("set-cookie");
+    let session = cookies
+        .iter()
+        .find(|line| line.starts_with("session_id="))
+        .unwrap();
+    assert!(
+        session.contains("; Secure") && session.contains("; SameSite=Lax"),
+        "{session}"
+    );
 }
 
 #[tokio::test]
