@@ -615,11 +615,10 @@ http = ["127.0.0.1:6001"]
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
             ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
-            ("set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("names", _) => r#"["other"]"#.to_owned(),
             ("origins", _) => r#"["https://a.example"]"#.to_owned(),
             ("same_site", _) => r#""strict""#.to_owned(),
-            ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
+            ("headers" | "set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("client_auth", _) => r#""required""#.to_owned(),
             ("tls_min", _) => r#""1.3""#.to_owned(),

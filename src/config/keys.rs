@@ -415,6 +415,7 @@ mod tests {
     }
 
     /// A file that is read must be there.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `filter` calls it")]
     fn is_no_file(key: &&Key) -> bool {
         !["users", "page"].contains(&key.name)
     }
