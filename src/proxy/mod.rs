@@ -15,6 +15,7 @@ mod backlog;
 mod belongings;
 mod body;
 mod cached;
+mod caller;
 mod capture;
 mod chunked;
 mod client;

@@ -1,9 +1,10 @@
 //! From a client's bytes to what the upstream is sent: read the head, find the service, write it anew.
 
+use super::caller::is_trusted;
+use super::caller::named_client;
 use super::client::Peer;
 use super::fault::Fault;
 use super::fields::Field;
-use super::fields::options;
 use super::flight::Flight;
 use super::framing::Framing;
 use super::guard::Refused;
@@ -249,33 +250,6 @@ fn usable_id(value: &[u8]) -> Option<&str> {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || b"-_.:=+/".contains(b);
     let usable = (1..=128).contains(&value.len()) && value.iter().all(plain);
     usable.then(|| std::str::from_utf8(value).ok()).flatten()
-}
-
-fn is_trusted(view: &View, address: IpAddr) -> bool {
-    view.trusted_proxies
-        .iter()
-        .any(|network| network.contains(address))
-}
-
-/// The last address in X-Forwarded-For that is no trusted proxy. What is behind a text that is no address
-/// was written by nobody we trust.
-fn named_client(head: &RequestHead<'_>, view: &View) -> Option<IpAddr> {
-    let mut named = None;
-    for list in head.values(Field::ForwardedFor).rev() {
-        for text in options(list).collect::<Vec<_>>().into_iter().rev() {
-            let Some(address) = std::str::from_utf8(text)
-                .ok()
-                .and_then(|text| text.parse().ok())
-            else {
-                return named;
-            };
-            named = Some(address);
-            if !is_trusted(view, address) {
-                return named;
-            }
-        }
-    }
-    named
 }
 
 /// The longest prefix that matches; among equals a route for upgrades only.
