@@ -88,7 +88,7 @@ fn offer(
         AcmeChallenge::TlsAlpn => {
             let proof = proof(host, authorization.digest().as_ref())
                 .map_err(|error| AcmeError::Proof(error.to_string()))?;
-            Ok(challenges.offer_certificate(host, Arc::new(proof)))
+            Ok(challenges.offer_certificate(host, &Arc::new(proof)))
         }
     }
 }

@@ -75,10 +75,11 @@ fn seconds(argument: Option<&[u8]>, before: Option<u64>) -> u64 {
         .unwrap_or(digits);
     let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(digits).unwrap_or_default();
-    let seconds = match is_number {
+    let seconds = if is_number {
         // More digits than a number takes: for ever.
-        true => text.parse().unwrap_or(u64::MAX),
-        false => 0,
+        text.parse().unwrap_or(u64::MAX)
+    } else {
+        0
     };
     before.map_or(seconds, |before| before.min(seconds))
 }

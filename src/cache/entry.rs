@@ -165,7 +165,8 @@ impl Entry {
     }
 }
 
-/// ETag and Last-Modified of a head.
+/// `ETag` and `Last-Modified` of a head.
+#[allow(clippy::type_complexity, reason = "two texts that may be missing")]
 fn validators(head: &[u8]) -> (Option<Box<[u8]>>, Option<Box<[u8]>>) {
     let (mut etag, mut modified) = (None, None);
     let lines = head.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii);

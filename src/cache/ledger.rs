@@ -123,9 +123,12 @@ impl Ledger {
     }
 
     fn drop_entry(&mut self) -> Option<Arc<Entry>> {
-        let entry = self.entries.evict(|entry| match entry.forget_visit() {
-            true => Verdict::Stays,
-            false => Verdict::Goes,
+        let entry = self.entries.evict(|entry| {
+            if entry.forget_visit() {
+                Verdict::Stays
+            } else {
+                Verdict::Goes
+            }
         })?;
         self.evicted += 1;
         self.write_off(&entry);

@@ -75,6 +75,7 @@ impl<T> Sieve<T> {
 }
 
 #[cfg(test)]
+#[allow(clippy::arc_with_non_send_sync, reason = "one thread is enough here")]
 mod tests {
     use super::*;
     use std::cell::Cell;
@@ -96,9 +97,12 @@ mod tests {
     }
 
     fn evict(sieve: &mut Sieve<Thing>) -> Option<u32> {
-        let judge = |thing: &Thing| match thing.visited.replace(false) {
-            true => Verdict::Stays,
-            false => Verdict::Goes,
+        let judge = |thing: &Thing| {
+            if thing.visited.replace(false) {
+                Verdict::Stays
+            } else {
+                Verdict::Goes
+            }
         };
         sieve.evict(judge).map(|thing| thing.name)
     }

@@ -445,14 +445,13 @@ mod tests {
         };
         let entry = store.find(&lookup)?;
         let body = entry.body(Form::Plain)?;
-        Some(match body.bytes() {
-            Some(bytes) => bytes.to_vec(),
-            None => {
-                let (file, offset) = body.open().unwrap();
-                let mut bytes = vec![0; usize::try_from(body.length).unwrap()];
-                std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, offset).unwrap();
-                bytes
-            }
+        Some(if let Some(bytes) = body.bytes() {
+            bytes.to_vec()
+        } else {
+            let (file, offset) = body.open().unwrap();
+            let mut bytes = vec![0; usize::try_from(body.length).unwrap()];
+            std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, offset).unwrap();
+            bytes
         })
     }
 

@@ -139,7 +139,7 @@ mod tests {
     fn a_list_says_what_is_kept_where_and_for_how_long() {
         assert_eq!(
             render(&list(), &look()),
-            "HITS     AGE     FRESH     SIZE  FORMS     WHERE  FLIPS     URL
+            "HITS         AGE      FRESH     SIZE  FORMS     WHERE  FLIPS     URL
   17  1 min 30 s  1 h 6 min  1.2 MiB  plain br  both   outlives  https://erp.example/web/assets/1/web.js\u{fffd}
 1 more; -n shows more
 7 answers kept, 1.0 MiB in memory, 3.0 MiB on disk"

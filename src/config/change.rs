@@ -15,9 +15,8 @@ use super::queue;
 use super::rate_limit;
 use super::sendfile;
 use super::service_limits;
-use super::settings::{
-    AccessLog, AccessLogTarget, Health, HostPattern, Member, Route, Service, Settings, Shared, Slot,
-};
+use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, Settings, Shared};
+use super::slot_changes;
 use super::units::{format_duration, format_size};
 use super::upstream_tls;
 use super::websocket;
@@ -223,7 +222,7 @@ fn one_service(lines: &mut Differences, old: &Service, new: &Service) {
             old.initial, new.initial
         ));
     }
-    slots(lines, &old.slots, &new.slots);
+    slot_changes::slots(lines, &old.slots, &new.slots);
     let routes = |service: &Service| -> Vec<String> {
         let routes = service.routes.iter();
         routes.map(shown_route).collect()
@@ -257,109 +256,6 @@ fn shown_route(route: &Route) -> String {
         ""
     };
     format!("{} -> {}{only}", route.prefix, route.to)
-}
-
-fn slots(lines: &mut Differences, old: &[Slot], new: &[Slot]) {
-    for slot in new {
-        match old.iter().find(|other| other.name == slot.name) {
-            None => lines.told(format_args!("slot {} added", slot.name)),
-            Some(before) => {
-                for member in &slot.members {
-                    let name = format!("slot {} {}", slot.name, member.name);
-                    match before.members.iter().find(|m| m.name == member.name) {
-                        None => lines.told(format_args!("{name} added")),
-                        Some(was) => one_member(
-                            lines,
-                            &name,
-                            &Pair {
-                                old: was,
-                                new: member,
-                            },
-                        ),
-                    }
-                }
-                for gone in &before.members {
-                    if !slot.members.iter().any(|member| member.name == gone.name) {
-                        lines.told(format_args!("slot {} {} removed", slot.name, gone.name));
-                    }
-                }
-            }
-        }
-    }
-    for slot in old {
-        if !new.iter().any(|other| other.name == slot.name) {
-            lines.told(format_args!("slot {} removed", slot.name));
-        }
-    }
-    checks(lines, old, new);
-}
-
-struct Pair<'p, T> {
-    old: &'p T,
-    new: &'p T,
-}
-
-fn one_member(lines: &mut Differences, name: &str, member: &Pair<'_, Member>) {
-    let shown = |member: &Member| {
-        let all: Vec<_> = member.addresses.iter().map(ToString::to_string).collect();
-        all.join(", ")
-    };
-    lines.value(name, &shown(member.old), &shown(member.new));
-}
-
-/// Checks are configured per member, not per slot: tell a change once.
-fn checks(lines: &mut Differences, old: &[Slot], new: &[Slot]) {
-    let (Some(old), Some(new)) = (old.first(), new.first()) else {
-        return;
-    };
-    for member in &new.members {
-        let Some(before) = old.members.iter().find(|m| m.name == member.name) else {
-            continue;
-        };
-        let outer = lines.prefix.clone();
-        lines.prefix = format!("{outer}health of {}: ", member.name);
-        check(lines, &before.health, &member.health);
-        lines.prefix = outer;
-    }
-}
-
-fn check(lines: &mut Differences, old: &Health, new: &Health) {
-    lines.value("path", &old.path, &new.path);
-    lines.time("interval", old.interval, new.interval);
-    lines.time("fast_interval", old.fast_interval, new.fast_interval);
-    lines.time("timeout", old.timeout, new.timeout);
-    lines.value("rise", &old.rise, &new.rise);
-    lines.value("fall", &old.fall, &new.fall);
-    let busy = |health: &Health| {
-        health
-            .busy_timeout
-            .map_or("off".to_owned(), format_duration)
-    };
-    lines.value("busy_timeout", &busy(old), &busy(new));
-    let statuses = |health: &Health| {
-        let all: Vec<_> = health
-            .expect_status
-            .iter()
-            .map(|(low, high)| format!("{low}-{high}"))
-            .collect();
-        all.join(", ")
-    };
-    lines.value("expect_status", &statuses(old), &statuses(new));
-    lines.value(
-        "expect_body",
-        &format!("{:?}", old.expect_body),
-        &format!("{:?}", new.expect_body),
-    );
-    let host = |health: &Health| {
-        health
-            .host
-            .clone()
-            .unwrap_or_else(|| "by itself".to_owned())
-    };
-    lines.value("host", &host(old), &host(new));
-    if old.headers != new.headers {
-        lines.told("headers changed");
-    }
 }
 
 fn rules(lines: &mut Differences, old: &Service, new: &Service) {
@@ -719,11 +615,10 @@ http = ["127.0.0.1:6001"]
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
             ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
-            ("set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("names", _) => r#"["other"]"#.to_owned(),
             ("origins", _) => r#"["https://a.example"]"#.to_owned(),
             ("same_site", _) => r#""strict""#.to_owned(),
-            ("headers", _) => r#"{ X-Other = "1" }"#.to_owned(),
+            ("headers" | "set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),
             ("header_size" | "body_size", _) => r#""128KiB""#.to_owned(),
             ("client_auth", _) => r#""required""#.to_owned(),
             ("tls_min", _) => r#""1.3""#.to_owned(),

@@ -356,8 +356,8 @@ fn with_lines_of(marks: &[&str]) -> String {
     include_str!("../../config/switchd.toml")
         .lines()
         .map(|line| {
-            let keys = marks.iter().filter_map(|mark| line.strip_prefix(mark));
-            keys.filter(is_key).last().unwrap_or(line)
+            let mut keys = marks.iter().filter_map(|mark| line.strip_prefix(mark));
+            keys.rfind(is_key).unwrap_or(line)
         })
         .flat_map(|line| [line, "\n"])
         .collect()
@@ -415,6 +415,7 @@ mod tests {
     }
 
     /// A file that is read must be there.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `filter` calls it")]
     fn is_no_file(key: &&Key) -> bool {
         !["users", "page"].contains(&key.name)
     }

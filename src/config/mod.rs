@@ -41,6 +41,7 @@ mod sendfile;
 mod service;
 mod service_limits;
 mod settings;
+mod slot_changes;
 mod slots;
 mod table;
 mod toml_text;

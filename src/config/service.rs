@@ -49,6 +49,7 @@ pub(super) struct WrittenHost {
 }
 
 /// Reads what stands under `[service.NAME]`; `common` is what holds for all services.
+#[allow(clippy::too_many_lines, reason = "one line for each part of a service")]
 pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService> {
     let shown = clip(named.name);
     let report = named.value.report;

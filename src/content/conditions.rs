@@ -8,7 +8,7 @@ use std::time::SystemTime;
 /// What a representation is known by.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Validators<'a> {
-    /// As it stands in the ETag field: `"x"` or `W/"x"`.
+    /// As it stands in the `ETag` field: `"x"` or `W/"x"`.
     pub etag: Option<&'a [u8]>,
     /// As it stands in the Last-Modified field.
     pub modified: Option<&'a [u8]>,

@@ -100,6 +100,10 @@ async fn introduced(
 }
 
 /// Counts the connection; none when its client has too many.
+#[allow(
+    clippy::option_option,
+    reason = "let in without a count, let in with one, not let in"
+)]
 fn enter(
     proxy: &Proxy,
     view: &View,

@@ -210,12 +210,9 @@ mod tests {
             for (wait, key) in steps {
                 now += wait;
                 let now_ms = i64::try_from(now).unwrap();
-                let passes = match nginx.get_mut(&key) {
-                    Some(known) => known.take(now_ms, i64::from(burst)),
-                    None => {
-                        nginx.insert(key, Nginx { excess: 0, last: now_ms });
-                        true
-                    }
+                let passes = if let Some(known) = nginx.get_mut(&key) { known.take(now_ms, i64::from(burst)) } else {
+                    nginx.insert(key, Nginx { excess: 0, last: now_ms });
+                    true
                 };
                 // The clock may begin anywhere, and begin anew in between.
                 let clock = start.wrapping_add(now * 1000);

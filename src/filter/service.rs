@@ -95,7 +95,7 @@ impl Filter {
             Some(Refusal::Client) => self.counts.add(asked.worker, CLIENTS),
             Some(Refusal::Path) => self.counts.add(asked.worker, PATHS),
             Some(Refusal::Password(_) | Refusal::Attempts(_)) => {
-                self.password_refused(asked.worker)
+                self.password_refused(asked.worker);
             }
             None | Some(Refusal::Rate(..) | Refusal::Compare(..)) => {}
         }

@@ -1,5 +1,7 @@
 //! From the upstream's answer to the client's.
 
+use super::answer_head::Meta;
+use super::answer_head::head;
 use super::backlog::Backlog;
 use super::belongings::Proxy;
 use super::body::TRANSFER;
@@ -8,8 +10,6 @@ use super::client::poll_gone;
 use super::client::write_all;
 use super::coder::Coder;
 use super::coder::Step;
-use super::dress::Dress;
-use super::dress::dress;
 use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
@@ -18,18 +18,11 @@ use super::forward::Failure;
 use super::framing::BodyReader;
 use super::framing::Framing;
 use super::heads::Addressee;
-use super::outlet::Outlet;
 use super::outlet::Pushed;
 use super::record::Record;
-use super::request::FieldRoom;
-use super::request::MOST_FIELDS;
 use super::response::Asked;
-use super::response::ResponseHead;
 use super::sendfile::Sending;
-use super::sendfile::named;
-use super::sessions;
 use super::tunnel::Changed;
-use super::tunnel::Protocol;
 use super::wishes::Wishes;
 use crate::config::Timeouts;
 use crate::live::Kind;
@@ -43,9 +36,6 @@ use std::io;
 use std::task::Poll;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
-
-/// Interim answers (1xx) before the real one; more is an upstream gone mad.
-const MOST_INTERIM: u32 = 32;
 
 /// What both directions of one attempt share.
 pub(super) struct Exchange<'a> {
@@ -80,21 +70,6 @@ pub(super) struct Answered {
     pub changed: Option<Changed>,
 }
 
-/// What the head says about what follows.
-struct Meta {
-    length: usize,
-    status: u16,
-    is_interim: bool,
-    protocol: Protocol,
-    framing: Framing,
-    outlet: Outlet,
-    file: Option<Box<Sending>>,
-    /// Where it is kept for the client.
-    backlog: Option<Box<Backlog>>,
-    reusable: bool,
-    keep_alive: bool,
-}
-
 impl Exchange<'_> {
     /// The request's last byte is out.
     pub(super) fn is_sent(&self) {
@@ -105,14 +80,14 @@ impl Exchange<'_> {
     }
 
     /// An interim answer was passed on: the silence that follows is the upstream's again.
-    fn still_waits(&self) {
+    pub(super) fn still_waits(&self) {
         if self.flight.state.get() == State::Waiting {
             self.flight.arm(Timer::FirstByte, self.timeouts.first_byte);
         }
     }
 
     /// Reads once; holds no memory while there is nothing to read. 0 is the end.
-    async fn read(
+    pub(super) async fn read(
         &self,
         input: &mut Buffer,
         size: &Cell<usize>,
@@ -157,10 +132,12 @@ impl Exchange<'_> {
         ended: bool,
         out: &mut Vec<u8>,
     ) -> Result<Option<Instant>, Failure> {
-        let step = match ended {
-            true => Step::Finish,
-            false if self.upstream.is_quiet() => Step::Pause,
-            false => Step::Collect,
+        let step = if ended {
+            Step::Finish
+        } else if self.upstream.is_quiet() {
+            Step::Pause
+        } else {
+            Step::Collect
         };
         let encoded = coder.advance(step, out).await;
         encoded.map_err(|cause| Fault::CutShort(Some(cause)))?;
@@ -180,7 +157,7 @@ impl Exchange<'_> {
         .await
     }
 
-    async fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
+    pub(super) async fn write(&self, bytes: &[u8]) -> Result<(), Failure> {
         let idle = || self.flight.arm(Timer::ClientIdle, self.timeouts.idle);
         idle();
         write_all(self.client, bytes, idle)
@@ -197,14 +174,14 @@ impl Exchange<'_> {
     }
 }
 
-enum Read {
+pub(super) enum Read {
     Fault(Fault),
     Failed(io::Error),
 }
 
 impl Read {
     /// Once the answer has begun.
-    fn into_fault(self) -> Fault {
+    pub(super) fn into_fault(self) -> Fault {
         match self {
             Self::Fault(fault) => fault,
             Self::Failed(cause) => Fault::CutShort(Some(cause)),
@@ -273,115 +250,11 @@ pub(super) async fn answer(
     })
 }
 
-/// Reads until the final head is here, passing interim ones on; leaves it in `out`, written for the client.
-async fn head(
-    exchange: &Exchange<'_>,
-    input: &mut Buffer,
-    out: &mut Vec<u8>,
-    early: &mut Option<&mut Buffer>,
-) -> Result<Meta, Failure> {
-    let mut interim = 0;
-    let mut begun = false;
-    let size = Cell::new(SMALL);
-    loop {
-        while let Some(meta) = translate(input.bytes(), exchange, out)? {
-            input.consume(meta.length);
-            if !meta.is_interim {
-                return Ok(meta);
-            }
-            interim += 1;
-            if interim > MOST_INTERIM {
-                return Err(Fault::BadAnswer("it has too many interim answers").into());
-            }
-            // HTTP/1.0 knows none, and a 100 is for those who wait for it.
-            if exchange.asked.is_http11 && (meta.status != 100 || exchange.asked.expects_continue) {
-                exchange.write(out).await?;
-                exchange.still_waits();
-            }
-            out.clear();
-        }
-        if input.len() >= SMALL {
-            size.set(LARGE);
-        }
-        match exchange.read(input, &size, early, &mut None).await {
-            Ok(0) if begun => return Err(Fault::CutShort(None).into()),
-            Ok(0) => return Err(Failure::NoAnswer(None)),
-            Err(Read::Failed(cause)) if !begun => return Err(Failure::NoAnswer(Some(cause))),
-            Err(read) => return Err(read.into_fault().into()),
-            Ok(_) => {}
-        }
-        if !begun {
-            begun = true;
-            exchange
-                .record
-                .upstream
-                .set(Some(exchange.record.began.elapsed()));
-        }
-    }
-}
-
-/// Reads one head and writes it into `out`; none when it is not complete.
-fn translate(
-    bytes: &[u8],
-    exchange: &Exchange<'_>,
-    out: &mut Vec<u8>,
-) -> Result<Option<Meta>, Fault> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    let mut room: FieldRoom<'_> = [const { std::mem::MaybeUninit::uninit() }; MOST_FIELDS];
-    let Some(head) = ResponseHead::read(bytes, &mut room, exchange.asked)? else {
-        return Ok(None);
-    };
-    if head.status == 101 && !exchange.upgrade.is_some_and(|asked| head.changes_to(asked)) {
-        return Err(Fault::BadAnswer(
-            "it changes to a protocol that was not asked for",
-        ));
-    }
-    sessions::guard(&head, exchange)?;
-    let file = named((&head, bytes), exchange)?;
-    let mut asked = exchange.asked;
-    let dress = match file {
-        // What the client gets of it is judged once the file is there.
-        Some(_) => Dress::plain(&head, exchange),
-        None => dress(&head, exchange),
-    };
-    let framing = dress.outlet.framing();
-    // What is left of an upload is read and forgotten: a request behind it would be too.
-    asked.keep_alive &= framing != Framing::UntilClose
-        && exchange.record.body_taken.get()
-        && !exchange.proxy.stopping.get();
-    head.write_edited((bytes, &dress.edits), (asked, framing), out);
-    if matches!(head.status, 502 | 504)
-        && let Some(endpoint) = exchange
-            .flight
-            .seat
-            .borrow()
-            .as_ref()
-            .and_then(|seat| seat.endpoint())
-    {
-        endpoint.health.suspect();
-    }
-    let is_kept = dress.is_kept && !head.is_interim();
-    let backlog = is_kept.then(|| Backlog::of(exchange)).flatten();
-    Ok(Some(Meta {
-        length: head.length,
-        status: head.status,
-        is_interim: head.is_interim(),
-        protocol: match head.status {
-            101 if head.changes_to(b"websocket") => Protocol::Websocket,
-            _ => Protocol::Other,
-        },
-        framing: head.framing,
-        outlet: dress.outlet,
-        file,
-        backlog,
-        reusable: head.keep_alive,
-        keep_alive: asked.keep_alive,
-    }))
-}
-
 /// Passes the body on as it comes. `out` holds the head, which goes along with the first bytes.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one loop, told from its beginning to its end"
+)]
 async fn pass_body(
     exchange: &Exchange<'_>,
     meta: &mut Meta,

@@ -13,13 +13,14 @@ use super::framing::Framing;
 use super::heads;
 use super::heads::Addressee;
 use super::local;
-use super::local::Local;
 use super::outlet::Outlet;
 use super::pieces;
 use super::pieces::Pieces;
 use super::pieces::Source;
 use super::prepare::Prepared;
 use super::record::Record;
+use super::refusal::refusal;
+use super::refusal::status_of;
 use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::Asked;
@@ -252,38 +253,6 @@ async fn give(
     } else {
         Ending::Close
     }))
-}
-
-fn status_of(outcome: Outcome) -> u16 {
-    match outcome {
-        Outcome::Whole => 200,
-        Outcome::Part(_) => 206,
-        Outcome::NotModified => 304,
-        Outcome::Failed => 412,
-        Outcome::Beyond => 416,
-    }
-}
-
-/// What asks for something that is not there gets an answer with nothing of the content.
-fn refusal(outcome: Outcome, entry: &Entry, prepared: &Prepared) -> Option<Local> {
-    let mut lines = Vec::new();
-    match outcome {
-        Outcome::Beyond => {
-            lines.extend_from_slice(
-                format!("Content-Range: bytes */{}\r\n", entry.length()).as_bytes(),
-            );
-        }
-        Outcome::Failed => {}
-        Outcome::Whole | Outcome::Part(_) | Outcome::NotModified => return None,
-    }
-    Some(Local {
-        length: prepared.length,
-        asked: prepared.asked,
-        framing: Framing::None,
-        status: status_of(outcome),
-        lines,
-        body: Vec::new(),
-    })
 }
 
 /// Writes the head of what this client gets. None when the entry is no use.

@@ -190,10 +190,13 @@ impl Fault {
             | Self::Dismissed
             | Self::Stopping => 503,
             Self::File(FileFault::Missing) => 404,
-            Self::File(_) => 502,
             Self::Spool(_) | Self::Timeout(Timer::Spool) => 507,
             Self::Timeout(_) => 504,
-            Self::Connect(_) | Self::NoAnswer(_) | Self::BadAnswer(_) | Self::CutShort(_) => 502,
+            Self::File(_)
+            | Self::Connect(_)
+            | Self::NoAnswer(_)
+            | Self::BadAnswer(_)
+            | Self::CutShort(_) => 502,
         }
     }
 

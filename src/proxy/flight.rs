@@ -7,6 +7,7 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::floor::Floor;
 use super::queue::Queued;
+use super::said::Said;
 use super::seat::Seat;
 use super::websocket::Websocket;
 use crate::config::Service;
@@ -72,16 +73,6 @@ enum Order {
     CutOff,
     Stop,
     Dismissed,
-}
-
-/// What a client says of itself and of where it goes.
-#[derive(Debug, Default)]
-pub struct Said {
-    pub host: Vec<u8>,
-    pub referer: Vec<u8>,
-    pub agent: Vec<u8>,
-    /// By whose name it comes in; empty where none is needed.
-    pub user: Vec<u8>,
 }
 
 /// One connection's present. Shared between its task and the worker.

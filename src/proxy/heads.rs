@@ -202,7 +202,7 @@ pub(super) fn preflight(
     let mut lines = Vec::new();
     protection(settings, to, |name, value| line(name, value, &mut lines));
     if allow(cors, Some(origin), |name, value| {
-        line(name, value, &mut lines)
+        line(name, value, &mut lines);
     }) {
         let methods = cors.methods.join(", ");
         line(

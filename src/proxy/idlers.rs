@@ -17,7 +17,7 @@ impl Proxy {
     /// Whoever was served once keeps its place: that limit is `connections`, or `connections_per_client`.
     pub fn dismiss_idler(&self) -> bool {
         let looks = (0..LOOKS).filter_map(|_| self.any_flight());
-        let idlers = looks.filter(|flight| is_idler(flight));
+        let idlers = looks.filter(is_idler);
         let oldest = idlers.min_by_key(|flight| flight.started.get());
         oldest.inspect(|flight| flight.dismiss()).is_some()
     }

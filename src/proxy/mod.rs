@@ -9,6 +9,7 @@
 
 mod admit;
 mod answer;
+mod answer_head;
 mod asker;
 mod backlog;
 mod belongings;
@@ -44,9 +45,11 @@ mod queue;
 mod receive;
 mod record;
 mod redirect;
+mod refusal;
 mod reply;
 mod request;
 mod response;
+mod said;
 mod screen;
 mod seat;
 mod sendfile;

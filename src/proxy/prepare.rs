@@ -103,6 +103,10 @@ pub(super) struct Judge<'a> {
 }
 
 /// Reads the head at the front of `bytes` and writes the upstream's into `out`. None when it is not complete.
+#[allow(
+    clippy::too_many_lines,
+    reason = "the order of the checks is the promise"
+)]
 pub(super) fn prepare(
     bytes: &[u8],
     judge: Judge<'_>,

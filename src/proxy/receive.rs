@@ -191,7 +191,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 // The worker's clock goes on: it is not held up.
                 now += 100;
-                flight.look(now, Floor::of(&Limits::default()));
+                flight.look(now, floor);
             };
             assert!(
                 matches!(fault, Fault::Timeout(Timer::Spool)),

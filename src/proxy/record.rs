@@ -56,6 +56,10 @@ impl Record {
     }
 
     /// Counts and logs. A connection that ended before it asked for anything is no request.
+    #[allow(
+        clippy::too_many_lines,
+        reason = "one line for each field of the access log"
+    )]
     pub(super) fn close(&self, proxy: &Proxy, flight: &Flight, fault: Option<&Fault>) {
         let took = self.began.elapsed();
         let seat = flight.seat.borrow();

@@ -22,6 +22,7 @@ pub type FieldRoom<'b> = [MaybeUninit<httparse::Header<'b>>; MOST_FIELDS];
 
 /// A request head that may be forwarded.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct RequestHead<'b> {
     pub length: usize,
     pub method: &'b str,

@@ -30,6 +30,7 @@ pub(super) struct Wishes {
 
 /// What the cache has to know of a request.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Shared {
     pub key: Key,
     /// Its answer is one to keep: HEAD is only looked up.

@@ -19,10 +19,10 @@ use std::time::Instant;
 /// Bytes that may wait for the disk while it is busy with others.
 const MOST_WAITING: usize = 256 * 1024;
 /// Bytes that are read from the disk at a time: few for a slow reader, more for a fast one.
-const LEAST_READ: usize = 64 * 1024;
-const MOST_READ: usize = 256 * 1024;
+pub(super) const LEAST_READ: usize = 64 * 1024;
+pub(super) const MOST_READ: usize = 256 * 1024;
 /// A reader that is back within this is a fast one.
-const FAST: Duration = Duration::from_millis(20);
+pub(super) const FAST: Duration = Duration::from_millis(20);
 /// What a body may hold in memory once all together hold more than they should.
 const SHORT: usize = 4 * 1024;
 
@@ -42,39 +42,39 @@ pub struct Bounds {
 /// One body at rest. Its bytes are in `front`, then on disk, then in `back`, in this order; what a job
 /// reads stands between the first two, what a job writes between the last two.
 pub struct Spool {
-    shelf: Shelf,
-    bounds: Bounds,
-    whose: Whose,
-    front: Vec<u8>,
+    pub(super) shelf: Shelf,
+    pub(super) bounds: Bounds,
+    pub(super) whose: Whose,
+    pub(super) front: Vec<u8>,
     /// So many bytes of `front` were taken.
-    taken: usize,
-    reading: Option<Job>,
+    pub(super) taken: usize,
+    pub(super) reading: Option<Job>,
     /// What is in the file and was not read.
-    stored: Range<u64>,
-    writing: Option<Job>,
-    back: Vec<u8>,
-    store: Option<Arc<Store>>,
+    pub(super) stored: Range<u64>,
+    pub(super) writing: Option<Job>,
+    pub(super) back: Vec<u8>,
+    pub(super) store: Option<Arc<Store>>,
     /// No room was found once; told once.
-    was_short: bool,
+    pub(super) was_short: bool,
     /// The disk failed: what is there can be read, but no more is written.
-    has_failed: bool,
+    pub(super) has_failed: bool,
     /// Bytes of memory, as the account knows it.
-    weight: usize,
-    next_read: usize,
-    last_read: Option<Instant>,
+    pub(super) weight: usize,
+    pub(super) next_read: usize,
+    pub(super) last_read: Option<Instant>,
 }
 
 /// Work on a blocking thread. Dropping it leaves the thread to finish alone.
-struct Job {
-    length: usize,
-    work: Pin<Box<dyn Future<Output = Done>>>,
+pub(super) struct Job {
+    pub(super) length: usize,
+    pub(super) work: Pin<Box<dyn Future<Output = Done>>>,
 }
 
 /// What came of it.
-struct Done {
+pub(super) struct Done {
     /// None when its thread is gone, and the bytes with it.
-    piece: Option<Vec<u8>>,
-    result: io::Result<()>,
+    pub(super) piece: Option<Vec<u8>>,
+    pub(super) result: io::Result<()>,
 }
 
 impl Spool {
@@ -135,7 +135,7 @@ impl Spool {
         Ok(all)
     }
 
-    fn in_memory(&self) -> usize {
+    pub(super) fn in_memory(&self) -> usize {
         let job = |job: &Option<Job>| job.as_ref().map_or(0, |job| job.length);
         self.front.len() - self.taken + job(&self.reading) + job(&self.writing) + self.back.len()
     }
@@ -272,158 +272,6 @@ impl Spool {
             self.taken = 0;
         }
         self.weigh();
-    }
-
-    fn begin_write(&mut self) -> Result<Job, SpoolError> {
-        let length = self.back.len();
-        let unread = self.stored.end - self.stored.start;
-        if unread.saturating_add(length as u64) > self.bounds.disk {
-            return Err(SpoolError::TooLong {
-                limit: self.bounds.disk,
-            });
-        }
-        // All that is in the file was read: it begins anew.
-        let anew = self.stored.end > 0 && unread == 0 && self.reading.is_none();
-        if anew && let Some(store) = &self.store {
-            self.stored = 0..0;
-            store.gives_back_all();
-        }
-        let account = &self.shelf.account;
-        account.take(length as u64, self.bounds.total_disk)?;
-        if self.store.is_none() {
-            account.spooled(self.whose);
-        }
-        let store = self
-            .store
-            .get_or_insert_with(|| Arc::new(Store::new(account.clone())));
-        store.holds(length as u64);
-        let (store, offset) = (store.clone(), self.stored.end);
-        let piece = std::mem::take(&mut self.back);
-        Ok(self.job(length, piece, move |piece| store.write(piece, offset, anew)))
-    }
-
-    /// A job for a blocking thread, as soon as this worker may use one more.
-    fn job(
-        &self,
-        length: usize,
-        mut piece: Vec<u8>,
-        work: impl FnOnce(&mut Vec<u8>) -> io::Result<()> + Send + 'static,
-    ) -> Job {
-        let jobs = self.shelf.jobs.clone();
-        let work = Box::pin(async move {
-            let permit = jobs.acquire_owned().await;
-            let running = tokio::task::spawn_blocking(move || {
-                let result = work(&mut piece);
-                drop(permit);
-                Done {
-                    piece: Some(piece),
-                    result,
-                }
-            });
-            running.await.unwrap_or_else(|gone| Done {
-                piece: None,
-                result: Err(io::Error::other(gone)),
-            })
-        });
-        Job { length, work }
-    }
-
-    /// A write is over: its bytes are on disk, or back where they were.
-    fn written(&mut self, done: Done) -> Result<(), SpoolError> {
-        let length = self.writing.take().map_or(0, |job| job.length);
-        let Err(cause) = done.result else {
-            self.stored.end += length as u64;
-            if let Some(mut spare) = done.piece
-                && self.back.is_empty()
-            {
-                spare.clear();
-                self.back = spare;
-            }
-            return Ok(());
-        };
-        self.has_failed = true;
-        if let Some(store) = &self.store {
-            store.gives_back(length as u64);
-        }
-        let error = self.shelf.account.broken(cause);
-        let Some(mut piece) = done.piece else {
-            return Err(error);
-        };
-        piece.append(&mut self.back);
-        self.back = piece;
-        self.short_of_room(error)
-    }
-
-    /// What comes next was just written: it need not be read again.
-    fn taken_from_the_writer(&mut self, done: Done) -> Result<(), SpoolError> {
-        let length = self.writing.take().map_or(0, |job| job.length);
-        self.stored.end += length as u64;
-        self.stored.start = self.stored.end;
-        if let Err(cause) = done.result {
-            self.has_failed = true;
-            let error = self.shelf.account.broken(cause);
-            if done.piece.is_none() {
-                return Err(error);
-            }
-            self.short_of_room(error)?;
-        }
-        self.front = done.piece.unwrap_or_default();
-        self.taken = 0;
-        Ok(())
-    }
-
-    /// Counted and told once; the end of a request, and a wait for an answer.
-    fn short_of_room(&mut self, error: SpoolError) -> Result<(), SpoolError> {
-        if !self.was_short {
-            self.was_short = true;
-            if !matches!(error, SpoolError::TooLong { .. }) {
-                self.shelf.account.no_room(self.whose, &error);
-            }
-        }
-        match self.whose {
-            Whose::Request => Err(error),
-            Whose::Answer => Ok(()),
-        }
-    }
-
-    fn begin_read(&mut self) -> Job {
-        let now = Instant::now();
-        let is_fast = self.last_read.is_some_and(|last| now - last < FAST);
-        self.last_read = Some(now);
-        self.next_read = if is_fast {
-            (self.next_read * 2).min(MOST_READ)
-        } else {
-            LEAST_READ
-        };
-        let unread = usize::try_from(self.stored.end - self.stored.start).unwrap_or(usize::MAX);
-        let length = unread.min(self.next_read);
-        let offset = self.stored.start;
-        let mut piece = std::mem::take(&mut self.front);
-        self.taken = 0;
-        if piece.capacity() > MOST_READ {
-            piece = Vec::new();
-        }
-        let store = self.store.clone();
-        self.job(length, piece, move |piece| match store {
-            Some(store) => store.read(piece, offset, length),
-            None => Err(io::ErrorKind::NotFound.into()),
-        })
-    }
-
-    fn was_read(&mut self, done: Done) -> Result<(), SpoolError> {
-        let length = self.reading.take().map_or(0, |job| job.length);
-        let broken = |cause| self.shelf.account.broken(cause);
-        done.result.map_err(broken)?;
-        self.stored.start += length as u64;
-        self.front = done.piece.unwrap_or_default();
-        self.taken = 0;
-        Ok(())
-    }
-
-    fn weigh(&mut self) {
-        let now = self.in_memory();
-        self.shelf.account.weigh(self.weight, now);
-        self.weight = now;
     }
 }
 

@@ -8,6 +8,7 @@
 mod account;
 mod error;
 mod fifo;
+mod jobs;
 mod store;
 
 pub use account::Account;

@@ -50,7 +50,7 @@ impl Challenges {
     pub fn offer_certificate(
         self: &Arc<Self>,
         host: &str,
-        certificate: Arc<CertifiedKey>,
+        certificate: &Arc<CertifiedKey>,
     ) -> Offer {
         self.change(|proofs| {
             proofs

@@ -38,8 +38,10 @@ impl Pair {
 
     fn config(&self) -> Config {
         Config::odoo(&self.blue, &self.green)
-            .set("limits.body_size = \"none\"")
+            .set("service.app.limits.body_size = \"none\"")
             .set("service.app.buffering.max_disk = \"2GiB\"")
+            .set("service.app.buffering.requests = false")
+            .set("service.app.buffering.responses = false")
     }
 
     /// Where an attachment of that size is to be had.

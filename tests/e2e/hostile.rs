@@ -234,7 +234,6 @@ async fn request_lines_that_are_none_are_refused() {
             "GET * HTTP/1.1\r\nHost: a\r\n\r\n",
             "GET /\0 HTTP/1.1\r\nHost: a\r\n\r\n",
             " GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
             "\x16\x03\x01\x02\x00\x01\x00\x01\u{fc}\x03\x03\r\n\r\n",
         ],
     )

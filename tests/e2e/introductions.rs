@@ -255,11 +255,11 @@ impl Listener {
         let wanted = format!(" {path} HTTP/1.1\r\n");
         let find = || {
             let seen = self.seen.lock().unwrap();
-            let found = seen.iter().find_map(|bytes| {
+
+            seen.iter().find_map(|bytes| {
                 let at = memchr::memmem::find(bytes, wanted.as_bytes())?;
                 Some(bytes[..at].to_vec())
-            });
-            found
+            })
         };
         eventually("the request arrives", async || find().is_some()).await;
         find().unwrap()

@@ -1,5 +1,14 @@
 //! The promises of switchd, checked from outside: the real programs on real sockets.
 #![allow(clippy::unwrap_used)]
+#![allow(
+    clippy::default_trait_access,
+    clippy::format_push_string,
+    clippy::large_stack_arrays,
+    clippy::semicolon_if_nothing_returned,
+    clippy::too_many_lines,
+    clippy::unnecessary_debug_formatting,
+    reason = "a test is read once from top to bottom, and is in no hurry"
+)]
 
 mod support;
 

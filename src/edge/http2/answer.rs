@@ -5,6 +5,7 @@
 use super::head::is_of_connection;
 use super::outbox::Portion;
 use super::session::Session;
+use super::trailers::trailers;
 use crate::net::Remote;
 use crate::proxy::Decoder;
 use crate::proxy::MOST_FIELDS;
@@ -24,9 +25,6 @@ use std::mem::MaybeUninit;
 use std::rc::Rc;
 use std::task::Context;
 use std::task::Poll;
-
-/// How many fields a trailer section may hold; the engine lets no more pass.
-const MOST_TRAILERS: usize = 64;
 
 /// One answer on its way.
 pub(super) struct Answer {
@@ -224,7 +222,8 @@ impl Answer {
         let Phase::Chunked(chunks) = &mut self.phase else {
             return Ok(());
         };
-        remote.outward(|out| {
+        let has_taken = remote.outward(|out| {
+            let before = out.len();
             while chunks.next == 0 && !chunks.is_ended {
                 let at = chunks.ready + chunks.gap;
                 match chunks.decoder.next(&out[at..]) {
@@ -250,9 +249,12 @@ impl Answer {
             if chunks.ready == 0 {
                 chunks.come_closer(out);
             }
-            Ok(())
+            Ok(out.len() < before)
         })?;
-        remote.took(cx);
+        // Said without need, it would wake an engine that finds no room, again and again.
+        if has_taken {
+            remote.took(cx);
+        }
         let (ready, is_ended) = (chunks.ready, chunks.is_ended && chunks.next == 0);
         if ready == 0 && !is_ended {
             return Err(Halt::NeedsBytes);
@@ -380,22 +382,4 @@ fn translate(bytes: &Bytes) -> Option<(Response<()>, Body)> {
     }
     *head.headers_mut() = fields;
     Some((head, body))
-}
-
-/// The fields of a trailer section; none when there are none.
-fn trailers(section: &[u8]) -> Option<HeaderMap> {
-    let mut fields = [httparse::EMPTY_HEADER; MOST_TRAILERS];
-    let Ok(httparse::Status::Complete((_, fields))) = httparse::parse_headers(section, &mut fields)
-    else {
-        return None;
-    };
-    let mut map = HeaderMap::new();
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_bytes(field.value);
-        if let (Ok(name), Ok(value)) = (name, value) {
-            map.append(name, value);
-        }
-    }
-    (!map.is_empty()).then_some(map)
 }

@@ -16,6 +16,7 @@ mod meter;
 mod outbox;
 mod session;
 mod stream;
+mod trailers;
 mod upload;
 
 use crate::net::Buffer;

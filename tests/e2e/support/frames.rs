@@ -155,15 +155,12 @@ impl Ear {
                 return Some(frame);
             }
             let fin = frame.fin;
-            match &mut self.begun {
-                Some(begun) => {
-                    assert_eq!(frame.opcode, CONTINUATION, "a message in a message");
-                    begun.payload.extend(frame.payload);
-                }
-                None => {
-                    assert_ne!(frame.opcode, CONTINUATION, "the end of no message");
-                    self.begun = Some(frame);
-                }
+            if let Some(begun) = &mut self.begun {
+                assert_eq!(frame.opcode, CONTINUATION, "a message in a message");
+                begun.payload.extend(frame.payload);
+            } else {
+                assert_ne!(frame.opcode, CONTINUATION, "the end of no message");
+                self.begun = Some(frame);
             }
             if fin {
                 return self.begun.take();

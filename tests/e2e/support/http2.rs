@@ -17,13 +17,11 @@ use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWrite;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 /// A client that keeps the rules, on one connection without TLS.
 pub(crate) struct Http2 {
     send: SendRequest<Bytes>,
-    driver: JoinHandle<Result<(), h2::Error>>,
 }
 
 /// A whole answer.
@@ -77,10 +75,8 @@ impl Http2 {
         builder: &Builder,
     ) -> Self {
         let (send, connection) = builder.handshake(stream).await.unwrap();
-        Self {
-            send,
-            driver: tokio::spawn(connection),
-        }
+        tokio::spawn(connection);
+        Self { send }
     }
 
     /// Another hand on the same connection.
@@ -108,19 +104,6 @@ impl Http2 {
         body: &[u8],
     ) -> Result<Http2Answer, h2::Error> {
         ask(self.sender(), request, body).await
-    }
-
-    /// How the connection ended.
-    ///
-    /// # Panics
-    /// When it stays open.
-    pub(crate) async fn ended(self) -> Result<(), h2::Error> {
-        // The connection goes on as long as somebody could still ask.
-        drop(self.send);
-        timeout(DEADLINE, self.driver)
-            .await
-            .expect("the connection ends")
-            .unwrap()
     }
 }
 

@@ -268,6 +268,6 @@ impl Connector {
         host: &str,
     ) -> io::Result<TlsStream<TcpStream>> {
         let name = ServerName::try_from(host.to_owned()).unwrap();
-        Ok(timeout(DEADLINE, self.0.connect(name, socket)).await??)
+        timeout(DEADLINE, self.0.connect(name, socket)).await?
     }
 }
