@@ -203,7 +203,7 @@ impl Preset {
                     service.get_mut(),
                     table(tree, "service").and_then(|all| table(all, name.get_ref())),
                 ) {
-                    give_way(service, written);
+                    give_way(service, written, table(tree, "limits"));
                 }
             }
         }
@@ -223,7 +223,10 @@ fn table_mut<'v, 't>(entries: &'v mut DeTable<'t>, key: &str) -> Option<&'v mut 
 }
 
 /// What an operator wrote for several things holds for each of them, also where the preset has its own word.
-fn give_way(preset: &mut DeTable<'_>, written: &DeTable<'_>) {
+fn give_way(preset: &mut DeTable<'_>, written: &DeTable<'_>, common: Option<&DeTable<'_>>) {
+    if let (Some(limits), Some(common)) = (table_mut(preset, "limits"), common) {
+        remove(limits, |key| common.contains_key(key));
+    }
     if let (Some(flip), Some(written)) = (table_mut(preset, "flip"), table(written, "flip"))
         && written.contains_key("drain_timeout")
     {
@@ -435,6 +438,12 @@ total = "3m"
         );
         let drains = [service.flip.drain_requests, service.flip.drain_transfers];
         assert_eq!(drains, [Duration::from_secs(7); 2]);
+        let text = ODOO.replace(
+            "[service.erp]",
+            "[limits]\nbody_size = \"3GiB\"\n[service.erp]",
+        );
+        let limits = try_read(&text).unwrap().services.remove(0).limits;
+        assert_eq!(limits.most_body(3 << 30), 3 << 30);
         let intervals = service.slots[0]
             .members
             .iter()

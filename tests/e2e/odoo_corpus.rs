@@ -263,8 +263,8 @@ async fn a_backup_arrives_in_chunks_and_a_broken_one_looks_broken() {
         config.set("service.app.access.blocked_allow = [\"127.0.0.0/8\"]")
     })
     .await;
-    let size = 3_000_000;
-    let backup = format!("/web/database/backup?silence_ms=100&size={size}");
+    let length = 3_000_000;
+    let backup = format!("/web/database/backup?silence_ms=100&size={length}");
     let answer = site.ask(&format!("GET {backup}"), "").await;
     assert!(
         answer.head.names_token("transfer-encoding", "chunked"),
@@ -273,7 +273,7 @@ async fn a_backup_arrives_in_chunks_and_a_broken_one_looks_broken() {
     );
     assert_eq!(
         Digest::of(&answer.body.data),
-        Content::Pattern(size).digest()
+        Content::Pattern(length).digest()
     );
     let mut client = Wire::connect(site.daemon.address).await;
     client

@@ -107,8 +107,8 @@ const CALL: &str = "POST /web/dataset/call_kw/res.partner/read";
 async fn rule_01_slow_clients_meet_switchd_and_never_a_worker() {
     let site = Site::of(&Behaviour::at_pace(2), |config| config).await;
     let patience = site.blue.behaviour().socket_timeout();
-    let size = 24 << 20;
-    let content = Content::Pattern(size);
+    let length = 24 << 20;
+    let content = Content::Pattern(length);
     let id = site
         .blue
         .database()
