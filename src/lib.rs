@@ -24,6 +24,9 @@
 //!                   (pure rules) (sockets)
 //! ```
 //!
+//! Beside `live` stand `acme` (certificates that get themselves) and `cache` (answers for the next client); among the
+//! tools are `filter` (judging requests) and `content` (codings, ranges, conditions) too.
+//!
 //! A folder imports only folders on lower lines; folders on one line are strangers
 //! (`tests/architecture.rs` fails otherwise). `switch` knows nothing at all: no runtime, no clock, no
 //! IO; time is an argument. **The daemon never executes a program.**

@@ -83,6 +83,10 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
             shown(inside(layers.top, "limits", "body_size")?),
             "as in [limits]",
         ),
+        ("service.NAME.upstream_tls", "enabled") => {
+            value(layers.service?, "upstream_tls")?;
+            ("true".to_owned(), "as the table is there")
+        }
         ("service.NAME.websocket", "spread") => {
             let drain =
                 service("flip", "drain_websockets").or_else(|| service("flip", "drain_timeout"));
