@@ -16,7 +16,7 @@
 //!                upstream ◀────────────┤ (probes, gates)     │
 //!                  └──────▶  live  ◀───┘                     │
 //!                             │                              │
-//!  tools      spool   tls  journal                           │
+//!  tools   filter content spool tls journal                  │
 //!                             │                              │
 //!  words         config    telemetry    api  ◀───────────────┘
 //!                             │
@@ -24,8 +24,7 @@
 //!                   (pure rules) (sockets)
 //! ```
 //!
-//! Beside `live` stand `acme` (certificates that get themselves) and `cache` (answers for the next client); among the
-//! tools are `filter` (judging requests) and `content` (codings, ranges, conditions) too.
+//! Beside `live` stand `acme` (certificates that get themselves) and `cache` (answers for the next client).
 //!
 //! A folder imports only folders on lower lines; folders on one line are strangers
 //! (`tests/architecture.rs` fails otherwise). `switch` knows nothing at all: no runtime, no clock, no
