@@ -11,6 +11,7 @@
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
+//! | `POST /v1/services/{service}/label` | [`LabelRequest`] | [`Labelled`] |
 //! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
 //! | `DELETE /v1/requests/{id}` | | [`Killed`] |
 //! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
@@ -28,7 +29,7 @@ mod status;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
-    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, ProbeReport,
+    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled, ProbeReport,
     ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,
 };
 pub use status::{

@@ -8,6 +8,7 @@ use super::cache::CacheRoom;
 use super::compression::Compression;
 use super::cookies::Cookies;
 use super::cors::Cors;
+use super::deploy::Deploy;
 use super::errors::Errors;
 use super::headers::Headers;
 use super::keepalive::Keepalives;
@@ -176,6 +177,8 @@ pub struct Service {
     pub compression: Compression,
     pub cache: Cache,
     pub sendfile: Sendfile,
+    /// For `switchctl deploy`; nothing in the daemon looks at it.
+    pub deploy: Deploy,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.
