@@ -393,7 +393,7 @@ impl World {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
         } else if self.well[&end.slot] {
-            Ok(())
+            Ok(Passed::default())
         } else {
             Err(vec!["connection refused".to_owned()])
         };
