@@ -6,7 +6,7 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
+    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice, Passed,
     Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
 };
 
