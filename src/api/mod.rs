@@ -29,8 +29,9 @@ mod status;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
-    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled, ProbeReport,
-    ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,
+    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled,
+    ProbeReport, ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent,
+    Verdict,
 };
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,

@@ -301,7 +301,10 @@ fn program(value: &Value<'_>, by_shell: bool) -> Option<Program> {
     }
     if words.iter().any(|word| word.contains('\0')) {
         value.wrong(
-            format!("`{}` holds a character that no program can be given", value.name()),
+            format!(
+                "`{}` holds a character that no program can be given",
+                value.name()
+            ),
             "leave \\u0000 out",
         );
         return None;
@@ -414,7 +417,9 @@ mod tests {
         assert_eq!(named(&[]), ["gates", "flip", "watch"]);
         assert_eq!(
             named(&["start", "migrate", "stop_old", "tell"]),
-            ["start", "migrate", "gates", "flip", "watch", "stop_old", "tell"]
+            [
+                "start", "migrate", "gates", "flip", "watch", "stop_old", "tell"
+            ]
         );
         assert_eq!(
             named(&["start", "flip", "tell", "stop_old"]),

@@ -23,6 +23,7 @@ mod derived;
 mod errors;
 mod explain;
 mod file;
+mod gates;
 mod headers;
 mod health;
 mod keepalive;
@@ -68,6 +69,9 @@ pub use deploy::{Deploy, DeployStep, Program, StepKind};
 pub use errors::{ErrorFormat, Errors};
 pub use explain::explain;
 pub use file::{load, parse};
+pub use gates::{
+    Captured, Gate, GateKind, LatencyGate, OdooGate, Origin, Severity, SmokeTest, Step, WarmUp,
+};
 pub use headers::{HeaderRules, Headers};
 pub use keepalive::{Keepalive, Keepalives};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};

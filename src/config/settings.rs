@@ -10,6 +10,7 @@ use super::cookies::Cookies;
 use super::cors::Cors;
 use super::deploy::Deploy;
 use super::errors::Errors;
+use super::gates::Gate;
 use super::headers::Headers;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
@@ -179,6 +180,8 @@ pub struct Service {
     pub sendfile: Sendfile,
     /// For `switchctl deploy`; nothing in the daemon looks at it.
     pub deploy: Deploy,
+    /// Tried in this order.
+    pub gates: Vec<Gate>,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.

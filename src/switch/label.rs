@@ -87,7 +87,9 @@ mod tests {
             assert_eq!(Label::new(good).unwrap().as_str(), good);
         }
         let long = "x".repeat(129);
-        for bad in ["", ".", "..", "../x", "a/b", "a b", "a\"b", "-x", "ü", "a\n", &long] {
+        for bad in [
+            "", ".", "..", "../x", "a/b", "a b", "a\"b", "-x", "ü", "a\n", &long,
+        ] {
             assert!(Label::new(bad).is_err(), "{bad:?}");
         }
     }

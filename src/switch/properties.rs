@@ -203,10 +203,7 @@ mod tests {
 
         fn command(&mut self, command: Command) {
             let busy = matches!(self.switch.phase(), Phase::Gating | Phase::Publishing);
-            let moves = !matches!(
-                command,
-                Command::Acknowledge { .. } | Command::Label { .. }
-            );
+            let moves = !matches!(command, Command::Acknowledge { .. } | Command::Label { .. });
             let before = self.switch.persisted();
             let phase = self.switch.phase();
             let event = Event::Command {
@@ -230,7 +227,7 @@ mod tests {
 
         fn gated(&mut self, age: u64, passed: bool) {
             let verdict = if passed {
-                Ok(())
+                Ok(Passed::default())
             } else {
                 Err(vec!["no".to_owned()])
             };

@@ -6,9 +6,8 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Label,
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
+    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Label, Moment, Notice,
+    Passed, Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -398,7 +397,7 @@ impl World {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
         } else if self.well[&end.slot] {
-            Ok(())
+            Ok(Passed::default())
         } else {
             Err(vec!["connection refused".to_owned()])
         };

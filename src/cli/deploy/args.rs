@@ -16,7 +16,10 @@ back and everything is as it was.";
 
 #[derive(Debug, Group)]
 #[command(after_help = STORY)]
-#[allow(clippy::struct_excessive_bools, reason = "each is one word of the command line")]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is one word of the command line"
+)]
 pub(in crate::cli) struct DeployArgs {
     /// The config file of switchd, which says what the steps are
     #[arg(
@@ -101,7 +104,10 @@ impl DeployArgs {
     pub(super) fn wish(&self) -> Wish<'_> {
         match self {
             Self { guard: Some(_), .. } => Wish::Guard,
-            Self { runner: Some(journal), .. } => Wish::Run(journal),
+            Self {
+                runner: Some(journal),
+                ..
+            } => Wish::Run(journal),
             Self { dry_run: true, .. } => Wish::DryRun,
             Self { status: true, .. } => Wish::Status,
             Self { attach: true, .. } => Wish::Attach,

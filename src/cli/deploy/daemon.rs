@@ -109,7 +109,9 @@ impl Daemon {
                 return Ok(Moved { verdict, reasons });
             }
         }
-        Err(No::Gone("switchd ended the stream before traffic had moved".to_owned()))
+        Err(No::Gone(
+            "switchd ended the stream before traffic had moved".to_owned(),
+        ))
     }
 
     /// The last operation that moved traffic to `slot`.

@@ -39,5 +39,7 @@ pub(super) async fn run(daemon: &Daemon, slot: &str) -> Result<Said, No> {
             said.lines.push(text);
         }
     }
-    Err(No::Gone("switchd ended the stream before the gates were through".to_owned()))
+    Err(No::Gone(
+        "switchd ended the stream before the gates were through".to_owned(),
+    ))
 }

@@ -25,11 +25,17 @@ pub(super) const CANNOT_START: i32 = 127;
 /// Runs the program to its end, and ends with its exit code.
 pub(super) async fn run(args: &DeployArgs) -> Result<(), Failure> {
     let (Some(lock), Some((program, arguments))) = (&args.guard, args.program.split_first()) else {
-        return Err(Failure::Usage("a guard needs a lock and a program".to_owned()));
+        return Err(Failure::Usage(
+            "a guard needs a lock and a program".to_owned(),
+        ));
     };
     // Whoever is asked to stop is the runner, and the pipe tells.
-    let _ignored = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()]
-        .map(signal);
+    let _ignored = [
+        SignalKind::interrupt(),
+        SignalKind::terminate(),
+        SignalKind::hangup(),
+    ]
+    .map(signal);
     let locked = places::try_lock(lock).map_err(Failure::Output)?;
     if locked.is_none() {
         return Err(Failure::Usage(format!(

@@ -25,12 +25,22 @@ pub(super) struct Entry {
 pub(super) enum Record {
     Planned(Box<Plan>),
     /// A runner has begun, or has begun anew after a crash.
-    Running { pid: u32 },
+    Running {
+        pid: u32,
+    },
     /// `log` is where its output begins.
-    Started { step: String, log: u64 },
+    Started {
+        step: String,
+        log: u64,
+    },
     /// Something worth knowing while it goes on.
-    Told { words: String },
-    Finished { step: String, took_ms: u64 },
+    Told {
+        words: String,
+    },
+    Finished {
+        step: String,
+        took_ms: u64,
+    },
     Failed {
         step: String,
         took_ms: u64,
@@ -39,28 +49,58 @@ pub(super) enum Record {
     /// New requests wait at the daemon.
     Held,
     /// And nothing is under way on the slots.
-    Drained { took_ms: u64 },
+    Drained {
+        took_ms: u64,
+    },
     /// They go on.
-    Released { held_ms: u64, why: String },
-    Labelled { slot: String, was: Option<String> },
+    Released {
+        held_ms: u64,
+        why: String,
+    },
+    Labelled {
+        slot: String,
+        was: Option<String>,
+    },
     /// Traffic is on the new slot.
-    Flipped { generation: u64, took_ms: u64 },
+    Flipped {
+        generation: u64,
+        took_ms: u64,
+    },
     /// Traffic is on the old slot again.
-    MovedBack { generation: u64, why: String },
+    MovedBack {
+        generation: u64,
+        why: String,
+    },
     /// Nothing is left on the slot that traffic left.
-    Emptied { took_ms: u64, cut: u64 },
+    Emptied {
+        took_ms: u64,
+        cut: u64,
+    },
     /// What the gates said, one line each.
-    Gated { lines: Vec<String> },
+    Gated {
+        lines: Vec<String>,
+    },
     /// The oldest request that was seen under way.
-    Worst { ms: u64, what: String },
-    Undoing { why: String },
+    Worst {
+        ms: u64,
+        what: String,
+    },
+    Undoing {
+        why: String,
+    },
     Undone {
         step: String,
         how: Undone,
         took_ms: u64,
     },
-    NotUndone { step: String, why: String },
-    Ended { outcome: Outcome, took_ms: u64 },
+    NotUndone {
+        step: String,
+        why: String,
+    },
+    Ended {
+        outcome: Outcome,
+        took_ms: u64,
+    },
 }
 
 /// What taking a step back meant.

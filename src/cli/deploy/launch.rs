@@ -177,8 +177,12 @@ async fn go(
     let child = runner(places, id, path, socket).map_err(Failure::Output)?;
     if args.detach {
         return output::print(&match session.output.format {
-            Format::Json => serde_json::json!({ "schema": crate::api::SCHEMA, "id": id }).to_string(),
-            Format::Words => format!("deploy {id} goes on by itself\n  look: switchctl deploy --attach, switchctl deploy --status"),
+            Format::Json => {
+                serde_json::json!({ "schema": crate::api::SCHEMA, "id": id }).to_string()
+            }
+            Format::Words => format!(
+                "deploy {id} goes on by itself\n  look: switchctl deploy --attach, switchctl deploy --status"
+            ),
         });
     }
     viewer::watch(session, places, id, Role::Owner(child)).await

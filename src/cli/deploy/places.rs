@@ -112,7 +112,11 @@ impl Places {
             if !is_over {
                 continue;
             }
-            for file in [self.log(id), self.receipt(id, "json"), self.receipt(id, "md")] {
+            for file in [
+                self.log(id),
+                self.receipt(id, "json"),
+                self.receipt(id, "md"),
+            ] {
                 // What is not there any more is as forgotten as can be.
                 let _ = std::fs::remove_file(file);
             }

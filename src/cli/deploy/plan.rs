@@ -66,8 +66,14 @@ impl Meant {
         let Some(at) = at else {
             let names = names.join(", ");
             return Err(Failure::Usage(match named {
-                Some(named) => format!("there is no service {named}; {} has {names}", config.display()),
-                None => format!("which service? {} has {names}\n  name one: --service NAME, or SWITCHD_SERVICE", config.display()),
+                Some(named) => format!(
+                    "there is no service {named}; {} has {names}",
+                    config.display()
+                ),
+                None => format!(
+                    "which service? {} has {names}\n  name one: --service NAME, or SWITCHD_SERVICE",
+                    config.display()
+                ),
             }));
         };
         Ok(Self {
@@ -171,7 +177,9 @@ impl Plan {
             StepKind::Flip => line(format!(
                 "traffic moves from {old_slot} to {slot}; taken back: it moves to {old_slot} again"
             )),
-            StepKind::Watch if self.watch.is_zero() => line("nobody waits (watch = \"0s\")".to_owned()),
+            StepKind::Watch if self.watch.is_zero() => {
+                line("nobody waits (watch = \"0s\")".to_owned())
+            }
             StepKind::Watch => line(format!(
                 "{slot} must stay active for {}",
                 format_duration(self.watch)

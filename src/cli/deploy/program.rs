@@ -1,8 +1,8 @@
 //! Running the program of a step.
 
 use super::guard::{CANNOT_START, GRACE};
-use super::plan::Plan;
 use super::places::Places;
+use super::plan::Plan;
 use crate::config::format_duration;
 use crate::config::{DeployStep, Program};
 use std::fs::{File, OpenOptions};
@@ -59,8 +59,13 @@ impl Task<'_> {
             }
         };
         drop(pipe);
-        if timeout(GRACE + Duration::from_secs(10), guard.wait()).await.is_err() {
-            return Err(format!("{stopped}; its program does not end, not even killed"));
+        if timeout(GRACE + Duration::from_secs(10), guard.wait())
+            .await
+            .is_err()
+        {
+            return Err(format!(
+                "{stopped}; its program does not end, not even killed"
+            ));
         }
         Err(stopped)
     }
@@ -77,9 +82,9 @@ impl Task<'_> {
         match self.program {
             Program::Direct(words) => command.args(words),
             Program::Shell(words) => {
-                let (script, arguments) = words.split_first().map_or(("", &[][..]), |(first, rest)| {
-                    (first.as_str(), rest)
-                });
+                let (script, arguments) = words
+                    .split_first()
+                    .map_or(("", &[][..]), |(first, rest)| (first.as_str(), rest));
                 command.args(["sh", "-c", script, "sh"]).args(arguments)
             }
         };
@@ -132,7 +137,9 @@ pub(super) fn size(log: &Path) -> u64 {
 
 fn failed(code: Option<i32>, log: &Path, from: u64) -> String {
     let mut text = match code {
-        Some(CANNOT_START) => "exit code 127: the program was not found, or could not be started".to_owned(),
+        Some(CANNOT_START) => {
+            "exit code 127: the program was not found, or could not be started".to_owned()
+        }
         Some(code) => format!("exit code {code}"),
         None => "its guard was killed".to_owned(),
     };
@@ -155,7 +162,13 @@ pub(super) fn last_lines(log: &Path, from: u64, most: usize) -> Vec<String> {
     };
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     let first = lines.len().saturating_sub(most);
-    lines[first..].iter().map(|line| (*line).to_owned()).collect()
+    lines[first..]
+        .iter()
+        .map(|line| (*line).to_owned())
+        .collect()
 }

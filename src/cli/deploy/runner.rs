@@ -70,7 +70,9 @@ async fn lock(places: &Places) -> Result<File, Failure> {
             return Ok(lock);
         }
         if Instant::now() > until {
-            return Err(Failure::Usage("another deploy of this service runs".to_owned()));
+            return Err(Failure::Usage(
+                "another deploy of this service runs".to_owned(),
+            ));
         }
         tokio::time::sleep(AGAIN).await;
     }

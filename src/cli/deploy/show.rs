@@ -51,7 +51,10 @@ fn status(story: &Story, is_running: bool, look: &Look) -> String {
     if let Some(why) = &story.undoing {
         let _ = writeln!(text, "  because {}", words::paragraph(why));
     }
-    let mut table = Table::new("  ", ["STEP", "RESULT", "TOOK", "WHY"].map(Cell::new).to_vec());
+    let mut table = Table::new(
+        "  ",
+        ["STEP", "RESULT", "TOOK", "WHY"].map(Cell::new).to_vec(),
+    );
     for step in &receipt.steps {
         let paint = match step.state {
             "done" | "taken back" => Paint::Good,

@@ -152,7 +152,10 @@ impl Runner {
                 Err(super::daemon::No::Gone(_)) => {}
             }
         }
-        Err(format!("traffic may still be on {}: switchd comes and goes", plan.slot))
+        Err(format!(
+            "traffic may still be on {}: switchd comes and goes",
+            plan.slot
+        ))
     }
 
     fn moved_back(&mut self, now: &ServiceStatus, why: &str) {

@@ -290,9 +290,7 @@ fn line(record: &Record, story: Option<&Story>) -> Option<Milestone> {
             Paint::Good,
             format!("  {step}: taken back ({})", took(*took_ms)),
         ),
-        Record::Undone { step, .. } => {
-            say(Paint::Faint, format!("  {step}: nothing to take back"))
-        }
+        Record::Undone { step, .. } => say(Paint::Faint, format!("  {step}: nothing to take back")),
         Record::NotUndone { step, why } => say(
             Paint::Bad,
             format!("  {step}: NOT taken back: {}", words::paragraph(why)),

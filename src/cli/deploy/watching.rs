@@ -44,7 +44,10 @@ pub(super) async fn stay(daemon: &Daemon, plan: &Plan) -> Result<(), String> {
 }
 
 fn for_how_long(now: &ServiceStatus) -> Duration {
-    let moved = now.moved.as_deref().and_then(|at| at.parse::<Timestamp>().ok());
+    let moved = now
+        .moved
+        .as_deref()
+        .and_then(|at| at.parse::<Timestamp>().ok());
     let Some(moved) = moved else {
         return Duration::MAX;
     };

@@ -57,7 +57,10 @@ async fn look(client: Client, path: String, seen: Arc<Mutex<Option<Oldest>>>) {
         let Ok(list) = document.read::<RequestList>() else {
             continue;
         };
-        let requests = list.requests.into_iter().filter(|it| it.kind != "websocket");
+        let requests = list
+            .requests
+            .into_iter()
+            .filter(|it| it.kind != "websocket");
         let Some(oldest) = requests.max_by_key(|it| it.age_ms) else {
             continue;
         };
