@@ -1,5 +1,6 @@
 //! What may be written behind `switchctl`.
 
+use super::hold::HoldArgs;
 use crate::config;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -69,6 +70,10 @@ pub(super) enum Verb {
     Rollback(RollbackArgs),
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
+    /// Make new requests wait, until Ctrl-C: what is under way ends meanwhile
+    Hold(HoldArgs),
+    /// End a hold: those who wait go on, to the slot that is active now
+    Release,
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break
@@ -200,7 +205,7 @@ fn path_prefix(text: &str) -> Result<String, String> {
     Err("a path begins with `/`".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match config::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be more than nothing".to_owned()),
         Ok(duration) => Ok(duration),

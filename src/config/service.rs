@@ -9,6 +9,7 @@ use super::cors;
 use super::errors;
 use super::headers;
 use super::health;
+use super::hold;
 use super::keepalive;
 use super::keys::SERVICE;
 use super::problem::At;
@@ -86,6 +87,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
     let queue = queue::read(&table, &members);
+    let hold = hold::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
@@ -109,6 +111,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         keepalive,
         timeouts,
         queue,
+        hold,
         errors,
         headers,
         cors,

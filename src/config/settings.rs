@@ -10,6 +10,7 @@ use super::cookies::Cookies;
 use super::cors::Cors;
 use super::errors::Errors;
 use super::headers::Headers;
+use super::hold::Hold;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::queue::Queue;
@@ -163,6 +164,7 @@ pub struct Service {
     pub keepalive: Keepalives,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub hold: Hold,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,

@@ -160,6 +160,23 @@ impl Places {
         wakers.wake(inner);
     }
 
+    /// Gives a place to the next `count` in line, beyond the limit; how many there were.
+    pub fn let_go(self: &Arc<Self>, count: usize) -> usize {
+        let mut inner = self.line.lock();
+        let mut wakers = Wakers::default();
+        let mut gone = 0;
+        while gone < count
+            && inner.is_aimed_at(self.number)
+            && !inner.is_empty()
+            && let Some(place) = self.take(|_| true)
+        {
+            inner.give(place, &mut wakers);
+            gone += 1;
+        }
+        wakers.wake(inner);
+        gone
+    }
+
     /// Gives free places to those whose turn it is. The line waits for these places.
     fn fill(self: &Arc<Self>, inner: &mut Inner, wakers: &mut Wakers) {
         if !inner.is_empty() {
