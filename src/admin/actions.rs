@@ -58,6 +58,8 @@ impl Admin {
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
             Route::Label { service } => self.label(service, asked).await,
+            Route::Hold { service } => self.hold(service, asked).await,
+            Route::Release { service } => self.release(service, asked).await,
             Route::Requests => self.requests(query).await,
             Route::Kill { id } => self.kill(id, &asked.by).await,
             Route::History => {

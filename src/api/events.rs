@@ -190,6 +190,57 @@ pub enum EventKind {
         drained_ms: Option<u64>,
         cut: u64,
     },
+    /// New requests wait from now on.
+    Held {
+        hold: u64,
+        by: String,
+        reason: Option<String>,
+        until: String,
+        lease: bool,
+    },
+    /// Told about once a second while a service is held.
+    Holding {
+        hold: u64,
+        waiting: u64,
+        oldest_ms: u64,
+        /// Of what was under way.
+        left: CountsStatus,
+    },
+    /// Nothing is left of what was under way but websockets.
+    HoldDrained {
+        hold: u64,
+        took_ms: u64,
+    },
+    /// A hold is over; those who wait are let go, in their order.
+    Releasing {
+        hold: u64,
+        why: ReleaseCause,
+        waiting: u64,
+    },
+    /// The last word on a hold: everybody is through.
+    Released {
+        hold: u64,
+        why: ReleaseCause,
+        held_ms: u64,
+        /// Requests that were held and went on.
+        requests: u64,
+        /// Requests that were held and could not go on.
+        refused: u64,
+        longest_ms: u64,
+    },
+}
+
+/// What ended a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseCause {
+    /// Somebody asked for it.
+    Asked,
+    Deadline,
+    /// The connection that held it is gone.
+    LeaseLost,
+    /// Its service was taken out of the config.
+    Removed,
 }
 
 /// How an operation ended for the one who asked.

@@ -1,6 +1,7 @@
 //! What may be written behind `switchctl`.
 
 use super::deploy::DeployArgs;
+use super::hold::HoldArgs;
 use crate::config;
 use crate::switch::Label;
 use crate::switch::ServiceName;
@@ -71,6 +72,10 @@ pub(super) enum Verb {
     Rollback(RollbackArgs),
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
+    /// Make new requests wait, until Ctrl-C: what is under way ends meanwhile
+    Hold(HoldArgs),
+    /// End a hold: those who wait go on, to the slot that is active now
+    Release,
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break
@@ -215,7 +220,7 @@ pub(super) fn version(text: &str) -> Result<String, String> {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match config::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be more than nothing".to_owned()),
         Ok(duration) => Ok(duration),

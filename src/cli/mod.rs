@@ -16,6 +16,7 @@ mod events;
 mod failure;
 mod flip;
 mod history;
+mod hold;
 mod kill;
 mod operation;
 mod output;
@@ -65,6 +66,8 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Hold(args) => hold::run(session, args).await,
+        Verb::Release => hold::release(session).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,
         Verb::Ack(args) => ack::run(session, args).await,

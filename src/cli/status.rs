@@ -2,6 +2,7 @@
 
 use super::args::StatusArgs;
 use super::failure::Failure;
+use super::hold;
 use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
@@ -155,6 +156,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     }
     if let Some(operation) = &service.operation {
         push(&mut text, &printable(&under_way(operation, look)));
+    }
+    if let Some(held) = &service.hold {
+        push(&mut text, &paint(Paint::Notable, &hold::status(held, look)));
     }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
@@ -378,6 +382,7 @@ mod tests {
                     max_moves: 3,
                 },
                 shared: None,
+                hold: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
             }],

@@ -11,6 +11,7 @@ use super::deploy;
 use super::errors;
 use super::gates;
 use super::headers;
+use super::hold;
 use super::keepalive;
 use super::listeners;
 use super::queue;
@@ -271,6 +272,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    hold::changes(lines, &old.hold, &new.hold);
     errors::changes(lines, &old.errors, &new.errors);
     headers::changes(lines, &old.headers, &new.headers);
     cors::changes(lines, &old.cors, &new.cors);

@@ -26,6 +26,7 @@ mod file;
 mod gates;
 mod headers;
 mod health;
+mod hold;
 mod keepalive;
 mod keys;
 mod listeners;
@@ -73,6 +74,7 @@ pub use gates::{
     Captured, Gate, GateKind, LatencyGate, OdooGate, Origin, Severity, SmokeTest, Step, WarmUp,
 };
 pub use headers::{HeaderRules, Headers};
+pub use hold::Hold;
 pub use keepalive::{Keepalive, Keepalives};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use page::{Blank, Page};

@@ -11,6 +11,7 @@ use super::errors;
 use super::gates;
 use super::headers;
 use super::health;
+use super::hold;
 use super::keepalive;
 use super::keys::SERVICE;
 use super::problem::At;
@@ -90,6 +91,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let sendfile = sendfile::read(&table, Sendfile::default());
     let deploy = deploy::read(&table);
     let queue = queue::read(&table, &members);
+    let hold = hold::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
@@ -113,6 +115,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         keepalive,
         timeouts,
         queue,
+        hold,
         errors,
         headers,
         cors,

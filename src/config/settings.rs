@@ -12,6 +12,7 @@ use super::deploy::Deploy;
 use super::errors::Errors;
 use super::gates::Gate;
 use super::headers::Headers;
+use super::hold::Hold;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::queue::Queue;
@@ -165,6 +166,7 @@ pub struct Service {
     pub keepalive: Keepalives,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub hold: Hold,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,

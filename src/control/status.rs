@@ -141,6 +141,7 @@ impl Conductor {
                 max_moves: failback.max_moves,
             },
             shared: shared_status(service),
+            hold: service.holds.status(),
             slots: service
                 .settings
                 .slots

@@ -6,6 +6,7 @@ use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
+use super::holds::HoldFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -70,6 +71,7 @@ pub struct ServiceFigures {
     pub flips: Vec<FlipFigures>,
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
+    pub hold: HoldFigures,
     pub slots: Vec<SlotFigures>,
 }
 
@@ -141,6 +143,7 @@ impl Collector for Page {
         self.certificates.encode(out)?;
         self.traffic(out)?;
         self.queues(out)?;
+        self.holds(out)?;
         self.times(out)?;
         self.websockets(out)?;
         self.slots(out)?;
@@ -455,6 +458,12 @@ mod tests {
                     limited: 6,
                     evicted: 1,
                 }],
+                hold: HoldFigures {
+                    held: true,
+                    oldest_ms: 1500,
+                    late: 2,
+                    ..HoldFigures::default()
+                },
                 slots: vec![blue],
             }],
             ..Page::default()
@@ -477,6 +486,9 @@ mod tests {
             r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
             r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_held{service="odoo"} 1.0"#,
+            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
+            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,

@@ -35,6 +35,8 @@ mod flip;
 mod gate;
 mod headers;
 mod health;
+mod hold;
+mod hold_ends;
 mod hostile;
 mod http1;
 mod http2;
