@@ -55,6 +55,7 @@ impl Admin {
             Route::Status => self.status().await,
             Route::Flip { service } => self.flip(service, asked).await,
             Route::Rollback { service } => self.rollback(service, asked).await,
+            Route::Gate { service } => self.gate(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
             Route::Requests => self.requests(query).await,
@@ -99,6 +100,9 @@ impl Admin {
 
     async fn flip(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: FlipRequest = parse(&asked.body)?;
+        if request.rehearse {
+            return self.rehearse(service, asked.by, request).await;
+        }
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
             force: request.force,
@@ -235,7 +239,7 @@ fn workers_are_busy() -> Wrong {
     problem::plain(StatusCode::SERVICE_UNAVAILABLE, &detail)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
     serde_json::from_slice(body).map_err(|error| {
         problem::bad_request(&format!("the body is not what this path takes: {error}"))
     })

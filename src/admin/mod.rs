@@ -9,6 +9,7 @@ mod actions;
 mod answer;
 mod cache;
 mod clients;
+mod gates;
 mod metrics;
 mod peer;
 mod problem;

@@ -1,5 +1,6 @@
 //! What may be written behind `switchctl`.
 
+use super::gate::GateArgs;
 use crate::config;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -69,6 +70,8 @@ pub(super) enum Verb {
     Rollback(RollbackArgs),
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
+    /// Try the gates of SLOT now; nothing changes, and the exit code is 1 when a flip would be refused
+    Gate(GateArgs),
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break
@@ -104,6 +107,9 @@ pub(super) struct FlipArgs {
     /// Refuse unless generation N is still active (`status` shows it)
     #[arg(long, value_name = "N")]
     pub(super) expect_generation: Option<u64>,
+    /// Try every gate and tell what would happen; nothing changes
+    #[arg(long, conflicts_with_all = ["force", "no_wait"])]
+    pub(super) rehearse: bool,
 }
 
 #[derive(Debug, Group)]
@@ -200,7 +206,7 @@ fn path_prefix(text: &str) -> Result<String, String> {
     Err("a path begins with `/`".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match config::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be more than nothing".to_owned()),
         Ok(duration) => Ok(duration),

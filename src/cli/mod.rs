@@ -14,6 +14,7 @@ mod client;
 mod events;
 mod failure;
 mod flip;
+mod gate;
 mod history;
 mod kill;
 mod operation;
@@ -64,6 +65,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Gate(args) => gate::run(session, args).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,
         Verb::Ack(args) => ack::run(session, args).await,

@@ -11,6 +11,7 @@ mod drain;
 mod endpoints;
 mod events;
 mod gate;
+mod gates;
 mod handle;
 mod health;
 mod jobs;
@@ -34,5 +35,5 @@ pub(crate) mod tests;
 
 pub use events::Subscription;
 pub use handle::Handle;
-pub use message::{Accepted, Denied, Order, Until};
+pub use message::{Accepted, Denied, GateOrder, Order, Rehearsal, Until};
 pub use start::{Control, Prepared};

@@ -13,6 +13,7 @@ use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
+use crate::telemetry::GateFigures;
 use crate::telemetry::InFlightFigures;
 use crate::telemetry::Page;
 use crate::telemetry::ServiceFigures;
@@ -27,6 +28,16 @@ fn denied(filter: Option<&Filter>) -> DeniedFigures {
         paths: refused.paths,
         passwords: refused.passwords,
     }
+}
+
+fn gates(service: &Steered) -> Vec<GateFigures> {
+    let counts = service.gates.counts.iter();
+    let figures = counts.map(|(what, count)| GateFigures {
+        gate: what.gate.clone(),
+        outcome: what.outcome.as_str(),
+        count: *count,
+    });
+    figures.collect()
 }
 
 fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
@@ -74,6 +85,7 @@ impl Conductor {
                     count: *count,
                 })
                 .collect(),
+            gates: gates(service),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),

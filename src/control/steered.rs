@@ -1,5 +1,6 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::gates::SlotGates;
 use super::underway::Underway;
 use super::views::Stock;
 use crate::config::Service as ServiceSettings;
@@ -42,6 +43,7 @@ pub(super) struct Steered {
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
     pub(super) flips: BTreeMap<FlipKind, u64>,
+    pub(super) gates: SlotGates,
 }
 
 /// A health and since when it has been that, whatever the words.
@@ -157,6 +159,7 @@ impl Steered {
             health: BTreeMap::new(),
             withheld: None,
             flips: BTreeMap::new(),
+            gates: SlotGates::default(),
         };
         steered.draw_all(stock);
         steered
