@@ -58,6 +58,9 @@ impl Admin {
             Route::Gate { service } => self.gate(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
+            Route::Label { service } => self.label(service, asked).await,
+            Route::Hold { service } => self.hold(service, asked).await,
+            Route::Release { service } => self.release(service, asked).await,
             Route::Requests => self.requests(query).await,
             Route::Kill { id } => self.kill(id, &asked.by).await,
             Route::History => {
@@ -103,6 +106,10 @@ impl Admin {
         if request.rehearse {
             return self.rehearse(service, asked.by, request).await;
         }
+        if let Some(version) = &request.version {
+            self.put_label(service, &asked.by, &request.to, Some(version))
+                .await?;
+        }
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
             force: request.force,
@@ -144,7 +151,7 @@ impl Admin {
         }))
     }
 
-    async fn order(
+    pub(super) async fn order(
         &self,
         service: &str,
         by: Actor,
@@ -210,7 +217,7 @@ impl Admin {
     }
 
     /// A text that is no name at all is an unknown slot like any other.
-    async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
+    pub(super) async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
         if let Ok(slot) = SlotName::new(asked) {
             return Ok(slot);
         }

@@ -10,6 +10,8 @@ mod answer;
 mod cache;
 mod clients;
 mod gates;
+mod holds;
+mod label;
 mod metrics;
 mod peer;
 mod problem;

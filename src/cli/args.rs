@@ -1,7 +1,10 @@
 //! What may be written behind `switchctl`.
 
+use super::deploy::DeployArgs;
 use super::gate::GateArgs;
+use super::hold::HoldArgs;
 use crate::config;
+use crate::switch::Label;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -72,6 +75,10 @@ pub(super) enum Verb {
     Probe(SlotArgs),
     /// Try the gates of SLOT now; nothing changes, and the exit code is 1 when a flip would be refused
     Gate(GateArgs),
+    /// Make new requests wait, until Ctrl-C: what is under way ends meanwhile
+    Hold(HoldArgs),
+    /// End a hold: those who wait go on, to the slot that is active now
+    Release,
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break
@@ -84,6 +91,8 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Answers that are kept for the next client
     Cache(CacheArgs),
+    /// Deploy a new version: prepare, migrate, prove, flip, watch; or take it all back
+    Deploy(DeployArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd
@@ -110,6 +119,9 @@ pub(super) struct FlipArgs {
     /// Try every gate and tell what would happen; nothing changes
     #[arg(long, conflicts_with_all = ["force", "no_wait"])]
     pub(super) rehearse: bool,
+    /// What runs in SLOT; shown in status, history, metrics and logs
+    #[arg(long, value_name = "TEXT", value_parser = version)]
+    pub(super) version: Option<String>,
 }
 
 #[derive(Debug, Group)]
@@ -204,6 +216,14 @@ fn path_prefix(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a path begins with `/`".to_owned())
+}
+
+/// What a slot may be labelled with.
+pub(super) fn version(text: &str) -> Result<String, String> {
+    match Label::new(text) {
+        Ok(label) => Ok(label.as_str().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -16,6 +16,7 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         expect_generation: args.expect_generation,
         no_wait: args.moving.no_wait,
         rehearse: args.rehearse,
+        version: args.version.clone(),
     };
     if args.rehearse {
         return gate::follow(session, &path, &request, args.moving.timeout).await;

@@ -44,6 +44,7 @@ impl Admin {
     pub(super) async fn flip(&self, service: &str, to: &str) -> anyhow::Result<()> {
         let request = FlipRequest {
             rehearse: false,
+            version: None,
             to: to.to_owned(),
             force: false,
             reason: Some("the demo flips by itself".to_owned()),

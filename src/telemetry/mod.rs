@@ -12,6 +12,7 @@ mod content;
 mod denied;
 mod gates;
 mod handshakes;
+mod holds;
 mod metrics;
 mod prometheus;
 mod samples;
@@ -26,6 +27,7 @@ pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, E
 pub use denied::{DeniedFigures, ZoneFigures};
 pub use gates::GateFigures;
 pub use handshakes::{Handshake, HandshakeFailure};
+pub use holds::HoldFigures;
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{
