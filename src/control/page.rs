@@ -15,6 +15,7 @@ use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
+use crate::telemetry::GateFigures;
 use crate::telemetry::HoldFigures;
 use crate::telemetry::InFlightFigures;
 use crate::telemetry::Page;
@@ -30,6 +31,16 @@ fn denied(filter: Option<&Filter>) -> DeniedFigures {
         paths: refused.paths,
         passwords: refused.passwords,
     }
+}
+
+fn gates(service: &Steered) -> Vec<GateFigures> {
+    let counts = service.gates.counts.iter();
+    let figures = counts.map(|(what, count)| GateFigures {
+        gate: what.gate.clone(),
+        outcome: what.outcome.as_str(),
+        count: *count,
+    });
+    figures.collect()
 }
 
 fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
@@ -93,6 +104,7 @@ impl Conductor {
                     count: *count,
                 })
                 .collect(),
+            gates: gates(service),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
             hold: hold_figures(&service.holds),

@@ -183,6 +183,7 @@ impl Conductor {
                 .iter()
                 .map(|member| self.member_status(service, slot, member))
                 .collect(),
+            gates: service.gates.status(&slot.name),
         }
     }
 

@@ -1,5 +1,6 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::gates::SlotGates;
 use super::holds::HoldDesk;
 use super::underway::Underway;
 use super::views::Stock;
@@ -46,6 +47,7 @@ pub(super) struct Steered {
     pub(super) shared: Option<SharedCheck>,
     pub(super) holds: HoldDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
+    pub(super) gates: SlotGates,
 }
 
 /// A health and since when it has been that, whatever the words.
@@ -163,6 +165,7 @@ impl Steered {
             health: BTreeMap::new(),
             withheld: None,
             flips: BTreeMap::new(),
+            gates: SlotGates::default(),
         };
         steered.draw_all(stock);
         steered
