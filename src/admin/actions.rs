@@ -8,6 +8,7 @@ use super::query::Query;
 use super::routes::Route;
 use super::server::Admin;
 use super::streams;
+use super::watch;
 use crate::api::Acknowledged;
 use crate::api::CachePurge;
 use crate::api::FlipRequest;
@@ -55,6 +56,7 @@ impl Admin {
             Route::Status => self.status().await,
             Route::Flip { service } => self.flip(service, asked).await,
             Route::Rollback { service } => self.rollback(service, asked).await,
+            Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
             Route::Requests => self.requests(query).await,
@@ -101,6 +103,7 @@ impl Admin {
         let request: FlipRequest = parse(&asked.body)?;
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
+            terms: watch::of_flip(&request)?,
             force: request.force,
             reason: request.reason,
             expect: request.expect_generation.map(Generation),
@@ -118,6 +121,7 @@ impl Admin {
         };
         let request: RollbackRequest = parse(body)?;
         let command = Command::Rollback {
+            terms: watch::of_rollback(&request),
             force: request.force,
             reason: request.reason,
         };
@@ -140,7 +144,7 @@ impl Admin {
         }))
     }
 
-    async fn order(
+    pub(super) async fn order(
         &self,
         service: &str,
         by: Actor,

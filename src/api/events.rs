@@ -4,7 +4,7 @@ use super::status::CountsStatus;
 use super::status::ProbeResult;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlipRequest {
     pub to: String,
@@ -18,9 +18,15 @@ pub struct FlipRequest {
     /// End the answer's stream once `to` is published, not when the old slot is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// Go back unless it is confirmed within this time: `10m`.
+    #[serde(default)]
+    pub confirm_within: Option<String>,
+    /// Going back is fine even where the database has changed.
+    #[serde(default)]
+    pub accept_schema_change: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     #[serde(default)]
@@ -29,6 +35,9 @@ pub struct RollbackRequest {
     pub reason: Option<String>,
     #[serde(default)]
     pub no_wait: bool,
+    /// Go there even though the database has changed since.
+    #[serde(default)]
+    pub accept_schema_change: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -163,6 +172,20 @@ pub enum EventKind {
         drained_ms: Option<u64>,
         cut: u64,
     },
+    /// What the watch over the active slot says has changed, or the watch is over.
+    Watch {
+        slot: String,
+        /// `inconclusive`, `good`, `warning` or `critical`.
+        verdict: String,
+        reasons: Vec<String>,
+        /// Nothing more is said: the watch is over.
+        over: bool,
+    },
+    /// Somebody said that the last move stays.
+    Confirmed {
+        slot: String,
+        by: String,
+    },
 }
 
 /// How an operation ended for the one who asked.
@@ -219,7 +242,7 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `kill`, `reload` or `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `ack`, `confirm`, `kill`, `reload` or `recover` (a start without the state).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,

@@ -9,6 +9,7 @@
 //! | `GET /v1/status` | | [`Status`] |
 //! | `POST /v1/services/{service}/flip` | [`FlipRequest`] | a stream of [`StreamEvent`]s, one JSON object per line; the last one is [`EventKind::Done`] |
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
+//! | `POST /v1/services/{service}/confirm` | `{}` | [`Confirmed`] |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
 //! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
@@ -25,6 +26,7 @@
 mod cache;
 mod events;
 mod status;
+mod watch;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
@@ -36,6 +38,7 @@ pub use status::{
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
     RequestList, RequestStatus, ServiceStatus, SharedStatus, SlotStatus, Status,
 };
+pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 
 /// The version of every JSON document, in its field `schema`.
 pub const SCHEMA: u32 = 1;

@@ -67,6 +67,8 @@ pub(super) enum Verb {
     Flip(FlipArgs),
     /// Move traffic to the slot that was active before
     Rollback(RollbackArgs),
+    /// Say that the last move stays (after `flip --confirm-within`)
+    Confirm,
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
     /// Requests that are under way
@@ -104,12 +106,21 @@ pub(super) struct FlipArgs {
     /// Refuse unless generation N is still active (`status` shows it)
     #[arg(long, value_name = "N")]
     pub(super) expect_generation: Option<u64>,
+    /// Go back to the old slot unless `switchctl confirm` comes within this time (10m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) confirm_within: Option<Duration>,
+    /// Let traffic go back by itself even where the database's modules have changed
+    #[arg(long)]
+    pub(super) accept_schema_change: bool,
 }
 
 #[derive(Debug, Group)]
 pub(super) struct RollbackArgs {
     #[command(flatten)]
     pub(super) moving: MoveArgs,
+    /// Go there even though the database's modules have changed since it last served
+    #[arg(long)]
+    pub(super) accept_schema_change: bool,
 }
 
 #[derive(Debug, Group)]

@@ -5,6 +5,7 @@ use super::failure::Failure;
 use super::operation;
 use super::session::Session;
 use crate::api::FlipRequest;
+use crate::config;
 
 pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failure> {
     let path = session.service_path("flip").await?;
@@ -14,6 +15,8 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         reason: args.moving.reason.clone(),
         expect_generation: args.expect_generation,
         no_wait: args.moving.no_wait,
+        confirm_within: args.confirm_within.map(config::format_duration),
+        accept_schema_change: args.accept_schema_change,
     };
     operation::run(session, &path, &request, &args.moving).await
 }

@@ -11,6 +11,7 @@ mod args;
 mod cache;
 mod check;
 mod client;
+mod confirm;
 mod events;
 mod failure;
 mod flip;
@@ -27,6 +28,7 @@ mod session;
 mod status;
 mod style;
 mod table;
+mod watch;
 mod words;
 
 pub use failure::Exit;
@@ -63,6 +65,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Status(args) => status::run(session, args).await,
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
+        Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,

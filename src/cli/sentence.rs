@@ -2,6 +2,7 @@
 
 use super::style::Paint;
 use super::table::printable;
+use super::watch;
 use super::words;
 use crate::api::{EventKind, StreamEvent, Verdict};
 
@@ -201,6 +202,19 @@ fn beside(event: &EventKind) -> Sentence {
                 problems.join("; ")
             ),
             Paint::Bad,
+        ),
+        EventKind::Watch {
+            slot,
+            verdict,
+            reasons,
+            over,
+        } => say(
+            watch::sentence((slot, verdict), reasons, *over),
+            watch::of_verdict(verdict),
+        ),
+        EventKind::Confirmed { slot, by } => say(
+            format!("{slot} stays: the move was confirmed by {by}"),
+            Paint::Good,
         ),
         EventKind::Missed { events } => say(
             format!(

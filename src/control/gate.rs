@@ -22,6 +22,8 @@ pub(super) struct Gate {
     pub(super) flip: FlipId,
     pub(super) targets: Vec<Arc<Target>>,
     pub(super) within: Duration,
+    /// It is well anyway: one pass of each endpoint will do.
+    pub(super) is_warm: bool,
 }
 
 /// Proves the slot and reports the verdict.
@@ -36,7 +38,7 @@ pub(super) async fn run(gate: Gate, jobs: Jobs) {
     .await;
 }
 
-/// `rise` passes in a row on every endpoint, all at the same time; the first failure of one decides.
+/// `rise` passes in a row (one, of a slot that is well anyway) on every endpoint, all at the same time; the first failure of one decides.
 ///
 /// The others finish the probe they are at, so that every reason is told.
 async fn prove(gate: &Gate, jobs: &Jobs) -> Result<(), Vec<String>> {
@@ -47,6 +49,7 @@ async fn prove(gate: &Gate, jobs: &Jobs) -> Result<(), Vec<String>> {
         let proof = Proof {
             target: Arc::clone(target),
             flip: gate.flip,
+            needed: if gate.is_warm { 1 } else { target.health.rise },
             lost: Arc::clone(&lost),
             jobs: jobs.clone(),
         };
@@ -81,6 +84,8 @@ async fn prove(gate: &Gate, jobs: &Jobs) -> Result<(), Vec<String>> {
 struct Proof {
     target: Arc<Target>,
     flip: FlipId,
+    /// Passes in a row.
+    needed: u32,
     /// Another endpoint failed: no need to go on.
     lost: Arc<AtomicBool>,
     jobs: Jobs,
@@ -88,7 +93,7 @@ struct Proof {
 
 impl Proof {
     async fn run(self) -> Result<(), String> {
-        let needed = self.target.health.rise;
+        let needed = self.needed;
         for streak in 1..=needed {
             let started = Instant::now();
             let report = once(&self.target, self.jobs.clock).await;
@@ -117,7 +122,7 @@ impl Proof {
             endpoint: key.address.to_string(),
             result,
             streak,
-            needed: self.target.health.rise,
+            needed: self.needed,
         };
         let about = About::flip(key.service.as_str(), self.flip);
         self.jobs.events.tell(about, kind);

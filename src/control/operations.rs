@@ -56,6 +56,11 @@ impl Conductor {
                 let (slot, by) = (slot.to_string(), by.to_string());
                 plain(EventKind::Acknowledged { slot, by });
             }
+            Notice::Confirmed { slot, by } => {
+                tracing::info!(service, %slot, actor = %by, "move confirmed");
+                let (slot, by) = (slot.to_string(), by.to_string());
+                plain(EventKind::Confirmed { slot, by });
+            }
             Notice::Staying { slot, reason } => {
                 tracing::error!(service, %slot, reason, "traffic stays on a bad slot");
                 let slot = slot.to_string();

@@ -35,8 +35,12 @@ impl Conductor {
         });
         let acknowledged = match &order.command {
             Command::Acknowledge { slot } => Some(slot.clone()),
-            Command::Flip { .. } | Command::Rollback { .. } => None,
+            Command::Flip { .. } | Command::Rollback { .. } | Command::Confirm => None,
         };
+        let moves = matches!(
+            order.command,
+            Command::Flip { .. } | Command::Rollback { .. }
+        );
         let event = Event::Command {
             by: order.by,
             command: order.command,
@@ -50,7 +54,7 @@ impl Conductor {
             return Err(refusal.into());
         }
         if flip.is_none() {
-            if acknowledged.is_none() {
+            if moves {
                 "unchanged".clone_into(&mut record.result);
             }
             self.finish(&record);
@@ -70,6 +74,7 @@ fn command_words(command: &Command) -> &'static str {
         Command::Flip { .. } => "flip",
         Command::Rollback { .. } => "rollback",
         Command::Acknowledge { .. } => "ack",
+        Command::Confirm => "confirm",
     }
 }
 
@@ -77,20 +82,20 @@ fn target(command: &Command) -> Option<String> {
     match command {
         Command::Flip { to, .. } => Some(to.to_string()),
         Command::Acknowledge { slot } => Some(slot.to_string()),
-        Command::Rollback { .. } => None,
+        Command::Rollback { .. } | Command::Confirm => None,
     }
 }
 
 fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
-        Command::Acknowledge { .. } => None,
+        Command::Acknowledge { .. } | Command::Confirm => None,
     }
 }
 
 fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
-        Command::Acknowledge { .. } => false,
+        Command::Acknowledge { .. } | Command::Confirm => false,
     }
 }

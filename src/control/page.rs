@@ -76,6 +76,7 @@ impl Conductor {
                 .collect(),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
+            watch: service.watch_metrics(),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
     }
@@ -85,6 +86,7 @@ impl Conductor {
         let in_flight = sum(&pictures);
         let told = service.health.get(&slot.name).map(|told| &told.health);
         let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        let tally = pictures.first().map(|picture| picture.metrics.tally());
         SlotFigures {
             name: slot.name.to_string(),
             active: slot.name == *service.switch.active(),
@@ -95,6 +97,7 @@ impl Conductor {
             },
             quarantined: service.switch.quarantine(&slot.name).is_some(),
             counts: metrics.unwrap_or_default(),
+            tally: tally.unwrap_or_default(),
             in_flight: InFlightFigures {
                 requests: in_flight.requests,
                 transfers: in_flight.transfers,

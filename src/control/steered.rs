@@ -2,6 +2,7 @@
 
 use super::underway::Underway;
 use super::views::Stock;
+use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
 use crate::live::Service;
@@ -41,6 +42,7 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) watching: Watching,
     pub(super) flips: BTreeMap<FlipKind, u64>,
 }
 
@@ -156,6 +158,7 @@ impl Steered {
             drains: Vec::new(),
             health: BTreeMap::new(),
             withheld: None,
+            watching: Watching::default(),
             flips: BTreeMap::new(),
         };
         steered.draw_all(stock);

@@ -1,6 +1,7 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
 use super::slot::{FlipId, Generation, SlotName};
+use super::watch::{Terms, WatchEvent};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -67,9 +68,16 @@ pub enum Command {
         reason: Option<String>,
         /// Refuse unless this generation is still the active one.
         expect: Option<Generation>,
+        terms: Terms,
     },
     /// A flip to the slot that was active before.
-    Rollback { force: bool, reason: Option<String> },
+    Rollback {
+        force: bool,
+        reason: Option<String>,
+        terms: Terms,
+    },
+    /// The last move stays.
+    Confirm,
     /// Lifts the operator's half of a quarantine.
     Acknowledge { slot: SlotName },
 }
@@ -122,6 +130,8 @@ pub enum Event {
     Shared {
         health: SlotHealth,
     },
+    /// What the watch over the active slot found out.
+    Watch(WatchEvent),
     /// Time has passed; asked for by [`Effect::WakeAt`].
     Tick,
     /// The operator's settings changed.
@@ -144,7 +154,7 @@ pub struct Rules {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailbackRules {
     pub mode: FailbackMode,
-    /// With [`FailbackMode::AfterFlip`]: how long after a flip.
+    /// How long a slot is watched after a flip; with [`FailbackMode::AfterFlip`] all that failback has.
     pub watch: Duration,
     /// How long a slot that was left must be healthy before it may be moved to by itself again.
     pub quarantine: Duration,
@@ -186,6 +196,8 @@ pub struct Operation {
     pub forced: bool,
     pub reason: Option<String>,
     pub started: Moment,
+    #[serde(default)]
+    pub terms: Terms,
 }
 
 /// What a restart must know of one service. Written before it is published.
@@ -206,6 +218,23 @@ pub struct Persisted {
     /// When traffic moved by itself, oldest first; those that no limit looks at any more are forgotten.
     pub automatic_moves: Vec<Moment>,
     pub quarantines: BTreeMap<SlotName, PersistedQuarantine>,
+    /// The database of each slot as it was when the slot began to serve; absent where nobody looked.
+    #[serde(default)]
+    pub fingerprints: BTreeMap<SlotName, String>,
+    /// Going back is fine even where the database has changed.
+    #[serde(default)]
+    pub accept_schema_change: bool,
+    /// The last move goes back unless it is confirmed.
+    #[serde(default)]
+    pub confirm: Option<PersistedConfirm>,
+}
+
+/// Until when a move must be confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PersistedConfirm {
+    pub until: Moment,
+    /// As the operator asked.
+    pub within: Duration,
 }
 
 /// A slot that traffic left by itself.
@@ -289,6 +318,11 @@ pub enum Notice {
         slot: SlotName,
         by: Actor,
     },
+    /// The move to `slot` stays.
+    Confirmed {
+        slot: SlotName,
+        by: Actor,
+    },
     /// The active slot is bad and traffic stays; told once per change of the reason.
     Staying {
         slot: SlotName,
@@ -319,6 +353,12 @@ pub enum Refusal {
     },
     #[error("no slot was active before {active}; name one with `switchctl flip SLOT`")]
     NothingToRollBackTo { active: SlotName },
+    #[error(
+        "the database's modules have changed since {slot} last served: its code may not fit them; to go there all the same: --accept-schema-change"
+    )]
+    SchemaMoved { slot: SlotName },
+    #[error("no move waits to be confirmed; {slot} is active for good")]
+    NothingToConfirm { slot: SlotName },
     #[error("--force skips the gate and needs --reason \"...\", which is kept in the history")]
     ForceNeedsReason,
     #[error("slot {slot} is not in quarantine")]

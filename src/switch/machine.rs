@@ -15,6 +15,7 @@ use super::event::{
 use super::quarantine;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, Phase};
+use super::watch::Watched;
 use std::collections::BTreeMap;
 
 /// The state machine of one service.
@@ -41,6 +42,7 @@ pub struct Switch {
     pub(super) proven: Option<Proof>,
     /// When the daemon started, until the active slot was healthy once.
     pub(super) starting: Option<Moment>,
+    pub(super) watched: Watched,
     pub(super) staying: Option<String>,
     pub(super) warning: Option<String>,
     pub(super) wake: Option<Moment>,
@@ -107,6 +109,7 @@ impl Switch {
             Event::Drained { generation, cut } => self.drained(generation, cut, effects),
             Event::Health { slot, health } => self.told_health(&slot, health),
             Event::Shared { health } => self.shared = health,
+            Event::Watch(event) => self.watched(event),
             Event::Tick => {}
             Event::Configured { rules } => self.configure(rules)?,
         }
@@ -176,6 +179,11 @@ impl Switch {
         state.moved = Some(at);
         state.unproven = operation.forced && !self.is_healthy(&operation.to);
         state.quarantines.remove(&operation.to);
+        if let Some(fingerprint) = self.database_at(operation.flip) {
+            state.fingerprints.insert(operation.to.clone(), fingerprint);
+        }
+        state.accept_schema_change = operation.terms.accept_schema_change;
+        state.confirm = Self::confirm_by(at, &operation.terms);
         if operation.direction == Direction::Failback {
             state.automatic_moves.push(at);
             let reason = operation.reason.clone().unwrap_or_default();
