@@ -47,7 +47,9 @@ impl Admin {
         let status = self.control.status().await.map_err(problem::denied)?;
         let mut services = status.services.into_iter();
         let found = services.find(|it| it.name == service);
-        let (slot, generation) = found.map(|it| (it.active, it.generation)).unwrap_or_default();
+        let (slot, generation) = found
+            .map(|it| (it.active, it.generation))
+            .unwrap_or_default();
         Ok(answer::json(&Confirmed {
             schema: SCHEMA,
             slot,

@@ -14,5 +14,8 @@ pub(super) async fn run(session: &Session) -> Result<(), Failure> {
 
 fn render(answer: &Confirmed, look: &Look) -> String {
     let slot = look.style.paint(Paint::Good, &answer.slot);
-    format!("confirmed: {slot} stays active (generation {})", answer.generation)
+    format!(
+        "confirmed: {slot} stays active (generation {})",
+        answer.generation
+    )
 }

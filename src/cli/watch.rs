@@ -9,7 +9,10 @@ use crate::api::{ConfirmStatus, ServiceStatus, WatchFigures, WatchStatus};
 pub(super) fn lines(service: &ServiceStatus, look: &Look) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(confirm) = &service.confirm {
-        lines.push(look.style.paint(Paint::Notable, &unconfirmed(confirm, look)));
+        lines.push(
+            look.style
+                .paint(Paint::Notable, &unconfirmed(confirm, look)),
+        );
     }
     if let Some(watch) = &service.watch {
         let text = printable(&headline(&service.active, watch, look));
@@ -59,8 +62,13 @@ fn figures(figures: &WatchFigures) -> String {
         parts.extend(time.map(|time| format!("{name} {}", words::took(time))));
     }
     if figures.handshakes > 0 {
-        let opened = figures.handshakes.saturating_sub(figures.handshakes_refused);
-        parts.push(format!("{opened} of {} websockets opened", figures.handshakes));
+        let opened = figures
+            .handshakes
+            .saturating_sub(figures.handshakes_refused);
+        parts.push(format!(
+            "{opened} of {} websockets opened",
+            figures.handshakes
+        ));
     }
     parts.join(", ")
 }
@@ -125,7 +133,10 @@ mod tests {
             until: "2026-08-01T11:00:00Z".to_owned(),
             ..WatchStatus::default()
         };
-        assert_eq!(headline("green", &watch, &look()), "watch of green, over: good");
+        assert_eq!(
+            headline("green", &watch, &look()),
+            "watch of green, over: good"
+        );
     }
 
     #[test]

@@ -3,8 +3,8 @@
 use super::change::Differences;
 use super::keys::{Section, key, section};
 use super::table::Table;
-use super::value::{Choice, Value, Zero, clip};
 use super::units::format_duration;
+use super::value::{Choice, Value, Zero, clip};
 use crate::switch::Share;
 use crate::switch::Thresholds;
 use crate::switch::WatchRules;
@@ -86,7 +86,7 @@ fn classic() -> WatchRules {
 pub(super) const WATCH: Section = section(
     "service.NAME.watch",
     &[
-        key("preset", r#""classic""#),
+        key("thresholds", r#""classic""#),
         key("enabled", "true"),
         key("time", r#""2m""#),
         key("baseline", r#""10m""#),
@@ -117,31 +117,31 @@ pub(super) const WARNING: Section = section("service.NAME.watch.warning", THRESH
 
 /// What stands where nothing is written.
 #[derive(Clone, Copy)]
-enum Preset {
+enum Named {
     Quick,
     Classic,
 }
 
 pub(super) fn read(service: &Table<'_>) -> Watch {
     let table = service.table("watch", &WATCH);
-    let presets = [
+    let all = [
         Choice {
             word: "quick",
-            means: Preset::Quick,
+            means: Named::Quick,
         },
         Choice {
             word: "classic",
-            means: Preset::Classic,
+            means: Named::Classic,
         },
     ];
-    let preset = table.get("preset").and_then(|it| it.choice(&presets));
-    let default = match preset {
-        Some(Preset::Classic) => Watch {
+    let named = table.get("thresholds").and_then(|it| it.choice(&all));
+    let default = match named {
+        Some(Named::Classic) => Watch {
             time: Duration::from_mins(15),
             rules: classic(),
             ..Watch::default()
         },
-        Some(Preset::Quick) | None => Watch::default(),
+        Some(Named::Quick) | None => Watch::default(),
     };
     let time = table.duration("time", Zero::Refused, default.time);
     let rules = default.rules;
@@ -166,6 +166,18 @@ pub(super) fn read(service: &Table<'_>) -> Watch {
         json_rpc: table.flag("json_rpc", default.json_rpc),
         ignored_errors: names(&table).unwrap_or(default.ignored_errors),
     }
+}
+
+/// How the classic thresholds are written where they are not the documented defaults.
+pub(super) fn classic_words(pattern: &str, name: &str) -> Option<&'static str> {
+    Some(match (pattern, name) {
+        ("service.NAME.watch", "time") => "\"15m\"",
+        ("service.NAME.watch.critical", "window") => "\"5m\"",
+        ("service.NAME.watch.critical", "error_rate") => "\"1%\"",
+        ("service.NAME.watch.warning", "window") => "\"10m\"",
+        ("service.NAME.watch.warning", "error_rate") => "\"0.5%\"",
+        _ => return None,
+    })
 }
 
 fn thresholds(table: &Table<'_>, default: Thresholds, longest: Duration) -> Thresholds {
@@ -309,13 +321,16 @@ http = ["127.0.0.1:4000"]
         let read = parse(&text, Path::new("switchd.toml"));
         let mut settings = read.unwrap_or_else(|problems| panic!("{}", summary(&problems)));
         let service = settings.services.remove(0);
-        assert_eq!(service.failback.watch, service.watch.time, "one time for both");
+        assert_eq!(
+            service.failback.watch, service.watch.time,
+            "one time for both"
+        );
         service.watch
     }
 
     #[test]
-    fn the_classic_thresholds_are_a_preset_of_which_every_one_is_a_key() {
-        let classic_ones = watch("preset = \"classic\"");
+    fn the_classic_thresholds_have_a_name_and_every_one_is_a_key() {
+        let classic_ones = watch("thresholds = \"classic\"");
         assert_eq!(classic_ones.rules, classic());
         assert_eq!(classic_ones.time, Duration::from_mins(15));
         let written = watch(
@@ -333,8 +348,11 @@ p95 = "3s"
 "#,
         );
         assert_eq!(written, classic_ones);
-        let other = watch("preset = \"classic\"\nat_once = \"off\"\ncritical.p95 = \"off\"");
-        assert_eq!((other.rules.at_once, other.rules.critical.p95), (None, None));
+        let other = watch("thresholds = \"classic\"\nat_once = \"off\"\ncritical.p95 = \"off\"");
+        assert_eq!(
+            (other.rules.at_once, other.rules.critical.p95),
+            (None, None)
+        );
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::FlipId;
 use crate::switch::Generation;
+use crate::switch::Passed;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -47,7 +48,7 @@ pub(super) enum Message {
     Gated {
         service: ServiceName,
         flip: FlipId,
-        verdict: Result<(), Vec<String>>,
+        verdict: Result<Passed, Vec<String>>,
     },
     Drained {
         service: ServiceName,

@@ -11,6 +11,7 @@ use super::prepare::Look;
 use super::prepare::Prepared;
 use super::prepare::prepare;
 use super::queue;
+use super::queue::Bid;
 use super::seat::Seat;
 use crate::live::Place;
 use crate::live::ViewRef;
@@ -45,11 +46,16 @@ pub(super) async fn admit(
                 Decision::Refuse(refused) => return Err(refused.fault),
             }
         }
-        held = match sit_down(proxy, &flight, (&view, prepared), held) {
+        let bid = Bid {
+            view: &view,
+            prepared,
+            slot: prepared.slot,
+        };
+        held = match sit_down(proxy, &flight, bid, held) {
             Seating::Done => return Ok(None),
             Seating::Moved(place) => place,
             // Whatever the wait brings is looked at in the newest View.
-            Seating::Busy => Box::pin(queue::wait(proxy, &view, prepared, client)).await?,
+            Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
         };
     }
 }
@@ -85,10 +91,15 @@ pub(super) async fn readmit(
         if is_same(&view).is_none() {
             return Ok(false);
         }
-        held = match sit_down(proxy, &flight, (&view, prepared), held) {
+        let bid = Bid {
+            view: &view,
+            prepared,
+            slot: view.services[prepared.service].active,
+        };
+        held = match sit_down(proxy, &flight, bid, held) {
             Seating::Done => return Ok(true),
             Seating::Moved(place) => place,
-            Seating::Busy => Box::pin(queue::wait(proxy, &view, prepared, client)).await?,
+            Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
         };
     }
 }
@@ -102,14 +113,13 @@ enum Seating {
 }
 
 /// Takes a place where one is needed, unless the one that is `held` does, and counts the request: one step.
-fn sit_down(
-    proxy: &Proxy,
-    flight: &Flight,
-    (view, prepared): (&ViewRef, &Prepared),
-    held: Option<Place>,
-) -> Seating {
-    let service = &view.services[prepared.service];
-    let place = match queue::places(service, prepared) {
+fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, held: Option<Place>) -> Seating {
+    let Bid {
+        view,
+        prepared,
+        slot,
+    } = bid;
+    let place = match queue::places(bid) {
         None => None,
         Some(places) => {
             let usable = held.filter(|place| place.is_of(places));
@@ -119,14 +129,14 @@ fn sit_down(
             }
         }
     };
-    let Some(ticket) = proxy.reader.admit(view, prepared.service) else {
+    let Some(ticket) = proxy.reader.admit(view, prepared.service, slot) else {
         return Seating::Moved(place);
     };
     if let Some(queued) = flight.queued.borrow_mut().as_mut() {
         queued.is_served(proxy.worker());
     }
     flight.disarm();
-    flight.arm_total(service.settings.timeouts.total);
+    flight.arm_total(bid.service().settings.timeouts.total);
     let seat = Seat::new(ticket, place, proxy.worker());
     flight.seat.replace(Some(seat));
     Seating::Done

@@ -77,7 +77,8 @@ impl Record {
         }
         let (bytes_in, bytes_out) = (flight.bytes_in.get(), flight.bytes_out.get());
         let service = seat.as_ref().map(|seat| seat.ticket.service());
-        if let Some(service) = service {
+        let slot = seat.as_ref().map(|seat| seat.ticket.slot());
+        if let Some(slot) = slot {
             let outcome = Outcome {
                 status,
                 fault: fault.is_some_and(|fault| fault.status() != 499),
@@ -85,7 +86,7 @@ impl Record {
                 bytes_in,
                 bytes_out,
             };
-            service.active().metrics.record(proxy.worker(), outcome);
+            slot.metrics.record(proxy.worker(), outcome);
         } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {
             proxy.metrics.refused(status);
         }
@@ -122,7 +123,7 @@ impl Record {
                 .as_ref()
                 .map_or(Duration::ZERO, |queued| queued.took()),
             service: service_name.map_or("", |settings| settings.name.as_str()),
-            slot: service.map_or("", |service| service.active().name.as_str()),
+            slot: slot.map_or("", |slot| slot.name.as_str()),
             endpoint: seat
                 .as_ref()
                 .and_then(|seat| seat.endpoint())

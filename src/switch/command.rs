@@ -100,12 +100,7 @@ impl Switch {
 }
 
 impl Operation {
-    fn with(
-        self,
-        force: bool,
-        reason: Option<String>,
-        terms: Terms,
-    ) -> Result<Self, Refusal> {
+    fn with(self, force: bool, reason: Option<String>, terms: Terms) -> Result<Self, Refusal> {
         let reason = reason.filter(|reason| !reason.trim().is_empty());
         if force && reason.is_none() {
             return Err(Refusal::ForceNeedsReason);

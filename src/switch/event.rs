@@ -1,7 +1,7 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
 use super::slot::{FlipId, Generation, SlotName};
-use super::watch::{Terms, WatchEvent};
+use super::watch::Terms;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -95,6 +95,14 @@ pub enum SlotHealth {
     },
 }
 
+/// What a gate that was passed has found besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Passed {
+    /// Which modules the database holds, in which versions: the same text for the same ones. None where no
+    /// gate looks at that.
+    pub fingerprint: Option<String>,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -102,10 +110,10 @@ pub enum Event {
         by: Actor,
         command: Command,
     },
-    /// The gate of `flip` is through; `Err` holds every probe's reason.
+    /// The gate of `flip` is through; `Err` holds every reason.
     Gated {
         flip: FlipId,
-        verdict: Result<(), Vec<String>>,
+        verdict: Result<Passed, Vec<String>>,
     },
     /// The transition of `flip` is on disk, or could not be put there.
     Recorded {
@@ -130,8 +138,11 @@ pub enum Event {
     Shared {
         health: SlotHealth,
     },
-    /// What the watch over the active slot found out.
-    Watch(WatchEvent),
+    /// Why the slot of this generation does too badly to stay active; none when it does not.
+    Judged {
+        generation: Generation,
+        breach: Option<String>,
+    },
     /// Time has passed; asked for by [`Effect::WakeAt`].
     Tick,
     /// The operator's settings changed.

@@ -29,7 +29,8 @@ mod properties;
 
 pub use event::{
     Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Operation, Persisted, PersistedConfirm, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
+    Operation, Passed, Persisted, PersistedConfirm, PersistedQuarantine, Refusal, Rules,
+    SlotHealth, Transition,
 };
 pub use machine::Switch;
 pub use quarantine::Quarantine;
@@ -38,4 +39,4 @@ pub use status::{Draining, Phase};
 pub use tally::{Share, Tally, Track};
 pub use times::{TIME_BUCKETS, time_bucket};
 pub use verdict::{Finding, Judge, Thresholds, WatchRules, WatchVerdict};
-pub use watch::{Terms, WatchEvent};
+pub use watch::Terms;

@@ -218,7 +218,10 @@ mod tests {
                 let begun = track.before(now, window).unwrap().requests;
                 let wanted = 3600 - window.as_secs();
                 let slack = 1 + length.as_secs() / u64::from(MARKS);
-                assert!(begun <= wanted && begun + slack >= wanted, "{begun} {wanted}");
+                assert!(
+                    begun <= wanted && begun + slack >= wanted,
+                    "{begun} {wanted}"
+                );
             }
             assert!(track.marks.len() <= MARKS as usize + 2, "bounded");
         }
@@ -228,7 +231,10 @@ mod tests {
     fn a_young_track_knows_no_past() {
         let track = track(60 * SECOND, 30);
         assert!(track.before(Moment(30_000), 31 * SECOND).is_none());
-        assert_eq!(track.before(Moment(30_000), 30 * SECOND), Some(&requests(0)));
+        assert_eq!(
+            track.before(Moment(30_000), 30 * SECOND),
+            Some(&requests(0))
+        );
         assert_eq!(track.oldest(), Some(&requests(0)));
     }
 

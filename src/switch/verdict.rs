@@ -99,27 +99,22 @@ pub struct Judge {
 /// A stretch of time with what was counted in it.
 struct Span {
     tally: Tally,
-    /// In halves, where it must last; none where it need not.
-    halves: Option<[Tally; 2]>,
+    /// In thirds, where it must last; none where it need not.
+    thirds: Option<[Tally; 3]>,
     length: Duration,
 }
 
 impl Span {
-    /// Whether something holds of the whole and, where it must last, of each half.
+    /// Whether something holds of the whole and, where it must last, of each third: one bad stretch does not last.
     fn lasts(&self, holds: impl Fn(&Tally) -> bool) -> bool {
-        holds(&self.tally) && self.halves.iter().flatten().all(holds)
+        holds(&self.tally) && self.thirds.iter().flatten().all(holds)
     }
 }
 
 impl Judge {
     /// `start` is what had been counted before; `baseline` what the slot that was left did in its last time.
     #[must_use]
-    pub fn new(
-        rules: &WatchRules,
-        since: Moment,
-        start: &Tally,
-        baseline: Option<Tally>,
-    ) -> Self {
+    pub fn new(rules: &WatchRules, since: Moment, start: &Tally, baseline: Option<Tally>) -> Self {
         let track = |length| Track::new(length, since, start);
         Self {
             since,
@@ -201,7 +196,7 @@ impl Judge {
         let limit = rules.at_once?;
         let span = Span {
             tally: tally.since(self.at_once.oldest()?),
-            halves: None,
+            thirds: None,
             length: rules.at_once_window,
         };
         self.too_many_errors(rules, limit, &span)
@@ -212,19 +207,21 @@ impl Judge {
         let errors = limits
             .error_rate
             .and_then(|limit| self.too_many_errors(rules, limit, span));
-        let p95 = self.too_slow(rules, (95, limits.p95, limits.latency_rise), span);
-        let p99 = self.too_slow(rules, (99, limits.p99, limits.latency_rise), span);
+        // One reason is enough: the slowest of a hundred are among the slowest of twenty.
+        let slow = self
+            .too_slow(rules, (95, limits.p95, limits.latency_rise), span)
+            .or_else(|| self.too_slow(rules, (99, limits.p99, limits.latency_rise), span));
         let handshakes = limits
             .handshake_failures
             .and_then(|limit| self.too_many_refused(rules, limit, span));
-        [errors, p95, p99, handshakes].into_iter().flatten().collect()
+        [errors, slow, handshakes].into_iter().flatten().collect()
     }
 
     fn too_many_errors(&self, rules: &WatchRules, limit: Share, span: &Span) -> Option<String> {
         let before = self.baseline.as_ref().map(Tally::error_rate);
         let least = limit.max(worse(rules, before));
-        // Half a window has half the requests.
-        let enough = |tally: &Tally| tally.requests >= rules.min_requests / 2;
+        // A third of a window has a third of the requests.
+        let enough = |tally: &Tally| tally.requests >= rules.min_requests / 3;
         let bad = |tally: &Tally| enough(tally) && tally.error_rate() > least;
         let tally = &span.tally;
         if tally.requests < rules.min_requests || !span.lasts(bad) {
@@ -249,7 +246,7 @@ impl Judge {
         let before = self.baseline.as_ref().filter(known);
         let before = before.map(Tally::handshake_failures);
         let least = limit.max(worse(rules, before));
-        let enough = |tally: &Tally| tally.handshakes >= rules.min_handshakes / 2;
+        let enough = |tally: &Tally| tally.handshakes >= rules.min_handshakes / 3;
         let bad = |tally: &Tally| enough(tally) && tally.handshake_failures() > least;
         let tally = &span.tally;
         if tally.handshakes < rules.min_handshakes || !span.lasts(bad) {
@@ -305,10 +302,11 @@ impl Judge {
 /// A full window up to now; none when the track is younger.
 fn span(track: &Track, now: Moment, (tally, length): (&Tally, Duration)) -> Option<Span> {
     let begun = track.before(now, length)?;
-    let middle = track.before(now, length / 2)?;
+    let first = track.before(now, length * 2 / 3)?;
+    let second = track.before(now, length / 3)?;
     Some(Span {
         tally: tally.since(begun),
-        halves: Some([middle.since(begun), tally.since(middle)]),
+        thirds: Some([first.since(begun), second.since(first), tally.since(second)]),
         length,
     })
 }
@@ -317,7 +315,11 @@ fn span(track: &Track, now: Moment, (tally, length): (&Tally, Duration)) -> Opti
 fn worse(rules: &WatchRules, before: Option<Share>) -> Share {
     let before = before.unwrap_or_default();
     let more = u64::from(before.0) * u64::from(rules.worse_by.0) / 10_000;
-    Share(before.0.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)))
+    Share(
+        before
+            .0
+            .saturating_add(u32::try_from(more).unwrap_or(u32::MAX)),
+    )
 }
 
 fn compared(before: Option<Share>) -> String {
@@ -450,7 +452,10 @@ mod tests {
         assert_eq!(finding.verdict, WatchVerdict::Inconclusive);
         let words = ["40 requests in 4s say nothing; it takes 50".to_owned()];
         assert_eq!(finding.reasons, words);
-        assert_eq!(bench.pass(1, |_| traffic(10, 0)).verdict, WatchVerdict::Good);
+        assert_eq!(
+            bench.pass(1, |_| traffic(10, 0)).verdict,
+            WatchVerdict::Good
+        );
     }
 
     #[test]
@@ -500,7 +505,11 @@ mod tests {
         for second in 0..400 {
             let errors = if second < 100 { 4 } else { 0 };
             let finding = bench.pass(1, |_| traffic(50, errors));
-            assert_ne!(finding.verdict, WatchVerdict::Critical, "{second}: {finding:?}");
+            assert_ne!(
+                finding.verdict,
+                WatchVerdict::Critical,
+                "{second}: {finding:?}"
+            );
         }
     }
 
@@ -510,7 +519,10 @@ mod tests {
         let mut bench = Bench::new(Some(one));
         assert_eq!(bench.turns(700, WatchVerdict::Critical, one), None);
         let worse = traffic(10, 4);
-        assert_eq!(bench.turns(60, WatchVerdict::Critical, worse).is_some(), true);
+        assert_eq!(
+            bench.turns(60, WatchVerdict::Critical, worse).is_some(),
+            true
+        );
         let old = slow(8 * SECOND);
         let mut bench = Bench::new(Some(old));
         assert_eq!(bench.turns(700, WatchVerdict::Critical, old), None);
@@ -521,8 +533,11 @@ mod tests {
         let mut bench = Bench::new(Some(slow(SECOND)));
         let finding = bench.pass(700, |_| slow(2 * SECOND));
         assert_eq!(finding.verdict, WatchVerdict::Warning);
-        assert!(finding.reasons[0].starts_with("p95 is 2."), "{finding:?}");
-        assert!(finding.reasons[0].contains("50 % above the 1"), "{finding:?}");
+        assert!(finding.reasons[0].starts_with("p95 is 2s"), "{finding:?}");
+        assert!(
+            finding.reasons[0].contains("50 % above the 1"),
+            "{finding:?}"
+        );
         let finding = bench.pass(310, |_| slow(7 * SECOND));
         assert_eq!(finding.verdict, WatchVerdict::Critical);
         assert!(finding.reasons[0].ends_with("more than 5s"), "{finding:?}");

@@ -99,8 +99,7 @@ impl SlotMetrics {
             counts.add_to(&mut sum);
         }
         let unserved = self.counts().unserved;
-        let placeless =
-            unserved[Unserved::Full as usize] + unserved[Unserved::Deadline as usize];
+        let placeless = unserved[Unserved::Full as usize] + unserved[Unserved::Deadline as usize];
         sum.requests += placeless;
         sum.failed += placeless;
         sum

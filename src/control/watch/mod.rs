@@ -21,7 +21,6 @@ use crate::switch::Moment;
 use crate::switch::SlotHealth;
 use crate::switch::Tally;
 use crate::switch::Track;
-use crate::switch::WatchEvent;
 use crate::switch::WatchVerdict;
 use std::time::Duration;
 
@@ -191,8 +190,7 @@ impl Conductor {
         }
         if let Some(breach) = news.breach {
             let generation = news.generation;
-            let event = WatchEvent::Judged { generation, breach };
-            self.event(at, Event::Watch(event));
+            self.event(at, Event::Judged { generation, breach });
         }
     }
 
@@ -260,14 +258,6 @@ impl Conductor {
         }
         let pace = pace(&service.settings.watch, true);
         service.watching.next = rules.enabled.then(|| now.after(pace));
-    }
-
-    /// The gate of `flip` saw the database so; none where it did not look.
-    pub(super) fn saw_database(&mut self, at: usize, flip: FlipId, fingerprint: Option<String>) {
-        if let Some(fingerprint) = fingerprint {
-            let event = WatchEvent::Seen { flip, fingerprint };
-            self.event(at, Event::Watch(event));
-        }
     }
 
     /// Whether `flip` goes back to a slot that is well anyway: then its endpoints alone prove it, once each.
