@@ -9,10 +9,11 @@
 
 use super::disk::Disk;
 use super::event::{
-    Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted, Refusal, Rules,
-    SlotHealth, Transition,
+    Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted, Refusal, SlotHealth,
+    Transition,
 };
 use super::quarantine;
+use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, Phase};
 use super::watch::Watched;

@@ -15,6 +15,7 @@ mod invariants;
 mod machine;
 mod quarantine;
 mod restore;
+mod rules;
 mod slot;
 mod status;
 mod tally;
@@ -28,12 +29,12 @@ mod promises;
 mod properties;
 
 pub use event::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Operation, Passed, Persisted, PersistedConfirm, PersistedQuarantine, Refusal, Rules,
-    SlotHealth, Transition,
+    Actor, Command, Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted,
+    PersistedConfirm, PersistedQuarantine, Refusal, SlotHealth, Transition,
 };
 pub use machine::Switch;
 pub use quarantine::Quarantine;
+pub use rules::{FailbackMode, FailbackRules, Rules};
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};
 pub use status::{Draining, Phase};
 pub use tally::{Share, Tally, Track};

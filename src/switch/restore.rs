@@ -1,8 +1,9 @@
 //! From what is on disk and what the operator configured to what is in force: at the start, and at a reload.
 
 use super::disk::Disk;
-use super::event::{Moment, Persisted, Refusal, Rules, SlotHealth};
+use super::event::{Moment, Persisted, Refusal, SlotHealth};
 use super::machine::{Seen, Switch};
+use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::watch::Watched;
 use std::collections::BTreeMap;
