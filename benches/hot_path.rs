@@ -63,6 +63,7 @@ fn view(settings: &config::Settings) -> View {
         slots: service.slots.iter().map(&mut slot).collect(),
         left: None,
         tls: None,
+        hold: None,
     });
     View {
         epoch: Epoch(1),

@@ -59,6 +59,9 @@ impl Admin {
             Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
+            Route::Label { service } => self.label(service, asked).await,
+            Route::Hold { service } => self.hold(service, asked).await,
+            Route::Release { service } => self.release(service, asked).await,
             Route::Requests => self.requests(query).await,
             Route::Kill { id } => self.kill(id, &asked.by).await,
             Route::History => {
@@ -101,6 +104,10 @@ impl Admin {
 
     async fn flip(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: FlipRequest = parse(&asked.body)?;
+        if let Some(version) = &request.version {
+            self.put_label(service, &asked.by, &request.to, Some(version))
+                .await?;
+        }
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
             terms: watch::of_flip(&request)?,
@@ -210,7 +217,7 @@ impl Admin {
     }
 
     /// A text that is no name at all is an unknown slot like any other.
-    async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
+    pub(super) async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
         if let Ok(slot) = SlotName::new(asked) {
             return Ok(slot);
         }
@@ -239,7 +246,7 @@ fn workers_are_busy() -> Wrong {
     problem::plain(StatusCode::SERVICE_UNAVAILABLE, &detail)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
     serde_json::from_slice(body).map_err(|error| {
         problem::bad_request(&format!("the body is not what this path takes: {error}"))
     })

@@ -17,6 +17,7 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         no_wait: args.moving.no_wait,
         confirm_within: args.confirm_within.map(config::format_duration),
         accept_schema_change: args.accept_schema_change,
+        version: args.version.clone(),
     };
     operation::run(session, &path, &request, &args.moving).await
 }

@@ -11,6 +11,7 @@ use super::cors::CORS;
 use super::errors::ERRORS;
 use super::gates::{GATE, STEP};
 use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
+use super::hold::HOLD;
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
@@ -174,6 +175,7 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("hold", "[service.NAME.hold]"),
         key("errors", "[service.NAME.errors]"),
         key("headers", "[service.NAME.headers]"),
         key("cors", "[service.NAME.cors]"),
@@ -187,6 +189,7 @@ pub(super) const SERVICE: Section = section(
         key("compression", "[service.NAME.compression]"),
         key("cache", "[service.NAME.cache]"),
         key("sendfile", "[service.NAME.sendfile]"),
+        key("deploy", "[service.NAME.deploy]"),
     ],
 );
 
@@ -322,6 +325,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &HOLD,
     &ERRORS,
     &SERVICE_HEADERS,
     &REQUEST_HEADERS,
@@ -341,6 +345,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::watch::WATCH,
     &super::watch::CRITICAL,
     &super::watch::WARNING,
+    &super::deploy::DEPLOY,
+    &super::deploy::DEPLOY_STEP,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.

@@ -171,6 +171,7 @@ impl Conductor {
                 answer,
             } => self.probe(&service, &slot, answer),
             Message::Reload(request) => self.reload(request),
+            Message::Hold(message) => self.hold(message),
             Message::Status(answer) => drop(answer.send(self.status())),
             Message::Page(answer) => drop(answer.send(self.page())),
             Message::Audit(record) => self.finish(&record),

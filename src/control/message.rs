@@ -1,5 +1,7 @@
 //! What the conductor is told and asked.
 
+use super::holds::HoldMessage;
+use super::holds::HoldRefusal;
 use super::prober::ProbeReport;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
@@ -34,6 +36,7 @@ pub(super) enum Message {
         answer: Answer<Result<SlotProbe, Denied>>,
     },
     Reload(ReloadRequest),
+    Hold(HoldMessage),
     Status(Answer<Status>),
     Page(Answer<Page>),
     /// Something was done that is kept in the history, and moves no traffic.
@@ -109,6 +112,8 @@ pub enum Denied {
     UnknownSlot { asked: String, slots: Vec<String> },
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Hold(HoldRefusal),
     /// One problem each.
     #[error("the config was not taken; what was in force stays in force")]
     Config(Vec<String>),

@@ -25,6 +25,9 @@ impl Conductor {
         record.to = target(&order.command);
         record.reason = reason(&order.command);
         record.forced = is_forced(&order.command);
+        if let Command::Label { label, .. } = &order.command {
+            record.version = label.as_ref().map(ToString::to_string);
+        }
         let asker = Asker {
             until: order.until,
             done,
@@ -33,14 +36,17 @@ impl Conductor {
             asker: Some(asker),
             flip: None,
         });
+        let moves_nothing = matches!(
+            order.command,
+            Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm
+        );
         let acknowledged = match &order.command {
             Command::Acknowledge { slot } => Some(slot.clone()),
-            Command::Flip { .. } | Command::Rollback { .. } | Command::Confirm => None,
+            Command::Flip { .. }
+            | Command::Rollback { .. }
+            | Command::Label { .. }
+            | Command::Confirm => None,
         };
-        let moves = matches!(
-            order.command,
-            Command::Flip { .. } | Command::Rollback { .. }
-        );
         let event = Event::Command {
             by: order.by,
             command: order.command,
@@ -54,7 +60,7 @@ impl Conductor {
             return Err(refusal.into());
         }
         if flip.is_none() {
-            if moves {
+            if !moves_nothing {
                 "unchanged".clone_into(&mut record.result);
             }
             self.finish(&record);
@@ -75,13 +81,14 @@ fn command_words(command: &Command) -> &'static str {
         Command::Rollback { .. } => "rollback",
         Command::Acknowledge { .. } => "ack",
         Command::Confirm => "confirm",
+        Command::Label { .. } => "label",
     }
 }
 
 fn target(command: &Command) -> Option<String> {
     match command {
         Command::Flip { to, .. } => Some(to.to_string()),
-        Command::Acknowledge { slot } => Some(slot.to_string()),
+        Command::Acknowledge { slot } | Command::Label { slot, .. } => Some(slot.to_string()),
         Command::Rollback { .. } | Command::Confirm => None,
     }
 }
@@ -89,13 +96,13 @@ fn target(command: &Command) -> Option<String> {
 fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
-        Command::Acknowledge { .. } | Command::Confirm => None,
+        Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => None,
     }
 }
 
 fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
-        Command::Acknowledge { .. } | Command::Confirm => false,
+        Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => false,
     }
 }

@@ -142,6 +142,7 @@ impl Conductor {
                 blocked: service.blocked(),
             },
             shared: shared_status(service),
+            hold: service.holds.status(),
             slots: service
                 .settings
                 .slots
@@ -176,6 +177,7 @@ impl Conductor {
                 acknowledged: it.acknowledged,
                 ends: it.ends,
             }),
+            version: service.switch.label(&slot.name).map(ToString::to_string),
             in_flight: counts_status(sum(&pictures)),
             queued: queued(&pictures),
             requests: requests.unwrap_or_default(),

@@ -21,6 +21,7 @@ pub(super) fn state(active: &str, flip: u64) -> Persisted {
         fingerprints: BTreeMap::new(),
         accept_schema_change: false,
         confirm: None,
+        labels: BTreeMap::new(),
     }
 }
 
@@ -40,6 +41,7 @@ fn record(service: &str, flip: u64) -> AuditRecord {
         forced: false,
         from: Some("blue".to_owned()),
         to: Some("green".to_owned()),
+        version: None,
         result: "done".to_owned(),
         details: Vec::new(),
         published_ms: None,

@@ -15,6 +15,7 @@ impl Switch {
         match command {
             Command::Acknowledge { slot } => self.acknowledge(slot, by, effects),
             Command::Confirm => self.confirm(by, effects),
+            Command::Label { slot, label } => self.put_label(by, slot, label, effects),
             Command::Flip {
                 to,
                 force,

@@ -1,5 +1,6 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
+use super::label::Label;
 use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::watch::Terms;
@@ -81,6 +82,11 @@ pub enum Command {
     Confirm,
     /// Lifts the operator's half of a quarantine.
     Acknowledge { slot: SlotName },
+    /// Says what runs in a slot; none takes it back.
+    Label {
+        slot: SlotName,
+        label: Option<Label>,
+    },
 }
 
 /// How well a whole slot is: every member, every endpoint.
@@ -204,6 +210,9 @@ pub struct Persisted {
     /// The last move goes back unless it is confirmed.
     #[serde(default)]
     pub confirm: Option<PersistedConfirm>,
+    /// What was said to run in each slot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<SlotName, Label>,
 }
 
 /// Until when a move must be confirmed.
@@ -298,6 +307,11 @@ pub enum Notice {
     /// The move to `slot` stays.
     Confirmed {
         slot: SlotName,
+        by: Actor,
+    },
+    Labelled {
+        slot: SlotName,
+        label: Option<Label>,
         by: Actor,
     },
     /// The active slot is bad and traffic stays; told once per change of the reason.

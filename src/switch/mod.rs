@@ -12,6 +12,7 @@ mod disk;
 mod event;
 mod failback;
 mod invariants;
+mod label;
 mod machine;
 mod quarantine;
 mod restore;
@@ -32,6 +33,7 @@ pub use event::{
     Actor, Command, Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted,
     PersistedConfirm, PersistedQuarantine, Refusal, SlotHealth, Transition,
 };
+pub use label::{Label, LabelError};
 pub use machine::Switch;
 pub use quarantine::Quarantine;
 pub use rules::{FailbackMode, FailbackRules, Rules};

@@ -23,6 +23,7 @@ mod tests {
         /// The watch finds the active slot too bad, or not.
         Judged(bool),
         Acknowledge(SlotName),
+        Label(SlotName, Option<u8>),
         /// The gate of the latest operation but `age` answers.
         Gated {
             age: u64,
@@ -114,6 +115,7 @@ mod tests {
             2 => Just(Step::Confirm),
             4 => any::<bool>().prop_map(Step::Judged),
             3 => slot().prop_map(Step::Acknowledge),
+            2 => (slot(), any::<Option<u8>>()).prop_map(|(slot, label)| Step::Label(slot, label)),
             8 => (0..3_u64, any::<bool>(), proptest::option::of(0..2_u8))
                 .prop_map(|(age, passed, database)| Step::Gated { age, passed, database }),
             12 => Just(Step::Answered),
@@ -202,6 +204,10 @@ mod tests {
                     reason: None,
                 }),
                 Step::Acknowledge(slot) => self.command(Command::Acknowledge { slot }),
+                Step::Label(slot, label) => {
+                    let label = label.map(|version| Label::new(&format!("v{version}")).unwrap());
+                    self.command(Command::Label { slot, label });
+                }
                 Step::Gated {
                     age,
                     passed,
@@ -235,7 +241,7 @@ mod tests {
 
         fn command(&mut self, command: Command) {
             let busy = matches!(self.switch.phase(), Phase::Gating | Phase::Publishing);
-            let moves = !matches!(command, Command::Acknowledge { .. } | Command::Confirm);
+            let moves = matches!(command, Command::Flip { .. } | Command::Rollback { .. });
             let before = self.switch.persisted();
             let phase = self.switch.phase();
             let event = Event::Command {

@@ -84,6 +84,7 @@ impl Switch {
         let state = &mut self.state;
         state.quarantines.retain(|slot, _| slots.contains(slot));
         state.fingerprints.retain(|slot, _| slots.contains(slot));
+        state.labels.retain(|slot, _| slots.contains(slot));
         state.previous.take_if(|slot| !slots.contains(slot));
         if state.previous.is_none() {
             // There is nowhere to go back to.
@@ -105,6 +106,7 @@ fn first(rules: &Rules) -> Persisted {
         fingerprints: BTreeMap::new(),
         accept_schema_change: false,
         confirm: None,
+        labels: BTreeMap::new(),
     }
 }
 

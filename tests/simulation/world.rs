@@ -6,8 +6,8 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice, Passed,
-    Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Terms, Transition,
+    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Label, Moment, Notice,
+    Passed, Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Terms, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -293,14 +293,18 @@ impl World {
             confirm_within: (self.rng.u8(0..3) == 0).then_some(within),
             accept_schema_change: self.rng.u8(0..3) == 0,
         };
-        let command = match self.rng.u8(0..5) {
-            0 => Command::Rollback {
+        let command = match self.rng.u8(0..11) {
+            0 | 1 => Command::Rollback {
                 force,
                 reason,
                 terms,
             },
-            4 => Command::Confirm,
-            1 => Command::Acknowledge { slot },
+            9 | 10 => Command::Confirm,
+            2 | 3 => Command::Acknowledge { slot },
+            4 => Command::Label {
+                slot,
+                label: self.rng.bool().then(|| Label::new("v1").unwrap()),
+            },
             _ => Command::Flip {
                 to: slot,
                 force,
@@ -499,7 +503,8 @@ impl World {
             Notice::Unchanged { .. }
             | Notice::Drained { .. }
             | Notice::Quarantined { .. }
-            | Notice::Acknowledged { .. } => {}
+            | Notice::Acknowledged { .. }
+            | Notice::Labelled { .. } => {}
             Notice::Confirmed { .. } => self.tally.confirmed += 1,
         }
     }
