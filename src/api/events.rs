@@ -2,9 +2,10 @@
 
 use super::status::CountsStatus;
 use super::status::ProbeResult;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlipRequest {
     pub to: String,
@@ -20,7 +21,7 @@ pub struct FlipRequest {
     pub no_wait: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     #[serde(default)]
@@ -31,13 +32,13 @@ pub struct RollbackRequest {
     pub no_wait: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlotRequest {
     pub slot: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {
     pub schema: u32,
     pub slot: String,
@@ -46,7 +47,7 @@ pub struct Acknowledged {
 }
 
 /// One line of an event stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamEvent {
     pub schema: u32,
     pub at: String,
@@ -59,7 +60,7 @@ pub struct StreamEvent {
 }
 
 /// What happened; the field `event` names it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// An operation was accepted; its gate runs.
@@ -166,7 +167,7 @@ pub enum EventKind {
 }
 
 /// How an operation ended for the one who asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Traffic is on the slot that was asked for.
@@ -182,7 +183,7 @@ pub enum Verdict {
 }
 
 /// The answer of `probe`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeReport {
     pub schema: u32,
     pub slot: String,
@@ -190,7 +191,7 @@ pub struct ProbeReport {
     pub endpoints: Vec<ProbedEndpoint>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbedEndpoint {
     pub member: String,
     pub address: String,
@@ -198,20 +199,20 @@ pub struct ProbedEndpoint {
     pub result: ProbeResult,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Killed {
     pub schema: u32,
     pub id: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     pub schema: u32,
     pub operations: Vec<AuditRecord>,
 }
 
 /// One line of the audit log: one operation, whoever started it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
     pub schema: u32,
     /// When it started.
@@ -243,7 +244,7 @@ pub struct AuditRecord {
     pub cut: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     pub schema: u32,
     /// What changed, in words; empty when nothing did.
@@ -252,7 +253,7 @@ pub struct Reloaded {
 }
 
 /// An RFC 9457 problem.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// A stable name: `about:blank` or `urn:switchd:refused`.
     #[serde(rename = "type")]

@@ -1,9 +1,10 @@
 //! What `status` and `ps` show.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The whole daemon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     pub schema: u32,
     pub version: String,
@@ -22,7 +23,7 @@ pub struct Status {
 }
 
 /// How it stands with the certificate of one host that gets itself.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AcmeStatus {
     pub host: String,
     /// Certificates ordered since the start.
@@ -36,14 +37,14 @@ pub struct AcmeStatus {
 }
 
 /// What listeners speak TLS with.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificatesStatus {
     pub in_force: Vec<CertificateStatus>,
     /// Why the files as they are now are not in force; empty when they are. One problem per entry.
     pub problems: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateStatus {
     /// The file of its chain.
     pub chain: String,
@@ -54,7 +55,7 @@ pub struct CertificateStatus {
     pub days_left: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigStatus {
     pub path: String,
     /// When the settings in force were loaded.
@@ -65,7 +66,7 @@ pub struct ConfigStatus {
     pub needs_restart: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceStatus {
     pub name: String,
     pub hosts: Vec<String>,
@@ -88,7 +89,7 @@ pub struct ServiceStatus {
     pub draining: Vec<DrainStatus>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationStatus {
     pub flip: u64,
     /// `flip`, `rollback` or `failback`.
@@ -101,7 +102,7 @@ pub struct OperationStatus {
     pub started: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FailbackStatus {
     /// `always`, `after-flip` or `off`.
     pub mode: String,
@@ -109,7 +110,7 @@ pub struct FailbackStatus {
     pub max_moves: u32,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SharedStatus {
     pub address: String,
     /// `healthy`, `unhealthy` or `unknown`.
@@ -118,7 +119,7 @@ pub struct SharedStatus {
     pub reason: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlotStatus {
     pub name: String,
     pub active: bool,
@@ -136,14 +137,14 @@ pub struct SlotStatus {
     pub members: Vec<MemberStatus>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CountsStatus {
     pub requests: u64,
     pub transfers: u64,
     pub websockets: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineStatus {
     pub since: String,
     pub reason: String,
@@ -152,13 +153,13 @@ pub struct QuarantineStatus {
     pub ends: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemberStatus {
     pub name: String,
     pub endpoints: Vec<EndpointStatus>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointStatus {
     pub address: String,
     pub health: String,
@@ -168,7 +169,7 @@ pub struct EndpointStatus {
 }
 
 /// One probe of one endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeResult {
     pub at: String,
     pub took_ms: f64,
@@ -177,7 +178,7 @@ pub struct ProbeResult {
     pub result: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainStatus {
     pub slot: String,
     pub generation: u64,
@@ -188,14 +189,14 @@ pub struct DrainStatus {
 }
 
 /// What `ps` shows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestList {
     pub schema: u32,
     pub requests: Vec<RequestStatus>,
 }
 
 /// One request under way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestStatus {
     /// For `kill`; unique while the daemon runs.
     pub id: u64,

@@ -5,11 +5,13 @@
 
 use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
+use super::admin_api::{ADMIN_TCP, ADMIN_TOKEN};
 use super::buffering::{BUFFERING, SPOOL};
 use super::cookies::COOKIES;
 use super::cors::CORS;
 use super::errors::ERRORS;
 use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
+use super::hooks::{HOOK, HOOK_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
@@ -104,6 +106,7 @@ pub(super) const TOP: Section = section(
         key("access_log", "[access_log]"),
         key("acme", "[acme]"),
         key("spool", "[spool]"),
+        key("hook", "[[hook]]"),
         key("service", "[service.NAME]"),
     ],
 );
@@ -115,6 +118,8 @@ pub(super) const ADMIN: Section = section(
     &[
         key("socket", r#""/run/switchd/admin.sock""#),
         key("metrics", r#""127.0.0.1:9145""#),
+        key("tcp", "[admin.tcp]"),
+        key("token", "[[admin.token]]"),
     ],
 );
 
@@ -298,6 +303,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TOP,
     &RUNTIME,
     &ADMIN,
+    &ADMIN_TCP,
+    &ADMIN_TOKEN,
     &STATE,
     &ACME,
     &LISTENER,
@@ -307,6 +314,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &LOG,
     &ACCESS_LOG,
     &SPOOL,
+    &HOOK,
     &SERVICE,
     &ODOO,
     &ROUTE,
@@ -338,7 +346,7 @@ pub(super) const SECTIONS: &[&Section] = &[
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.
 pub(super) const NAMED_SECTIONS: &[&Section] =
-    &[&SLOT, &MEMBER_HEALTH, &HEADERS, &MEMBER_KEEPALIVE];
+    &[&SLOT, &MEMBER_HEALTH, &HEADERS, &MEMBER_KEEPALIVE, &HOOK_HEADERS];
 
 /// The documented config with every commented key made active.
 pub(super) fn uncommented() -> String {
@@ -417,7 +425,8 @@ mod tests {
     /// A file that is read must be there.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `filter` calls it")]
     fn is_no_file(key: &&Key) -> bool {
-        !["users", "page"].contains(&key.name)
+        let files = ["users", "page", "url_file", "secret_file"];
+        !files.contains(&key.name) && !key.name.ends_with("_env")
     }
 
     #[test]

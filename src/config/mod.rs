@@ -10,6 +10,7 @@
 
 mod access;
 mod acme;
+mod admin_api;
 mod buffering;
 mod cache;
 mod change;
@@ -24,6 +25,7 @@ mod explain;
 mod file;
 mod headers;
 mod health;
+mod hooks;
 mod keepalive;
 mod keys;
 mod listeners;
@@ -56,6 +58,7 @@ mod words;
 
 pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
+pub use admin_api::{AdminApi, AdminTcp, AdminToken, Role, TokenHash, fresh_token, token_lines};
 pub use buffering::{Buffering, Spooling};
 pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
@@ -67,6 +70,7 @@ pub use errors::{ErrorFormat, Errors};
 pub use explain::explain;
 pub use file::{load, parse};
 pub use headers::{HeaderRules, Headers};
+pub use hooks::{Hook, HookEvent, HookKind, HookUrl};
 pub use keepalive::{Keepalive, Keepalives};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use page::{Blank, Page};
