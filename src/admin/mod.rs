@@ -9,14 +9,20 @@ mod actions;
 mod answer;
 mod cache;
 mod clients;
+mod entry;
+mod history;
+mod hooks;
 mod metrics;
+mod openapi;
 mod peer;
 mod problem;
 mod query;
 mod routes;
 mod server;
+mod sight;
 mod socket;
 mod streams;
+mod table;
 
 #[cfg(test)]
 mod tests;

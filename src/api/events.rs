@@ -164,6 +164,20 @@ pub enum EventKind {
         drained_ms: Option<u64>,
         cut: u64,
     },
+    /// A flip or rollback was asked for and not begun; nothing changed.
+    OrderRefused {
+        command: String,
+        by: String,
+        reasons: Vec<String>,
+    },
+    /// A certificate has to be renewed soon; told at the start, when it changes, and once a day.
+    CertificateExpiring {
+        certificate: String,
+    },
+    /// Sent to one hook, because somebody asked for it.
+    HookTest {
+        by: String,
+    },
 }
 
 /// How an operation ended for the one who asked.
@@ -211,8 +225,20 @@ pub struct History {
     pub operations: Vec<AuditRecord>,
 }
 
+/// What one check of a gate said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GateResult {
+    pub name: String,
+    /// `passed`, `failed`, `warned` (it failed and does not count) or `inconclusive`.
+    pub result: String,
+    pub took_ms: u64,
+    /// Why, in words; empty when it passed.
+    #[serde(default)]
+    pub reasons: Vec<String>,
+}
+
 /// One line of the audit log: one operation, whoever started it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
     pub schema: u32,
     /// When it started.
@@ -220,7 +246,8 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `kill`, `reload` or `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `ack`, `kill`, `reload`, `cache_purge`, `hook_test`, `recover` (a start
+    /// without the state) or `call` (over TCP).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -242,6 +269,15 @@ pub struct AuditRecord {
     pub took_ms: Option<u64>,
     /// How many requests were cut off.
     pub cut: u64,
+    /// What the gate took, whatever it said; none when it did not run to its end.
+    #[serde(default)]
+    pub gate_ms: Option<u64>,
+    /// What is deployed on the slot that traffic went to, as the operator calls it.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// What each check of the gate said.
+    #[serde(default)]
+    pub gates: Vec<GateResult>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -24,13 +24,15 @@
 
 mod cache;
 mod events;
+mod hooks;
 mod status;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
-    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, ProbeReport,
+    Acknowledged, AuditRecord, EventKind, FlipRequest, GateResult, History, Killed, ProbeReport,
     ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,
 };
+pub use hooks::{HookList, HookStatus, HookTested};
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,

@@ -1,5 +1,7 @@
 //! What may be written behind `switchctl`.
 
+use super::history::HistoryArgs;
+use super::hooks::HooksArgs;
 use crate::config;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -81,6 +83,10 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Answers that are kept for the next client
     Cache(CacheArgs),
+    /// Who else is told what happens, and how it goes; send one of them a test
+    Hooks(HooksArgs),
+    /// The description of the admin API (`OpenAPI` 3.1)
+    Openapi,
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd
@@ -139,13 +145,6 @@ pub(super) struct KillArgs {
     /// The id that `ps` shows
     #[arg(value_name = "ID")]
     pub(super) id: u64,
-}
-
-#[derive(Debug, Group)]
-pub(super) struct HistoryArgs {
-    /// How many operations at most
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    pub(super) limit: usize,
 }
 
 #[derive(Debug, Group)]

@@ -15,7 +15,9 @@ mod events;
 mod failure;
 mod flip;
 mod history;
+mod hooks;
 mod kill;
+mod openapi;
 mod operation;
 mod output;
 mod probe;
@@ -70,6 +72,8 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
+        Verb::Hooks(args) => hooks::run(session, args).await,
+        Verb::Openapi => openapi::run(session).await,
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),
     }

@@ -218,10 +218,7 @@ fn address(value: &Value<'_>) -> Option<WrittenListener> {
         Err(fault) => {
             value.wrong(
                 format!("\"{}\" {}", clip(text), fault.what),
-                format!(
-                    "{}, or \"off\" for no way but the admin socket",
-                    fault.help
-                ),
+                format!("{}, or \"off\" for no way but the admin socket", fault.help),
             );
             None
         }

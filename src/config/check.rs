@@ -159,7 +159,9 @@ fn loops(
                     Own::Metrics => {
                         "name the server behind switchd, or give `metrics` another address"
                     }
-                    Own::Api => "name the server behind switchd: clients must not reach the admin API",
+                    Own::Api => {
+                        "name the server behind switchd: clients must not reach the admin API"
+                    }
                     Own::Socket => {
                         "name the server behind switchd: clients must not reach the admin socket"
                     }

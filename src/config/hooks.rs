@@ -274,25 +274,24 @@ fn name(table: &Table<'_>) -> Option<String> {
 fn url(table: &Table<'_>) -> Option<HookUrl> {
     let written = table.get("url").filter(|value| !value.is_word(""));
     let elsewhere = ["url_file", "url_env"];
-    let (value, text) = match written {
-        Some(value) => {
-            let is_double = |key: &&str| table.get(key).is_some_and(|it| !it.is_word(""));
-            if elsewhere.iter().any(is_double) {
-                value.wrong("the URL is kept in two places", "keep one of them");
-            }
-            let text = value.text()?;
-            (value, text.to_owned())
+    let there = |key: &str| table.get(key).filter(|value| !value.is_word(""));
+    let kept_at = elsewhere.iter().find_map(|key| there(key));
+    let (value, text) = match (written, kept_at) {
+        (Some(value), None) => {
+            let text = value.text()?.to_owned();
+            (value, text)
         }
-        None => {
-            let value = elsewhere
-                .iter()
-                .find_map(|key| table.get(key).filter(|value| !value.is_word("")));
-            let Some(value) = value else {
-                table.missing("url");
-                return None;
-            };
+        (None, Some(value)) => {
             let text = kept(table, elsewhere)?;
             (value, text.reveal().to_owned())
+        }
+        (Some(value), Some(_)) => {
+            value.wrong("the URL is kept in two places", "keep one of them");
+            return None;
+        }
+        (None, None) => {
+            table.missing("url");
+            return None;
         }
     };
     let url = HookUrl::parse(&text);

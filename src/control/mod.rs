@@ -13,6 +13,7 @@ mod events;
 mod gate;
 mod handle;
 mod health;
+mod hooks;
 mod jobs;
 mod message;
 mod operations;
@@ -34,5 +35,6 @@ pub(crate) mod tests;
 
 pub use events::Subscription;
 pub use handle::Handle;
+pub use hooks::{Board, Tested};
 pub use message::{Accepted, Denied, Order, Until};
 pub use start::{Control, Prepared};

@@ -58,6 +58,7 @@ impl Conductor {
             services: services
                 .map(|service| self.service_figures(service))
                 .collect(),
+            hooks: self.hooks.board().figures(),
         }
     }
 

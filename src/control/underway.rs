@@ -20,7 +20,8 @@ use tokio::time::Instant;
 pub(super) struct Underway {
     pub(super) operation: Operation,
     pub(super) started: Instant,
-    pub(super) gated: bool,
+    /// What its gate took, once it has passed.
+    pub(super) gated_ms: Option<u64>,
     pub(super) published: Option<Published>,
     /// Traffic left its target again by itself.
     pub(super) moved_back: bool,
@@ -85,17 +86,8 @@ pub(super) fn audit(at: Moment, by: &Actor, command: &str) -> AuditRecord {
         actor: by.to_string(),
         service: String::new(),
         command: command.to_owned(),
-        flip: None,
-        reason: None,
-        forced: false,
-        from: None,
-        to: None,
         result: "done".to_owned(),
-        details: Vec::new(),
-        published_ms: None,
-        drained_ms: None,
-        took_ms: None,
-        cut: 0,
+        ..AuditRecord::default()
     }
 }
 
@@ -104,7 +96,7 @@ impl Underway {
         Self {
             operation,
             started: Instant::now(),
-            gated: false,
+            gated_ms: None,
             published: None,
             moved_back: false,
             asker,
@@ -126,6 +118,7 @@ impl Underway {
             from: Some(operation.from.to_string()),
             to: Some(operation.to.to_string()),
             published_ms: self.published.as_ref().map(|it| it.after_ms),
+            gate_ms: self.gated_ms,
             ..audit(operation.started, &operation.by, command)
         }
     }

@@ -6,6 +6,8 @@ use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
+use super::hooks;
+use super::hooks::HookFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -40,6 +42,7 @@ pub struct Page {
     pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
+    pub hooks: Vec<HookFigures>,
 }
 
 /// What the clients' side counts.
@@ -143,7 +146,8 @@ impl Collector for Page {
         self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)?;
-        self.filters(out)
+        self.filters(out)?;
+        hooks::encode(&self.hooks, out)
     }
 }
 

@@ -34,6 +34,8 @@ mod flip;
 mod gate;
 mod headers;
 mod health;
+mod history;
+mod hooks;
 mod hostile;
 mod http1;
 mod http2;
