@@ -15,9 +15,13 @@ use crate::api::CachePurge;
 use crate::api::CachePurged;
 use crate::api::FlipRequest;
 use crate::api::History;
+use crate::api::HoldReleased;
+use crate::api::HoldRequest;
 use crate::api::HookList;
 use crate::api::HookTested;
 use crate::api::Killed;
+use crate::api::LabelRequest;
+use crate::api::Labelled;
 use crate::api::ProbeReport;
 use crate::api::Reloaded;
 use crate::api::RequestList;
@@ -99,6 +103,35 @@ pub(super) const TABLE: &[Entry] = &[
     .of_service()
     .takes::<SlotRequest>()
     .answers::<Acknowledged>(),
+    post(
+        "/v1/services/{service}/label",
+        |it| Route::Label {
+            service: it.service,
+        },
+        "Say what runs in a slot",
+    )
+    .of_service()
+    .takes::<LabelRequest>()
+    .answers::<Labelled>(),
+    post(
+        "/v1/services/{service}/hold",
+        |it| Route::Hold {
+            service: it.service,
+        },
+        "Hold new requests; the connection is the lease, and the stream ends with `released`",
+    )
+    .of_service()
+    .may_take::<HoldRequest>()
+    .streams::<StreamEvent>(),
+    post(
+        "/v1/services/{service}/release",
+        |it| Route::Release {
+            service: it.service,
+        },
+        "End a hold: those who wait are let go",
+    )
+    .of_service()
+    .answers::<HoldReleased>(),
     get("/v1/ps", |_| Route::Requests, "Requests that are under way")
         .shown_in_part()
         .with(&[SERVICE])

@@ -19,6 +19,27 @@ pub struct FlipRequest {
     /// End the answer's stream once `to` is published, not when the old slot is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// What runs in `to`; labels the slot before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Says what runs in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelRequest {
+    pub slot: String,
+    /// None takes the label away.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// The answer of `label`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Labelled {
+    pub schema: u32,
+    pub slot: String,
+    pub version: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -155,6 +176,12 @@ pub enum EventKind {
     Missed {
         events: u64,
     },
+    /// Somebody said what runs in a slot, or that nothing is known of it any more.
+    Labelled {
+        slot: String,
+        version: Option<String>,
+        by: String,
+    },
     /// The last line of an operation's own stream.
     Done {
         verdict: Verdict,
@@ -178,6 +205,57 @@ pub enum EventKind {
     HookTest {
         by: String,
     },
+    /// New requests wait from now on.
+    Held {
+        hold: u64,
+        by: String,
+        reason: Option<String>,
+        until: String,
+        lease: bool,
+    },
+    /// Told about once a second while a service is held.
+    Holding {
+        hold: u64,
+        waiting: u64,
+        oldest_ms: u64,
+        /// Of what was under way.
+        left: CountsStatus,
+    },
+    /// Nothing is left of what was under way but websockets.
+    HoldDrained {
+        hold: u64,
+        took_ms: u64,
+    },
+    /// A hold is over; those who wait are let go, in their order.
+    Releasing {
+        hold: u64,
+        why: ReleaseCause,
+        waiting: u64,
+    },
+    /// The last word on a hold: everybody is through.
+    Released {
+        hold: u64,
+        why: ReleaseCause,
+        held_ms: u64,
+        /// Requests that were held and went on.
+        requests: u64,
+        /// Requests that were held and could not go on.
+        refused: u64,
+        longest_ms: u64,
+    },
+}
+
+/// What ended a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseCause {
+    /// Somebody asked for it.
+    Asked,
+    Deadline,
+    /// The connection that held it is gone.
+    LeaseLost,
+    /// Its service was taken out of the config.
+    Removed,
 }
 
 /// How an operation ended for the one who asked.
@@ -246,7 +324,7 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `kill`, `reload`, `cache_purge`, `hook_test`, `recover` (a start
+    /// `flip`, `rollback`, `failback`, `ack`, `label`, `hold`, `kill`, `reload`, `cache_purge`, `hook_test`, `recover` (a start
     /// without the state) or `call` (over TCP).
     pub command: String,
     pub flip: Option<u64>,
@@ -256,6 +334,9 @@ pub struct AuditRecord {
     pub forced: bool,
     pub from: Option<String>,
     pub to: Option<String>,
+    /// What was said to run in `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// `done`, `unchanged`, `refused`, `failed`, `moved_back` (by itself, before the old slot was drained) or `interrupted`.
     pub result: String,
     /// Why it was refused, failed or interrupted; what a reload changed, which request was killed.
@@ -272,9 +353,6 @@ pub struct AuditRecord {
     /// What the gate took, whatever it said; none when it did not run to its end.
     #[serde(default)]
     pub gate_ms: Option<u64>,
-    /// What is deployed on the slot that traffic went to, as the operator calls it.
-    #[serde(default)]
-    pub version: Option<String>,
     /// What each check of the gate said.
     #[serde(default)]
     pub gates: Vec<GateResult>,

@@ -1,8 +1,11 @@
 //! What may be written behind `switchctl`.
 
+use super::deploy::DeployArgs;
 use super::history::HistoryArgs;
+use super::hold::HoldArgs;
 use super::hooks::HooksArgs;
 use crate::config;
+use crate::switch::Label;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -71,6 +74,10 @@ pub(super) enum Verb {
     Rollback(RollbackArgs),
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
+    /// Make new requests wait, until Ctrl-C: what is under way ends meanwhile
+    Hold(HoldArgs),
+    /// End a hold: those who wait go on, to the slot that is active now
+    Release,
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break
@@ -87,6 +94,8 @@ pub(super) enum Verb {
     Hooks(HooksArgs),
     /// The description of the admin API (`OpenAPI` 3.1)
     Openapi,
+    /// Deploy a new version: prepare, migrate, prove, flip, watch; or take it all back
+    Deploy(DeployArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd
@@ -110,6 +119,9 @@ pub(super) struct FlipArgs {
     /// Refuse unless generation N is still active (`status` shows it)
     #[arg(long, value_name = "N")]
     pub(super) expect_generation: Option<u64>,
+    /// What runs in SLOT; shown in status, history, metrics and logs
+    #[arg(long, value_name = "TEXT", value_parser = version)]
+    pub(super) version: Option<String>,
 }
 
 #[derive(Debug, Group)]
@@ -199,7 +211,15 @@ fn path_prefix(text: &str) -> Result<String, String> {
     Err("a path begins with `/`".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// What a slot may be labelled with.
+pub(super) fn version(text: &str) -> Result<String, String> {
+    match Label::new(text) {
+        Ok(label) => Ok(label.as_str().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match config::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be more than nothing".to_owned()),
         Ok(duration) => Ok(duration),

@@ -158,6 +158,7 @@ mod tests {
             forced: false,
             from: Some("blue".to_owned()),
             to: Some("green".to_owned()),
+            version: None,
             result: result.to_owned(),
             details: Vec::new(),
             published_ms: Some(410),

@@ -129,6 +129,8 @@ events! {
     Failback = "failback",
     /// The active slot is bad, and traffic stays.
     Staying = "staying",
+    /// A hold ended by itself: out of time, or because nobody held it any more.
+    HoldExpired = "hold_expired",
     Quarantine = "quarantine",
     QuarantineEnded = "quarantine_ended",
     CertificateExpiring = "certificate_expiring",

@@ -13,6 +13,7 @@ mod events;
 mod gate;
 mod handle;
 mod health;
+mod holds;
 mod hooks;
 mod jobs;
 mod message;
@@ -35,6 +36,7 @@ pub(crate) mod tests;
 
 pub use events::Subscription;
 pub use handle::Handle;
+pub use holds::{HoldOrder, HoldRefusal, HoldTaken};
 pub use hooks::{Board, Tested};
 pub use message::{Accepted, Denied, Order, Until};
 pub use start::{Control, Prepared};

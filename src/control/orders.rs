@@ -27,6 +27,9 @@ impl Conductor {
         record.to = target(&order.command);
         record.reason = reason(&order.command);
         record.forced = is_forced(&order.command);
+        if let Command::Label { label, .. } = &order.command {
+            record.version = label.as_ref().map(ToString::to_string);
+        }
         let asker = Asker {
             until: order.until,
             done,
@@ -35,9 +38,13 @@ impl Conductor {
             asker: Some(asker),
             flip: None,
         });
+        let moves_nothing = matches!(
+            order.command,
+            Command::Acknowledge { .. } | Command::Label { .. }
+        );
         let acknowledged = match &order.command {
             Command::Acknowledge { slot } => Some(slot.clone()),
-            Command::Flip { .. } | Command::Rollback { .. } => None,
+            Command::Flip { .. } | Command::Rollback { .. } | Command::Label { .. } => None,
         };
         let event = Event::Command {
             by: order.by,
@@ -49,7 +56,7 @@ impl Conductor {
             "refused".clone_into(&mut record.result);
             record.details.push(refusal.to_string());
             self.finish(&record);
-            if acknowledged.is_none() {
+            if !moves_nothing {
                 let kind = EventKind::OrderRefused {
                     command: record.command,
                     by: record.actor,
@@ -61,7 +68,7 @@ impl Conductor {
             return Err(refusal.into());
         }
         if flip.is_none() {
-            if acknowledged.is_none() {
+            if !moves_nothing {
                 "unchanged".clone_into(&mut record.result);
             }
             self.finish(&record);
@@ -81,13 +88,14 @@ fn command_words(command: &Command) -> &'static str {
         Command::Flip { .. } => "flip",
         Command::Rollback { .. } => "rollback",
         Command::Acknowledge { .. } => "ack",
+        Command::Label { .. } => "label",
     }
 }
 
 fn target(command: &Command) -> Option<String> {
     match command {
         Command::Flip { to, .. } => Some(to.to_string()),
-        Command::Acknowledge { slot } => Some(slot.to_string()),
+        Command::Acknowledge { slot } | Command::Label { slot, .. } => Some(slot.to_string()),
         Command::Rollback { .. } => None,
     }
 }
@@ -95,13 +103,13 @@ fn target(command: &Command) -> Option<String> {
 fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
-        Command::Acknowledge { .. } => None,
+        Command::Acknowledge { .. } | Command::Label { .. } => None,
     }
 }
 
 fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
-        Command::Acknowledge { .. } => false,
+        Command::Acknowledge { .. } | Command::Label { .. } => false,
     }
 }

@@ -23,6 +23,8 @@ pub(super) struct Underway {
     /// What its gate took, once it has passed.
     pub(super) gated_ms: Option<u64>,
     pub(super) published: Option<Published>,
+    /// What was said to run in its target.
+    pub(super) version: Option<String>,
     /// Traffic left its target again by itself.
     pub(super) moved_back: bool,
     pub(super) asker: Option<Asker>,
@@ -98,6 +100,7 @@ impl Underway {
             started: Instant::now(),
             gated_ms: None,
             published: None,
+            version: None,
             moved_back: false,
             asker,
         }
@@ -117,6 +120,7 @@ impl Underway {
             forced: operation.forced,
             from: Some(operation.from.to_string()),
             to: Some(operation.to.to_string()),
+            version: self.version.clone(),
             published_ms: self.published.as_ref().map(|it| it.after_ms),
             gate_ms: self.gated_ms,
             ..audit(operation.started, &operation.by, command)

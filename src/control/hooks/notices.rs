@@ -1,6 +1,7 @@
 //! What happened, as hooks tell it: one arm for each kind of event.
 
 use crate::api::EventKind;
+use crate::api::ReleaseCause;
 use crate::api::StreamEvent;
 use crate::api::Verdict;
 use crate::config::HookEvent;
@@ -169,6 +170,21 @@ impl Reader {
                     reasons.join("; ")
                 );
                 Notice::new(Name::FlipRefused, Warning, told)
+            }
+            EventKind::Released {
+                why: why @ (ReleaseCause::Deadline | ReleaseCause::LeaseLost),
+                held_ms,
+                requests,
+                ..
+            } => {
+                let why = match why {
+                    ReleaseCause::Deadline => "its time was up",
+                    _ => "the connection that held it is gone",
+                };
+                let told = format!(
+                    "a hold ended by itself after {held_ms} ms, {why}; {requests} requests went on"
+                );
+                Notice::new(Name::HoldExpired, Warning, told)
             }
             EventKind::Missed { events } => {
                 let told = format!("{events} events were lost on the way to the hooks");
