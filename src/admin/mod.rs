@@ -9,17 +9,23 @@ mod actions;
 mod answer;
 mod cache;
 mod clients;
+mod entry;
 mod gates;
+mod history;
 mod holds;
+mod hooks;
 mod label;
 mod metrics;
+mod openapi;
 mod peer;
 mod problem;
 mod query;
 mod routes;
 mod server;
+mod sight;
 mod socket;
 mod streams;
+mod table;
 mod watch;
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::peer;
 use super::problem;
 use super::problem::Wrong;
 use super::routes;
+use super::sight::Sight;
 use super::socket::Socket;
 use crate::acme::Known;
 use crate::control::Handle;
@@ -122,14 +123,21 @@ impl Admin {
 
     async fn answer(&self, request: Request<Incoming>, by: Actor) -> Answer {
         let (head, body) = request.into_parts();
-        let route = match routes::find(&head.method, head.uri.path()) {
-            Ok(route) => route,
+        let found = match routes::find(&head.method, head.uri.path()) {
+            Ok(found) => found,
             Err(wrong) => return answer::no_route(&wrong),
         };
         let acted = async {
             let body = whole(body).await?;
             let query = head.uri.query();
-            self.act(route, Asked { by, query, body }).await
+            let sight = Sight::Everything;
+            let asked = Asked {
+                by,
+                sight,
+                query,
+                body,
+            };
+            self.act(found, asked).await
         };
         acted
             .await

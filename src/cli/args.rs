@@ -2,7 +2,9 @@
 
 use super::deploy::DeployArgs;
 use super::gate::GateArgs;
+use super::history::HistoryArgs;
 use super::hold::HoldArgs;
+use super::hooks::HooksArgs;
 use crate::config;
 use crate::switch::Label;
 use crate::switch::ServiceName;
@@ -93,6 +95,10 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Answers that are kept for the next client
     Cache(CacheArgs),
+    /// Who else is told what happens, and how it goes; send one of them a test
+    Hooks(HooksArgs),
+    /// The description of the admin API (`OpenAPI` 3.1)
+    Openapi,
     /// Deploy a new version: prepare, migrate, prove, flip, watch; or take it all back
     Deploy(DeployArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
@@ -168,13 +174,6 @@ pub(super) struct KillArgs {
     /// The id that `ps` shows
     #[arg(value_name = "ID")]
     pub(super) id: u64,
-}
-
-#[derive(Debug, Group)]
-pub(super) struct HistoryArgs {
-    /// How many operations at most
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    pub(super) limit: usize,
 }
 
 #[derive(Debug, Group)]

@@ -19,7 +19,9 @@ mod flip;
 mod gate;
 mod history;
 mod hold;
+mod hooks;
 mod kill;
+mod openapi;
 mod operation;
 mod output;
 mod probe;
@@ -79,6 +81,8 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
+        Verb::Hooks(args) => hooks::run(session, args).await,
+        Verb::Openapi => openapi::run(session).await,
         Verb::Deploy(args) => deploy::run(session, args).await,
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),

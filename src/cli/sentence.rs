@@ -282,6 +282,25 @@ fn beside(event: &EventKind) -> Sentence {
             ),
             Paint::Notable,
         ),
+        event => aside(event),
+    }
+}
+
+fn aside(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::OrderRefused {
+            command,
+            by,
+            reasons,
+        } => say(
+            format!(
+                "{command} refused, asked for by {by}: {}",
+                reasons.join("; ")
+            ),
+            Paint::Notable,
+        ),
+        EventKind::CertificateExpiring { certificate } => say(certificate, Paint::Notable),
+        EventKind::HookTest { by } => say(format!("a hook is tested by {by}"), Paint::Plain),
         _ => say("", Paint::Plain),
     }
 }

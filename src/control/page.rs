@@ -88,6 +88,7 @@ impl Conductor {
             services: services
                 .map(|service| self.service_figures(service))
                 .collect(),
+            hooks: self.hooks.board().figures(),
         }
     }
 

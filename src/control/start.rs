@@ -6,6 +6,7 @@ use super::conductor::Conductor;
 use super::conductor::view;
 use super::events::Events;
 use super::handle::Handle;
+use super::hooks::Wishes;
 use super::jobs::Jobs;
 use super::message::Message;
 use super::reload;
@@ -91,11 +92,14 @@ impl Prepared {
         let live = Arc::new(Live::new(first, workers));
         let (conductor, inbox) = mpsc::channel(INBOX);
         let events = Events::new(clock);
+        let hooks = Wishes::new(clock, events.clone());
         let handle = Handle {
+            hooks: hooks.board(),
             conductor: conductor.clone(),
             events: events.clone(),
             clock,
             audit_log: journal.audit_log(),
+            call_log: journal.call_log(),
         };
         let conductor = Conductor {
             live,
@@ -111,6 +115,7 @@ impl Prepared {
             stock,
             certificates,
             epoch,
+            hooks,
             jobs: Jobs::new(clock, events, conductor),
             started: now,
             asking: None,

@@ -8,6 +8,8 @@ use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::gates::GateFigures;
 use super::holds::HoldFigures;
+use super::hooks;
+use super::hooks::HookFigures;
 use super::judged::WatchFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
@@ -44,6 +46,7 @@ pub struct Page {
     pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
+    pub hooks: Vec<HookFigures>,
 }
 
 /// What the clients' side counts.
@@ -157,7 +160,8 @@ impl Collector for Page {
         self.flips(out)?;
         self.gates(out)?;
         self.judged(out)?;
-        self.filters(out)
+        self.filters(out)?;
+        hooks::encode(&self.hooks, out)
     }
 }
 
