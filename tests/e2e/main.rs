@@ -32,6 +32,7 @@ mod failback;
 mod filter;
 mod flip;
 mod gate;
+mod gates;
 mod headers;
 mod health;
 mod hold;
