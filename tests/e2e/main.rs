@@ -33,6 +33,7 @@ mod failback;
 mod filter;
 mod flip;
 mod gate;
+mod gates;
 mod headers;
 mod health;
 mod history;
