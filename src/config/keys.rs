@@ -347,8 +347,13 @@ pub(super) const SECTIONS: &[&Section] = &[
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.
-pub(super) const NAMED_SECTIONS: &[&Section] =
-    &[&SLOT, &MEMBER_HEALTH, &HEADERS, &MEMBER_KEEPALIVE];
+pub(super) const NAMED_SECTIONS: &[&Section] = &[
+    &SLOT,
+    &MEMBER_HEALTH,
+    &HEADERS,
+    &MEMBER_KEEPALIVE,
+    &super::deploy::DEPLOY_ENV,
+];
 
 /// The documented config with every commented key made active.
 pub(super) fn uncommented() -> String {
