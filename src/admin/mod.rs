@@ -9,6 +9,7 @@ mod actions;
 mod answer;
 mod cache;
 mod clients;
+mod gates;
 mod holds;
 mod label;
 mod metrics;
@@ -19,6 +20,7 @@ mod routes;
 mod server;
 mod socket;
 mod streams;
+mod watch;
 
 #[cfg(test)]
 mod tests;
