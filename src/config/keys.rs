@@ -364,6 +364,7 @@ pub(super) const NAMED_SECTIONS: &[&Section] = &[
     &HEADERS,
     &MEMBER_KEEPALIVE,
     &HOOK_HEADERS,
+    &super::deploy::DEPLOY_ENV,
 ];
 
 /// The documented config with every commented key made active.
