@@ -39,7 +39,7 @@ const DOOR: Door = Door {
 /// The largest request body; a command is a few hundred bytes.
 const BODY: usize = 64 * 1024;
 /// How long a client may take for a head, and for a body.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The admin API and what it asks.
 #[derive(Debug, Clone)]
@@ -48,6 +48,7 @@ pub struct Admin {
     pub(super) edge: Arc<Edge>,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) metrics_at: Option<SocketAddr>,
+    pub(super) api_at: Option<SocketAddr>,
     pub(super) acme: Arc<Known>,
 }
 
@@ -59,6 +60,7 @@ impl Admin {
             edge,
             access_log,
             metrics_at: None,
+            api_at: None,
             acme: Arc::default(),
         }
     }
@@ -68,6 +70,15 @@ impl Admin {
     pub fn metrics_at(self, address: Option<SocketAddr>) -> Self {
         Self {
             metrics_at: address,
+            ..self
+        }
+    }
+
+    /// The status says that the API is spoken there too.
+    #[must_use]
+    pub fn api_at(self, address: Option<SocketAddr>) -> Self {
+        Self {
+            api_at: address,
             ..self
         }
     }
@@ -145,7 +156,7 @@ impl Admin {
     }
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Wrong> {
+pub(super) async fn whole(body: Incoming) -> Result<Bytes, Wrong> {
     let collected = tokio::time::timeout(PATIENCE, Limited::new(body, BODY).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -16,6 +16,9 @@ pub struct Status {
     pub listeners: Vec<String>,
     /// Where the Prometheus page is shown over TCP; none when it is not.
     pub metrics: Option<String>,
+    /// Where the admin API is spoken over TCP; none when it is not.
+    #[serde(default)]
+    pub admin_api: Option<String>,
     pub config: ConfigStatus,
     #[serde(default)]
     pub certificates: CertificatesStatus,

@@ -170,6 +170,7 @@ impl Conductor {
                 }
                 tracing::info!(?changes, "certificates reloaded");
                 self.certificates.take(material, &self.jobs.events);
+                self.open_doors();
                 let material = &self.certificates.material;
                 self.stock.endpoints.configure(&self.settings, material);
                 self.publish();

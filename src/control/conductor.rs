@@ -2,6 +2,7 @@
 
 use super::certificates::Certificates;
 use super::clock::millis;
+use super::doorway::Doorway;
 use super::drain;
 use super::drain::Drain;
 use super::gate;
@@ -35,6 +36,7 @@ use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::switch::Transition;
 use crate::tls::Material;
+use arc_swap::ArcSwap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +60,7 @@ pub(super) struct Conductor {
     pub(super) epoch: Epoch,
     pub(super) jobs: Jobs,
     pub(super) hooks: Wishes,
+    pub(super) doorway: Arc<ArcSwap<Doorway>>,
     pub(super) started: Moment,
     /// Set while an order is applied.
     pub(super) asking: Option<Asking>,

@@ -2,6 +2,7 @@
 
 use super::clock::Clock;
 use super::clock::stamp;
+use super::doorway::Doorway;
 use super::events::Events;
 use super::events::Subscription;
 use super::gates::GatesMessage;
@@ -31,6 +32,8 @@ use crate::journal::CallLog;
 use crate::journal::Search;
 use crate::switch::Actor;
 use crate::telemetry::Page;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
@@ -53,6 +56,7 @@ pub struct Handle {
     pub(super) audit_log: AuditLog,
     pub(super) call_log: CallLog,
     pub(super) hooks: Board,
+    pub(super) doorway: Arc<ArcSwap<Doorway>>,
 }
 
 impl Handle {
@@ -175,6 +179,12 @@ impl Handle {
             schema: SCHEMA,
             operations: read.map_err(|_| Denied::Stopping)??,
         })
+    }
+
+    /// Who may come in over TCP, as of now.
+    #[must_use]
+    pub fn doorway(&self) -> Arc<Doorway> {
+        self.doorway.load_full()
     }
 
     /// Who else is told what happens.

@@ -7,6 +7,7 @@
 mod certificates;
 mod clock;
 mod conductor;
+mod doorway;
 mod drain;
 mod endpoints;
 mod events;
@@ -36,6 +37,7 @@ mod watch;
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use doorway::Doorway;
 pub use events::Subscription;
 pub use handle::Handle;
 pub use holds::{HoldOrder, HoldRefusal, HoldTaken};

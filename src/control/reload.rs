@@ -155,6 +155,7 @@ impl Conductor {
         self.hooks.configure(&new.hooks);
         self.settings = new;
         self.certificates.take(material, &self.jobs.events);
+        self.open_doors();
         let material = &self.certificates.material;
         self.stock.endpoints.configure(&self.settings, material);
         let left = self.stock.queues.configure(&self.settings);

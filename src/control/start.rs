@@ -4,6 +4,7 @@ use super::certificates::Certificates;
 use super::clock::Clock;
 use super::conductor::Conductor;
 use super::conductor::view;
+use super::doorway::Doorway;
 use super::events::Events;
 use super::handle::Handle;
 use super::hooks::Wishes;
@@ -22,6 +23,7 @@ use crate::switch::Actor;
 use crate::switch::Epoch;
 use crate::switch::Moment;
 use crate::tls::Challenges;
+use arc_swap::ArcSwap;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -93,7 +95,10 @@ impl Prepared {
         let (conductor, inbox) = mpsc::channel(INBOX);
         let events = Events::new(clock);
         let hooks = Wishes::new(clock, events.clone());
+        let doorway = Doorway::of(&settings, &certificates.material);
+        let doorway = Arc::new(ArcSwap::from_pointee(doorway));
         let handle = Handle {
+            doorway: Arc::clone(&doorway),
             hooks: hooks.board(),
             conductor: conductor.clone(),
             events: events.clone(),
@@ -116,6 +121,7 @@ impl Prepared {
             certificates,
             epoch,
             hooks,
+            doorway,
             jobs: Jobs::new(clock, events, conductor),
             started: now,
             asking: None,

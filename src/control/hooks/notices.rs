@@ -131,66 +131,7 @@ impl Reader {
                 let notice = Notice::new(Name::QuarantineEnded, Info, told).about(slot);
                 notice.resolving(Name::Quarantine)
             }
-            EventKind::CertificateExpiring { certificate } => {
-                Notice::new(Name::CertificateExpiring, Warning, certificate.clone())
-            }
-            EventKind::CertificatesNotTaken { problems } => {
-                let told = format!(
-                    "certificates not taken, those in force stay in force: {}",
-                    problems.join("; ")
-                );
-                Notice::new(Name::CertificatesRejected, Warning, told)
-            }
-            EventKind::CertificatesReloaded { changes } => {
-                let told = format!("certificates reloaded: {}", changes.join("; "));
-                let notice = Notice::new(Name::CertificatesTaken, Info, told);
-                notice.resolving(Name::CertificatesRejected)
-            }
-            EventKind::ReloadFailed { problems } => {
-                let told = format!(
-                    "config not taken, what was in force stays in force: {}",
-                    problems.join("; ")
-                );
-                Notice::new(Name::ConfigRejected, Warning, told)
-            }
-            EventKind::Reloaded { changes, .. } => {
-                let told = match &changes[..] {
-                    [] => "config reloaded; nothing changed".to_owned(),
-                    changes => format!("config reloaded: {}", changes.join("; ")),
-                };
-                Notice::new(Name::ConfigTaken, Info, told).resolving(Name::ConfigRejected)
-            }
-            EventKind::OrderRefused {
-                command,
-                by,
-                reasons,
-            } => {
-                let told = format!(
-                    "{command} refused, asked for by {by}: {}",
-                    reasons.join("; ")
-                );
-                Notice::new(Name::FlipRefused, Warning, told)
-            }
-            EventKind::Released {
-                why: why @ (ReleaseCause::Deadline | ReleaseCause::LeaseLost),
-                held_ms,
-                requests,
-                ..
-            } => {
-                let why = match why {
-                    ReleaseCause::Deadline => "its time was up",
-                    _ => "the connection that held it is gone",
-                };
-                let told = format!(
-                    "a hold ended by itself after {held_ms} ms, {why}; {requests} requests went on"
-                );
-                Notice::new(Name::HoldExpired, Warning, told)
-            }
-            EventKind::Missed { events } => {
-                let told = format!("{events} events were lost on the way to the hooks");
-                Notice::new(Name::Missed, Warning, told)
-            }
-            _ => return None,
+            _ => of_daemon(&event.kind)?,
         })
     }
 
@@ -281,4 +222,72 @@ impl Reader {
             _ => notice,
         })
     }
+}
+
+/// What is no step of an operation, and not about one slot.
+fn of_daemon(event: &EventKind) -> Option<Notice> {
+    use HookEvent as Name;
+    use Severity::{Info, Warning};
+    Some(match event {
+        EventKind::CertificateExpiring { certificate } => {
+            Notice::new(Name::CertificateExpiring, Warning, certificate.clone())
+        }
+        EventKind::CertificatesNotTaken { problems } => {
+            let told = format!(
+                "certificates not taken, those in force stay in force: {}",
+                problems.join("; ")
+            );
+            Notice::new(Name::CertificatesRejected, Warning, told)
+        }
+        EventKind::CertificatesReloaded { changes } => {
+            let told = format!("certificates reloaded: {}", changes.join("; "));
+            let notice = Notice::new(Name::CertificatesTaken, Info, told);
+            notice.resolving(Name::CertificatesRejected)
+        }
+        EventKind::ReloadFailed { problems } => {
+            let told = format!(
+                "config not taken, what was in force stays in force: {}",
+                problems.join("; ")
+            );
+            Notice::new(Name::ConfigRejected, Warning, told)
+        }
+        EventKind::Reloaded { changes, .. } => {
+            let told = match &changes[..] {
+                [] => "config reloaded; nothing changed".to_owned(),
+                changes => format!("config reloaded: {}", changes.join("; ")),
+            };
+            Notice::new(Name::ConfigTaken, Info, told).resolving(Name::ConfigRejected)
+        }
+        EventKind::OrderRefused {
+            command,
+            by,
+            reasons,
+        } => {
+            let told = format!(
+                "{command} refused, asked for by {by}: {}",
+                reasons.join("; ")
+            );
+            Notice::new(Name::FlipRefused, Warning, told)
+        }
+        EventKind::Released {
+            why: why @ (ReleaseCause::Deadline | ReleaseCause::LeaseLost),
+            held_ms,
+            requests,
+            ..
+        } => {
+            let why = match why {
+                ReleaseCause::Deadline => "its time was up",
+                _ => "the connection that held it is gone",
+            };
+            let told = format!(
+                "a hold ended by itself after {held_ms} ms, {why}; {requests} requests went on"
+            );
+            Notice::new(Name::HoldExpired, Warning, told)
+        }
+        EventKind::Missed { events } => {
+            let told = format!("{events} events were lost on the way to the hooks");
+            Notice::new(Name::Missed, Warning, told)
+        }
+        _ => return None,
+    })
 }
