@@ -8,6 +8,7 @@ use super::compression;
 use super::cookies;
 use super::cors;
 use super::errors;
+use super::gates;
 use super::headers;
 use super::hold;
 use super::keepalive;
@@ -279,6 +280,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     compression::changes(lines, &old.compression, &new.compression);
     cache::changes(lines, &old.cache, &new.cache);
     sendfile::changes(lines, &old.sendfile, &new.sendfile);
+    gates::changes(lines, &old.gates, &new.gates);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
     lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
@@ -549,6 +551,7 @@ http = ["127.0.0.1:6001"]
                 "upstream_proxy_protocol = \"/dev/x\"",
                 "upstream_proxy_protocol = \"off\"",
             )
+            .replace("smoke_test = \"/dev/x\"", "smoke_test = \"off\"")
             .replace("hsts = \"/dev/x\"", "hsts = \"365d\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
@@ -588,6 +591,16 @@ http = ["127.0.0.1:6001"]
         let (key, value) = line.split_once(" = ")?;
         let other = match (key, value) {
             ("workers", _) => "200".to_owned(),
+            ("severity", _) => r#""warn""#.to_owned(),
+            ("origin", _) => r#""https://b.example""#.to_owned(),
+            ("method", _) => r#""POST""#.to_owned(),
+            ("member", _) => r#""http""#.to_owned(),
+            ("smoke_test", _) => r#""always""#.to_owned(),
+            ("modules" | "models", _) => r#"["sale"]"#.to_owned(),
+            ("expect_headers", _) => r#"{ x-version = "1" }"#.to_owned(),
+            ("expect_json", _) => r#"{ "/a" = 1 }"#.to_owned(),
+            ("expect_json_exists", _) => r#"["/a"]"#.to_owned(),
+            ("capture", _) => r#"{ a = "cookie:b" }"#.to_owned(),
             ("hosts", _) => r#"["a.example"]"#.to_owned(),
             ("initial", _) => r#""green""#.to_owned(),
             ("on_flip", _) => r#""keep""#.to_owned(),

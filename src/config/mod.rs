@@ -22,6 +22,7 @@ mod derived;
 mod errors;
 mod explain;
 mod file;
+mod gates;
 mod headers;
 mod health;
 mod hold;
@@ -67,6 +68,9 @@ pub use defaults::default_failback;
 pub use errors::{ErrorFormat, Errors};
 pub use explain::explain;
 pub use file::{load, parse};
+pub use gates::{
+    Captured, Gate, GateKind, LatencyGate, OdooGate, Origin, Severity, SmokeTest, Step, WarmUp,
+};
 pub use headers::{HeaderRules, Headers};
 pub use hold::Hold;
 pub use keepalive::{Keepalive, Keepalives};

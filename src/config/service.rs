@@ -7,6 +7,7 @@ use super::compression::{self, Compression};
 use super::cookies;
 use super::cors;
 use super::errors;
+use super::gates;
 use super::headers;
 use super::health;
 use super::hold;
@@ -77,6 +78,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         at: rules::gate_timeout_at(&table),
     };
     let checks = health::read(&table, &members, &gate);
+    let gates = gates::read(&table, &members);
     let (shared, shared_at) = rules::shared(&table);
     // Read before anything is put together: a missing name must not hide their problems.
     let limits = service_limits::read(&table, common);
@@ -123,6 +125,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         compression,
         cache,
         sendfile,
+        gates,
         flip,
         failback,
         shared,

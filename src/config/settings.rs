@@ -9,6 +9,7 @@ use super::compression::Compression;
 use super::cookies::Cookies;
 use super::cors::Cors;
 use super::errors::Errors;
+use super::gates::Gate;
 use super::headers::Headers;
 use super::hold::Hold;
 use super::keepalive::Keepalives;
@@ -178,6 +179,8 @@ pub struct Service {
     pub compression: Compression,
     pub cache: Cache,
     pub sendfile: Sendfile,
+    /// Tried in this order.
+    pub gates: Vec<Gate>,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.

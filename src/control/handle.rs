@@ -86,6 +86,12 @@ impl Handle {
         self.ask(|answer| Message::Hold(message(answer))).await?
     }
 
+    /// Ends all holds, for the daemon stops. Does not wait for it.
+    pub async fn end_holds(&self) {
+        // A control that is stopping ends them anyway.
+        drop(self.conductor.send(Message::Hold(HoldMessage::Stop)).await);
+    }
+
     /// Probes every endpoint of a slot once, now.
     ///
     /// # Errors

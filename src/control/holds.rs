@@ -38,6 +38,8 @@ use tokio::time::Instant;
 
 /// How often those who may go are let go.
 const STEP: Duration = Duration::from_millis(10);
+/// How long those take at most who were let go to notice.
+const LOOKS_UP: Duration = Duration::from_secs(1);
 /// How often a hold is told of.
 const TOLD_EVERY: Duration = Duration::from_secs(1);
 
@@ -55,6 +57,8 @@ pub(super) enum HoldMessage {
     Over(HoldName, ReleaseCause),
     /// Everybody was let go.
     Empty(HoldName),
+    /// The daemon stops: nobody is held any more.
+    Stop,
 }
 
 /// Which hold is meant: one that is long over is nobody's.
@@ -202,6 +206,7 @@ impl Conductor {
             HoldMessage::Drained(name) => self.hold_drained(&name),
             HoldMessage::Over(name, why) => self.end_hold(&name, why),
             HoldMessage::Empty(name) => self.hold_is_empty(&name),
+            HoldMessage::Stop => self.end_holds(),
         }
     }
 
@@ -372,6 +377,17 @@ impl Conductor {
         self.tell_hold(name, kind);
     }
 
+    fn end_holds(&mut self) {
+        let held = self
+            .services
+            .iter()
+            .filter_map(|it| it.holds.current.as_ref());
+        let names: Vec<HoldName> = held.map(|it| it.name.clone()).collect();
+        for name in names {
+            self.end_hold(&name, ReleaseCause::Stopping);
+        }
+    }
+
     fn hold_is_empty(&mut self, name: &HoldName) {
         if let Some(at) = self.index_of(&name.service)
             && self.services[at].holds.named(name.number).is_some()
@@ -401,11 +417,9 @@ impl Conductor {
             took_ms = held_ms, "hold over");
         let mut record = holding.audit();
         why_words(why).clone_into(&mut record.result);
-        let mut details = format!("{requests} requests waited, the longest for {longest_ms} ms");
-        if refused > 0 {
-            details += &format!("; {refused} were refused");
-        }
-        record.details.push(details);
+        record.details.push(format!(
+            "requests that waited: {requests}, the longest for {longest_ms} ms; refused: {refused}"
+        ));
         record.took_ms = Some(held_ms);
         self.finish(&record);
         let kind = EventKind::Released {
@@ -441,6 +455,7 @@ fn why_words(why: ReleaseCause) -> &'static str {
         ReleaseCause::Deadline => "deadline",
         ReleaseCause::LeaseLost => "lease_lost",
         ReleaseCause::Removed => "removed",
+        ReleaseCause::Stopping => "stopping",
     }
 }
 
@@ -535,6 +550,11 @@ impl Release {
             if line.waiting() > 0 {
                 tokio::time::sleep(STEP).await;
             }
+        }
+        // Those who were let go last have yet to look up; a worker that is too busy is not waited for.
+        let since = Instant::now();
+        while self.hold.lobby.now().waiting > line.waiting() && since.elapsed() < LOOKS_UP {
+            tokio::time::sleep(STEP / 5).await;
         }
         let empty = HoldMessage::Empty(self.name);
         jobs.report(Message::Hold(empty)).await;

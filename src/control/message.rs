@@ -15,6 +15,7 @@ use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::FlipId;
 use crate::switch::Generation;
+use crate::switch::Passed;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -50,7 +51,7 @@ pub(super) enum Message {
     Gated {
         service: ServiceName,
         flip: FlipId,
-        verdict: Result<(), Vec<String>>,
+        verdict: Result<Passed, Vec<String>>,
     },
     Drained {
         service: ServiceName,

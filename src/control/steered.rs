@@ -33,6 +33,8 @@ pub(super) struct Steered {
     /// In the order of the settings.
     pub(super) slots: Vec<Arc<Slot>>,
     pub(super) active: usize,
+    /// What traffic left last.
+    left: Option<Arc<Slot>>,
     /// Every picture that somebody may still count on.
     pictures: Vec<Weak<Slot>>,
     pub(super) underway: Vec<Underway>,
@@ -154,6 +156,7 @@ impl Steered {
             wake: None,
             slots: Vec::new(),
             active: 0,
+            left: None,
             pictures: Vec::new(),
             underway: Vec::new(),
             drains: Vec::new(),
@@ -201,11 +204,19 @@ impl Steered {
         let Some(index) = self.index_of(slot) else {
             return;
         };
+        self.redraw(index, generation, stock);
+        // What was left only empties: who comes there on purpose is counted elsewhere.
+        let left = self.redraw(self.active, Generation(0), stock);
+        self.left = Some(left);
+        self.active = index;
+    }
+
+    /// Puts a picture with counts of its own in the place of another, which is given back.
+    fn redraw(&mut self, index: usize, generation: Generation, stock: &mut Stock) -> Arc<Slot> {
         let settings = Arc::clone(&self.settings);
         let picture = stock.slot(&settings, &settings.slots[index], generation);
         self.remember(&picture);
-        self.slots[index] = picture;
-        self.active = index;
+        std::mem::replace(&mut self.slots[index], picture)
     }
 
     /// Takes new settings; slots whose picture stays the same keep it, with its counts.
@@ -277,6 +288,7 @@ impl Steered {
             active: self.active,
             slots: self.slots.clone(),
             hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
+            left: self.left.clone(),
         }
     }
 

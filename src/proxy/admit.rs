@@ -12,6 +12,7 @@ use super::prepare::Look;
 use super::prepare::Prepared;
 use super::prepare::prepare;
 use super::queue;
+use super::queue::Bid;
 use super::seat::Seat;
 use crate::live::Place;
 use crate::live::ViewRef;
@@ -46,14 +47,19 @@ pub(super) async fn admit(
                 Decision::Refuse(refused) => return Err(refused.fault),
             }
         }
-        place = match sit_down(proxy, &flight, (&view, prepared), place) {
+        let bid = Bid {
+            view: &view,
+            prepared,
+            slot: prepared.slot,
+        };
+        place = match sit_down(proxy, &flight, bid, place) {
             Seating::Done => return Ok(None),
             Seating::Moved(place) => place,
             // Whatever the wait brings is looked at in the newest View.
-            Seating::Busy => Box::pin(queue::wait(proxy, &view, prepared, client)).await?,
+            Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
             Seating::Held => {
                 let kept = out.len() + client.input.len();
-                Box::pin(hold::wait(&view, prepared, client, kept)).await?;
+                Box::pin(hold::wait(bid, client, kept)).await?;
                 None
             }
         };
@@ -91,12 +97,17 @@ pub(super) async fn readmit(
         if is_same(&view).is_none() {
             return Ok(false);
         }
-        place = match sit_down(proxy, &flight, (&view, prepared), place) {
+        let bid = Bid {
+            view: &view,
+            prepared,
+            slot: view.services[prepared.service].active,
+        };
+        place = match sit_down(proxy, &flight, bid, place) {
             Seating::Done => return Ok(true),
             Seating::Moved(place) => place,
-            Seating::Busy => Box::pin(queue::wait(proxy, &view, prepared, client)).await?,
+            Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
             Seating::Held => {
-                Box::pin(hold::wait(&view, prepared, client, prepared.length)).await?;
+                Box::pin(hold::wait(bid, client, prepared.length)).await?;
                 None
             }
         };
@@ -114,17 +125,17 @@ enum Seating {
 }
 
 /// Takes a place where one is needed, unless the one it `has` does, and counts the request: one step.
-fn sit_down(
-    proxy: &Proxy,
-    flight: &Flight,
-    (view, prepared): (&ViewRef, &Prepared),
-    has: Option<Place>,
-) -> Seating {
-    let service = &view.services[prepared.service];
+fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, has: Option<Place>) -> Seating {
+    let Bid {
+        view,
+        prepared,
+        slot,
+    } = bid;
+    let service = bid.service();
     if service.hold.is_some() && hold::is_held(flight, service) {
         return Seating::Held;
     }
-    let place = match queue::places(service, prepared) {
+    let place = match queue::places(bid) {
         None => None,
         Some(places) => {
             let usable = has.filter(|place| place.is_of(places));
@@ -134,7 +145,7 @@ fn sit_down(
             }
         }
     };
-    let Some(ticket) = proxy.reader.admit(view, prepared.service) else {
+    let Some(ticket) = proxy.reader.admit(view, prepared.service, slot) else {
         return Seating::Moved(place);
     };
     if let Some(queued) = flight.queued.borrow_mut().as_mut() {

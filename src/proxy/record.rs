@@ -79,7 +79,8 @@ impl Record {
         let held = hold::close(flight, fault);
         let (bytes_in, bytes_out) = (flight.bytes_in.get(), flight.bytes_out.get());
         let service = seat.as_ref().map(|seat| seat.ticket.service());
-        if let Some(service) = service {
+        let slot = seat.as_ref().map(|seat| seat.ticket.slot());
+        if let Some(slot) = slot {
             let outcome = Outcome {
                 status,
                 fault: fault.is_some_and(|fault| fault.status() != 499),
@@ -87,7 +88,7 @@ impl Record {
                 bytes_in,
                 bytes_out,
             };
-            service.active().metrics.record(proxy.worker(), outcome);
+            slot.metrics.record(proxy.worker(), outcome);
         } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {
             proxy.metrics.refused(status);
         }
@@ -127,7 +128,7 @@ impl Record {
                 .map_or(Duration::ZERO, |queued| queued.took()),
             held,
             service: service_name.map_or("", |settings| settings.name.as_str()),
-            slot: service.map_or("", |service| service.active().name.as_str()),
+            slot: slot.map_or("", |slot| slot.name.as_str()),
             endpoint: seat
                 .as_ref()
                 .and_then(|seat| seat.endpoint())

@@ -87,6 +87,14 @@ pub enum SlotHealth {
     },
 }
 
+/// What a gate that was passed has found besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Passed {
+    /// Which modules the database holds, in which versions: the same text for the same ones. None where no
+    /// gate looks at that.
+    pub fingerprint: Option<String>,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -94,10 +102,10 @@ pub enum Event {
         by: Actor,
         command: Command,
     },
-    /// The gate of `flip` is through; `Err` holds every probe's reason.
+    /// The gate of `flip` is through; `Err` holds every reason.
     Gated {
         flip: FlipId,
-        verdict: Result<(), Vec<String>>,
+        verdict: Result<Passed, Vec<String>>,
     },
     /// The transition of `flip` is on disk, or could not be put there.
     Recorded {

@@ -25,7 +25,7 @@ mod properties;
 
 pub use event::{
     Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Operation, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
+    Operation, Passed, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
 };
 pub use machine::Switch;
 pub use quarantine::Quarantine;

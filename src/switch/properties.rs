@@ -221,7 +221,7 @@ mod tests {
 
         fn gated(&mut self, age: u64, passed: bool) {
             let verdict = if passed {
-                Ok(())
+                Ok(Passed::default())
             } else {
                 Err(vec!["no".to_owned()])
             };

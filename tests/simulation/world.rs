@@ -6,7 +6,7 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
+    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice, Passed,
     Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
 };
 
@@ -393,7 +393,7 @@ impl World {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
         } else if self.well[&end.slot] {
-            Ok(())
+            Ok(Passed::default())
         } else {
             Err(vec!["connection refused".to_owned()])
         };
