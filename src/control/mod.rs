@@ -13,6 +13,8 @@ mod events;
 mod gate;
 mod handle;
 mod health;
+mod hold_desk;
+mod hold_watch;
 mod holds;
 mod jobs;
 mod message;
@@ -35,6 +37,6 @@ pub(crate) mod tests;
 
 pub use events::Subscription;
 pub use handle::Handle;
-pub use holds::{HoldOrder, HoldRefusal, HoldTaken};
+pub use hold_desk::{HoldOrder, HoldRefusal, HoldTaken};
 pub use message::{Accepted, Denied, Order, Until};
 pub use start::{Control, Prepared};

@@ -1,6 +1,6 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
-use super::holds::HoldDesk;
+use super::hold_desk::HoldDesk;
 use super::underway::Underway;
 use super::views::Stock;
 use crate::config::Service as ServiceSettings;
