@@ -10,6 +10,7 @@ mod answer;
 mod cache;
 mod clients;
 mod holds;
+mod label;
 mod metrics;
 mod peer;
 mod problem;

@@ -15,6 +15,7 @@ pub(super) enum Route<'a> {
     Rollback { service: &'a str },
     Probe { service: &'a str },
     Acknowledge { service: &'a str },
+    Label { service: &'a str },
     Hold { service: &'a str },
     Release { service: &'a str },
     Requests,
@@ -45,6 +46,7 @@ fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
         ["v1", "services", service, "rollback"] => (Method::POST, Route::Rollback { service }),
         ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
         ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
+        ["v1", "services", service, "label"] => (Method::POST, Route::Label { service }),
         ["v1", "services", service, "hold"] => (Method::POST, Route::Hold { service }),
         ["v1", "services", service, "release"] => (Method::POST, Route::Release { service }),
         ["v1", "ps"] => (Method::GET, Route::Requests),
@@ -96,6 +98,11 @@ mod tests {
                 Method::POST,
                 "/v1/services/odoo/ack",
                 Route::Acknowledge { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/label",
+                Route::Label { service },
             ),
             (
                 Method::POST,

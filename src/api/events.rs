@@ -18,6 +18,27 @@ pub struct FlipRequest {
     /// End the answer's stream once `to` is published, not when the old slot is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// What runs in `to`; labels the slot before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Says what runs in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelRequest {
+    pub slot: String,
+    /// None takes the label away.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// The answer of `label`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Labelled {
+    pub schema: u32,
+    pub slot: String,
+    pub version: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +175,12 @@ pub enum EventKind {
     Missed {
         events: u64,
     },
+    /// Somebody said what runs in a slot, or that nothing is known of it any more.
+    Labelled {
+        slot: String,
+        version: Option<String>,
+        by: String,
+    },
     /// The last line of an operation's own stream.
     Done {
         verdict: Verdict,
@@ -272,7 +299,7 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `kill`, `reload` or `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `ack`, `label`, `kill`, `reload` or `recover` (a start without the state).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -281,6 +308,9 @@ pub struct AuditRecord {
     pub forced: bool,
     pub from: Option<String>,
     pub to: Option<String>,
+    /// What was said to run in `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// `done`, `unchanged`, `refused`, `failed`, `moved_back` (by itself, before the old slot was drained) or `interrupted`.
     pub result: String,
     /// Why it was refused, failed or interrupted; what a reload changed, which request was killed.

@@ -132,6 +132,9 @@ pub struct SlotStatus {
     /// Why it is not healthy, in words.
     pub reason: Option<String>,
     pub quarantine: Option<QuarantineStatus>,
+    /// What was said to run in it (`switchctl deploy --version`).
+    #[serde(default)]
+    pub version: Option<String>,
     /// Over all generations of this slot.
     pub in_flight: CountsStatus,
     pub queued: u64,

@@ -1,7 +1,9 @@
 //! What may be written behind `switchctl`.
 
+use super::deploy::DeployArgs;
 use super::hold::HoldArgs;
 use crate::config;
+use crate::switch::Label;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -86,6 +88,8 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Answers that are kept for the next client
     Cache(CacheArgs),
+    /// Deploy a new version: prepare, migrate, prove, flip, watch; or take it all back
+    Deploy(DeployArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd
@@ -109,6 +113,9 @@ pub(super) struct FlipArgs {
     /// Refuse unless generation N is still active (`status` shows it)
     #[arg(long, value_name = "N")]
     pub(super) expect_generation: Option<u64>,
+    /// What runs in SLOT; shown in status, history, metrics and logs
+    #[arg(long, value_name = "TEXT", value_parser = version)]
+    pub(super) version: Option<String>,
 }
 
 #[derive(Debug, Group)]
@@ -203,6 +210,14 @@ fn path_prefix(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("a path begins with `/`".to_owned())
+}
+
+/// What a slot may be labelled with.
+pub(super) fn version(text: &str) -> Result<String, String> {
+    match Label::new(text) {
+        Ok(label) => Ok(label.as_str().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(super) fn duration(text: &str) -> Result<Duration, String> {

@@ -11,6 +11,7 @@ mod args;
 mod cache;
 mod check;
 mod client;
+mod deploy;
 mod events;
 mod failure;
 mod flip;
@@ -73,6 +74,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
+        Verb::Deploy(args) => deploy::run(session, args).await,
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),
     }

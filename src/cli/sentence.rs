@@ -178,6 +178,13 @@ fn beside(event: &EventKind) -> Sentence {
         EventKind::Acknowledged { slot, by } => {
             say(format!("{slot} acknowledged by {by}"), Paint::Plain)
         }
+        EventKind::Labelled { slot, version, by } => say(
+            match version {
+                Some(version) => format!("{slot} runs {version}, says {by}"),
+                None => format!("{slot} has no version any more, says {by}"),
+            },
+            Paint::Plain,
+        ),
         EventKind::Staying { slot, reason } => {
             say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
         }

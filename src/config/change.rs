@@ -7,6 +7,7 @@ use super::cache;
 use super::compression;
 use super::cookies;
 use super::cors;
+use super::deploy;
 use super::errors;
 use super::gates;
 use super::headers;
@@ -280,6 +281,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     compression::changes(lines, &old.compression, &new.compression);
     cache::changes(lines, &old.cache, &new.cache);
     sendfile::changes(lines, &old.sendfile, &new.sendfile);
+    deploy::changes(lines, &old.deploy, &new.deploy);
     gates::changes(lines, &old.gates, &new.gates);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
@@ -644,6 +646,8 @@ http = ["127.0.0.1:6001"]
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             ("codings", _) => r#"["br", "zstd"]"#.to_owned(),
             ("types", _) => r#"["text/*"]"#.to_owned(),
+            ("run" | "undo", _) => r#"["/bin/other"]"#.to_owned(),
+            ("env", _) => r#"{ OTHER = "1" }"#.to_owned(),
             ("keep_on_flip", _) => r#""all""#.to_owned(),
             ("zstd_level" | "brotli_level" | "gzip_level", _) => "7".to_owned(),
             ("prefix", r#""""#) => r#""/other""#.to_owned(),

@@ -188,6 +188,7 @@ pub(super) const SERVICE: Section = section(
         key("compression", "[service.NAME.compression]"),
         key("cache", "[service.NAME.cache]"),
         key("sendfile", "[service.NAME.sendfile]"),
+        key("deploy", "[service.NAME.deploy]"),
     ],
 );
 
@@ -341,6 +342,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::cache::CACHE_ROOM,
     &super::cache::CACHE,
     &super::sendfile::SENDFILE,
+    &super::deploy::DEPLOY,
+    &super::deploy::DEPLOY_STEP,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.

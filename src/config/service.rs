@@ -6,6 +6,7 @@ use super::cache::{self, Cache};
 use super::compression::{self, Compression};
 use super::cookies;
 use super::cors;
+use super::deploy;
 use super::errors;
 use super::gates;
 use super::headers;
@@ -88,6 +89,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let compression = compression::read(&table, Compression::default());
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
+    let deploy = deploy::read(&table);
     let queue = queue::read(&table, &members);
     let hold = hold::read(&table);
     let errors = errors::read(&table);
@@ -125,6 +127,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         compression,
         cache,
         sendfile,
+        deploy,
         gates,
         flip,
         failback,

@@ -8,6 +8,7 @@ use super::cache::CacheRoom;
 use super::compression::Compression;
 use super::cookies::Cookies;
 use super::cors::Cors;
+use super::deploy::Deploy;
 use super::errors::Errors;
 use super::gates::Gate;
 use super::headers::Headers;
@@ -179,6 +180,8 @@ pub struct Service {
     pub compression: Compression,
     pub cache: Cache,
     pub sendfile: Sendfile,
+    /// For `switchctl deploy`; nothing in the daemon looks at it.
+    pub deploy: Deploy,
     /// Tried in this order.
     pub gates: Vec<Gate>,
     pub flip: Flip,

@@ -113,6 +113,7 @@ impl Conductor {
                 Some(SlotHealth::Unhealthy { .. }) => Some(false),
                 Some(SlotHealth::Unknown) | None => None,
             },
+            version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
             counts: metrics.unwrap_or_default(),
             in_flight: InFlightFigures {

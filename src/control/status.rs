@@ -174,6 +174,7 @@ impl Conductor {
                 acknowledged: it.acknowledged,
                 ends: it.ends,
             }),
+            version: service.switch.label(&slot.name).map(ToString::to_string),
             in_flight: counts_status(sum(&pictures)),
             queued: queued(&pictures),
             requests: requests.unwrap_or_default(),

@@ -287,8 +287,8 @@ impl Steered {
             filter: self.filter.clone(),
             active: self.active,
             slots: self.slots.clone(),
-            hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
             left: self.left.clone(),
+            hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
         }
     }
 

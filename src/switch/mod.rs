@@ -12,6 +12,7 @@ mod disk;
 mod event;
 mod failback;
 mod invariants;
+mod label;
 mod machine;
 mod quarantine;
 mod restore;
@@ -27,6 +28,7 @@ pub use event::{
     Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
     Operation, Passed, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
 };
+pub use label::{Label, LabelError};
 pub use machine::Switch;
 pub use quarantine::Quarantine;
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};

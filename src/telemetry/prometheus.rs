@@ -89,6 +89,8 @@ pub struct SlotFigures {
     /// None while the probes have yet to say.
     pub healthy: Option<bool>,
     pub quarantined: bool,
+    /// What was said to run in it.
+    pub version: Option<String>,
     pub counts: SlotCounts,
     pub in_flight: InFlightFigures,
     pub queued: u64,
@@ -297,6 +299,13 @@ impl Page {
             &about,
             self.by_slot(|slot| u64::from(slot.quarantined)),
         )?;
+        let about = About("slot_info", "1 for each slot that has a version, with it");
+        let versions = self.each_slot().filter_map(|(service, slot)| {
+            let version = slot.version.as_deref()?;
+            let [first, second] = labels(service, slot);
+            Some(Sample::new(&[first, second, ("version", version)], 1))
+        });
+        gauge(out, &about, versions)?;
         let endpoints = self.each_slot().flat_map(|(service, slot)| {
             slot.endpoints.iter().map(move |it| {
                 let [first, second] = labels(service, slot);
