@@ -291,6 +291,8 @@ pub enum ReleaseCause {
     LeaseLost,
     /// Its service was taken out of the config.
     Removed,
+    /// The daemon stops.
+    Stopping,
 }
 
 /// How an operation ended for the one who asked.

@@ -6,9 +6,9 @@ use super::doorway::Doorway;
 use super::events::Events;
 use super::events::Subscription;
 use super::gates::GatesMessage;
-use super::holds::HoldMessage;
-use super::holds::HoldOrder;
-use super::holds::HoldTaken;
+use super::hold_desk::HoldMessage;
+use super::hold_desk::HoldOrder;
+use super::hold_desk::HoldTaken;
 use super::hooks::Board;
 use super::message::Accepted;
 use super::message::Answer;
@@ -109,6 +109,12 @@ impl Handle {
             answer,
         };
         self.ask(|answer| Message::Hold(message(answer))).await?
+    }
+
+    /// Ends all holds, for the daemon stops. Does not wait for it.
+    pub async fn end_holds(&self) {
+        // A control that is stopping ends them anyway.
+        drop(self.conductor.send(Message::Hold(HoldMessage::Stop)).await);
     }
 
     /// Probes every endpoint of a slot once, now.

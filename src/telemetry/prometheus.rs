@@ -481,12 +481,7 @@ mod tests {
                     limited: 6,
                     evicted: 1,
                 }],
-                hold: HoldFigures {
-                    held: true,
-                    oldest_ms: 1500,
-                    late: 2,
-                    ..HoldFigures::default()
-                },
+                hold: HoldFigures::default(),
                 slots: vec![blue],
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
@@ -513,9 +508,6 @@ mod tests {
             r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
             r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
-            r#"switchd_held{service="odoo"} 1.0"#,
-            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
-            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,
