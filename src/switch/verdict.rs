@@ -31,7 +31,7 @@ pub struct WatchRules {
 }
 
 /// What is too much, when it lasts for the window.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     pub window: Duration,
     pub error_rate: Option<Share>,
