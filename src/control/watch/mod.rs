@@ -151,7 +151,7 @@ impl Watched {
         self.is_breach = finding.breach.is_some();
         self.latest = Some(finding.clone());
         let is_news = verdict_is_new || breach_is_new || self.is_over;
-        is_news.then(|| News {
+        is_news.then_some(News {
             generation: self.generation,
             finding,
             is_over: self.is_over,
