@@ -645,9 +645,8 @@ http = ["127.0.0.1:6001"]
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
-            ("ignored_errors", _) => r#"["a.Error"]"#.to_owned(),
             ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
-            ("names", _) => r#"["other"]"#.to_owned(),
+            ("names" | "ignored_errors", _) => r#"["other"]"#.to_owned(),
             ("origins", _) => r#"["https://a.example"]"#.to_owned(),
             ("same_site", _) => r#""strict""#.to_owned(),
             ("headers" | "set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),

@@ -408,7 +408,7 @@ mod tests {
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
-    fn page() -> Page {
+    fn metrics() -> SlotMetrics {
         let metrics = SlotMetrics::new(1);
         for (status, took_ms) in [(200, 3), (204, 40), (502, 90_000)] {
             let outcome = Outcome {
@@ -428,6 +428,11 @@ mod tests {
         metrics.websocket_refused(0);
         metrics.waited(0, Duration::from_millis(40));
         metrics.unserved(0, Unserved::Deadline);
+        metrics
+    }
+
+    fn page() -> Page {
+        let metrics = metrics();
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
