@@ -8,6 +8,7 @@ use super::query::Query;
 use super::routes::Route;
 use super::server::Admin;
 use super::streams;
+use super::watch;
 use crate::api::Acknowledged;
 use crate::api::CachePurge;
 use crate::api::FlipRequest;
@@ -56,6 +57,7 @@ impl Admin {
             Route::Flip { service } => self.flip(service, asked).await,
             Route::Rollback { service } => self.rollback(service, asked).await,
             Route::Gate { service } => self.gate(service, asked).await,
+            Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
             Route::Label { service } => self.label(service, asked).await,
@@ -112,6 +114,7 @@ impl Admin {
         }
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
+            terms: watch::of_flip(&request)?,
             force: request.force,
             reason: request.reason,
             expect: request.expect_generation.map(Generation),
@@ -129,6 +132,7 @@ impl Admin {
         };
         let request: RollbackRequest = parse(body)?;
         let command = Command::Rollback {
+            terms: watch::of_rollback(&request),
             force: request.force,
             reason: request.reason,
         };

@@ -20,6 +20,7 @@ mod routes;
 mod server;
 mod socket;
 mod streams;
+mod watch;
 
 #[cfg(test)]
 mod tests;

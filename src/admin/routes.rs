@@ -13,6 +13,7 @@ pub(super) enum Route<'a> {
     Status,
     Flip { service: &'a str },
     Rollback { service: &'a str },
+    Confirm { service: &'a str },
     Probe { service: &'a str },
     Gate { service: &'a str },
     Acknowledge { service: &'a str },
@@ -45,6 +46,7 @@ fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
         ["v1", "status"] => (Method::GET, Route::Status),
         ["v1", "services", service, "flip"] => (Method::POST, Route::Flip { service }),
         ["v1", "services", service, "rollback"] => (Method::POST, Route::Rollback { service }),
+        ["v1", "services", service, "confirm"] => (Method::POST, Route::Confirm { service }),
         ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
         ["v1", "services", service, "gate"] => (Method::POST, Route::Gate { service }),
         ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
@@ -90,6 +92,11 @@ mod tests {
                 Method::POST,
                 "/v1/services/odoo/rollback",
                 Route::Rollback { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/confirm",
+                Route::Confirm { service },
             ),
             (
                 Method::POST,

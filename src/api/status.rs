@@ -2,6 +2,7 @@
 
 use super::gates::GatesStatus;
 use super::hold::HoldStatus;
+use super::watch::{ConfirmStatus, WatchStatus};
 use serde::{Deserialize, Serialize};
 
 /// The whole daemon.
@@ -91,6 +92,12 @@ pub struct ServiceStatus {
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,
+    /// None before an operator's first move, and after one that traffic made by itself.
+    #[serde(default)]
+    pub watch: Option<WatchStatus>,
+    /// None when nothing waits to be confirmed.
+    #[serde(default)]
+    pub confirm: Option<ConfirmStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,6 +119,9 @@ pub struct FailbackStatus {
     pub mode: String,
     pub moves_in_window: u32,
     pub max_moves: u32,
+    /// Why traffic would not move back to the previous slot even if it had to.
+    #[serde(default)]
+    pub blocked: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

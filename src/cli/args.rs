@@ -71,6 +71,8 @@ pub(super) enum Verb {
     Flip(FlipArgs),
     /// Move traffic to the slot that was active before
     Rollback(RollbackArgs),
+    /// Say that the last move stays (after `flip --confirm-within`)
+    Confirm,
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
     /// Try the gates of SLOT now; nothing changes, and the exit code is 1 when a flip would be refused
@@ -119,6 +121,12 @@ pub(super) struct FlipArgs {
     /// Try every gate and tell what would happen; nothing changes
     #[arg(long, conflicts_with_all = ["force", "no_wait"])]
     pub(super) rehearse: bool,
+    /// Go back to the old slot unless `switchctl confirm` comes within this time (10m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) confirm_within: Option<Duration>,
+    /// Let traffic go back by itself even where the database's modules have changed
+    #[arg(long)]
+    pub(super) accept_schema_change: bool,
     /// What runs in SLOT; shown in status, history, metrics and logs
     #[arg(long, value_name = "TEXT", value_parser = version)]
     pub(super) version: Option<String>,
@@ -128,6 +136,9 @@ pub(super) struct FlipArgs {
 pub(super) struct RollbackArgs {
     #[command(flatten)]
     pub(super) moving: MoveArgs,
+    /// Go there even though the database's modules have changed since it last served
+    #[arg(long)]
+    pub(super) accept_schema_change: bool,
 }
 
 #[derive(Debug, Group)]

@@ -11,6 +11,7 @@ mod args;
 mod cache;
 mod check;
 mod client;
+mod confirm;
 mod deploy;
 mod events;
 mod failure;
@@ -30,6 +31,7 @@ mod session;
 mod status;
 mod style;
 mod table;
+mod watch;
 mod words;
 
 pub use failure::Exit;
@@ -66,6 +68,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Status(args) => status::run(session, args).await,
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
+        Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
         Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,

@@ -3,6 +3,7 @@
 use super::hold;
 use super::style::Paint;
 use super::table::printable;
+use super::watch;
 use super::words;
 use crate::api::{EventKind, GateCheck, GatesDone, Outcome, StreamEvent, Verdict};
 
@@ -260,6 +261,19 @@ fn beside(event: &EventKind) -> Sentence {
                 problems.join("; ")
             ),
             Paint::Bad,
+        ),
+        EventKind::Watch {
+            slot,
+            verdict,
+            reasons,
+            over,
+        } => say(
+            watch::sentence((slot, verdict), reasons, *over),
+            watch::of_verdict(verdict),
+        ),
+        EventKind::Confirmed { slot, by } => say(
+            format!("{slot} stays: the move was confirmed by {by}"),
+            Paint::Good,
         ),
         EventKind::Missed { events } => say(
             format!(

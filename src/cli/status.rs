@@ -172,6 +172,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
         let what = format!("traffic stays on {}: {reason}", service.active);
         push(&mut text, &paint(Paint::Bad, &printable(&what)));
     }
+    for line in super::watch::lines(service, look) {
+        push(&mut text, &line);
+    }
     push(&mut text, &failback(service));
     text
 }
@@ -415,11 +418,14 @@ mod tests {
                     mode: "always".to_owned(),
                     moves_in_window: 0,
                     max_moves: 3,
+                    blocked: None,
                 },
                 shared: None,
                 hold: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
+                watch: None,
+                confirm: None,
             }],
         }
     }

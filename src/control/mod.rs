@@ -30,6 +30,7 @@ mod steered;
 mod underway;
 mod verdict;
 mod views;
+mod watch;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -57,6 +57,11 @@ impl Conductor {
                 let (slot, by) = (slot.to_string(), by.to_string());
                 plain(EventKind::Acknowledged { slot, by });
             }
+            Notice::Confirmed { slot, by } => {
+                tracing::info!(service, %slot, actor = %by, "move confirmed");
+                let (slot, by) = (slot.to_string(), by.to_string());
+                plain(EventKind::Confirmed { slot, by });
+            }
             Notice::Labelled { slot, label, by } => {
                 let version = label.map(|label| label.to_string());
                 tracing::info!(service, %slot, version, actor = %by, "slot labelled");

@@ -107,6 +107,7 @@ impl Conductor {
             gates: gates(service),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
+            watch: service.watch_metrics(),
             hold: hold_figures(&service.holds),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
@@ -117,6 +118,7 @@ impl Conductor {
         let in_flight = sum(&pictures);
         let told = service.health.get(&slot.name).map(|told| &told.health);
         let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        let tally = pictures.first().map(|picture| picture.metrics.tally());
         SlotFigures {
             name: slot.name.to_string(),
             active: slot.name == *service.switch.active(),
@@ -128,6 +130,7 @@ impl Conductor {
             version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
             counts: metrics.unwrap_or_default(),
+            tally: tally.unwrap_or_default(),
             in_flight: InFlightFigures {
                 requests: in_flight.requests,
                 transfers: in_flight.transfers,

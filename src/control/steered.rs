@@ -4,6 +4,7 @@ use super::gates::SlotGates;
 use super::holds::HoldDesk;
 use super::underway::Underway;
 use super::views::Stock;
+use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
 use crate::live::Service;
@@ -45,6 +46,7 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) watching: Watching,
     pub(super) holds: HoldDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
     pub(super) gates: SlotGates,
@@ -164,6 +166,7 @@ impl Steered {
             drains: Vec::new(),
             health: BTreeMap::new(),
             withheld: None,
+            watching: Watching::default(),
             flips: BTreeMap::new(),
             gates: SlotGates::default(),
         };

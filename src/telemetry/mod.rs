@@ -13,6 +13,7 @@ mod denied;
 mod gates;
 mod handshakes;
 mod holds;
+mod judged;
 mod metrics;
 mod prometheus;
 mod samples;
@@ -28,6 +29,7 @@ pub use denied::{DeniedFigures, ZoneFigures};
 pub use gates::GateFigures;
 pub use handshakes::{Handshake, HandshakeFailure};
 pub use holds::HoldFigures;
+pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{
