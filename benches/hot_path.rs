@@ -62,6 +62,7 @@ fn view(settings: &config::Settings) -> View {
         active: 0,
         slots: service.slots.iter().map(&mut slot).collect(),
         tls: None,
+        shadow: None,
     });
     View {
         epoch: Epoch(1),

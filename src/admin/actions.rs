@@ -57,6 +57,8 @@ impl Admin {
             Route::Rollback { service } => self.rollback(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
+            Route::Shadow { service } => self.shadow(service, asked).await,
+            Route::ShadowReport { service } => self.shadow_report(service, None).await,
             Route::Requests => self.requests(query).await,
             Route::Kill { id } => self.kill(id, &asked.by).await,
             Route::History => {
@@ -235,7 +237,7 @@ fn workers_are_busy() -> Wrong {
     problem::plain(StatusCode::SERVICE_UNAVAILABLE, &detail)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
     serde_json::from_slice(body).map_err(|error| {
         problem::bad_request(&format!("the body is not what this path takes: {error}"))
     })

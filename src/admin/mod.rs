@@ -15,6 +15,7 @@ mod problem;
 mod query;
 mod routes;
 mod server;
+mod shadow;
 mod socket;
 mod streams;
 

@@ -86,6 +86,7 @@ pub(super) fn denied(denied: Denied) -> Wrong {
             refused.0.way_around = way_around(&refusal).map(str::to_owned);
             refused
         }
+        Denied::Shadow(_) => refused(detail),
         Denied::Config(reasons) => {
             let mut refused = refused(detail);
             refused.0.reasons = reasons;

@@ -15,6 +15,8 @@ pub(super) enum Route<'a> {
     Rollback { service: &'a str },
     Probe { service: &'a str },
     Acknowledge { service: &'a str },
+    Shadow { service: &'a str },
+    ShadowReport { service: &'a str },
     Requests,
     Kill { id: u64 },
     History,
@@ -28,14 +30,14 @@ pub(super) enum Route<'a> {
 /// # Errors
 /// 404 for a path that does not exist, 405 for one that wants another method.
 pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, NoRoute> {
-    let (allowed, route) = lookup(path).map_err(NoRoute::path)?;
+    let (allowed, route) = lookup(method, path).map_err(NoRoute::path)?;
     if *method == allowed {
         return Ok(route);
     }
     Err(NoRoute::method(path, method, allowed))
 }
 
-fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
+fn lookup<'a>(method: &Method, path: &'a str) -> Result<(Method, Route<'a>), Wrong> {
     let segments: Vec<&str> = path.split('/').skip(1).collect();
     let route = match segments[..] {
         ["v1", "status"] => (Method::GET, Route::Status),
@@ -43,6 +45,10 @@ fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
         ["v1", "services", service, "rollback"] => (Method::POST, Route::Rollback { service }),
         ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
         ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
+        ["v1", "services", service, "shadow"] if *method == Method::GET => {
+            (Method::GET, Route::ShadowReport { service })
+        }
+        ["v1", "services", service, "shadow"] => (Method::POST, Route::Shadow { service }),
         ["v1", "ps"] => (Method::GET, Route::Requests),
         ["v1", "requests", id] => {
             let id = id.parse();
@@ -92,6 +98,16 @@ mod tests {
                 Method::POST,
                 "/v1/services/odoo/ack",
                 Route::Acknowledge { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/shadow",
+                Route::Shadow { service },
+            ),
+            (
+                Method::GET,
+                "/v1/services/odoo/shadow",
+                Route::ShadowReport { service },
             ),
             (Method::GET, "/v1/ps", Route::Requests),
             (Method::DELETE, "/v1/requests/17", Route::Kill { id: 17 }),

@@ -11,6 +11,8 @@
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
+//! | `POST /v1/services/{service}/shadow` | [`ShadowRequest`] | [`ShadowReport`] |
+//! | `GET /v1/services/{service}/shadow` | | [`ShadowReport`]: what came of the copies so far |
 //! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
 //! | `DELETE /v1/requests/{id}` | | [`Killed`] |
 //! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
@@ -24,12 +26,16 @@
 
 mod cache;
 mod events;
+mod shadow;
 mod status;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
     Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, ProbeReport,
     ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,
+};
+pub use shadow::{
+    ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,
 };
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,

@@ -1,5 +1,6 @@
 //! What `status` and `ps` show.
 
+use super::shadow::ShadowStatus;
 use serde::{Deserialize, Serialize};
 
 /// The whole daemon.
@@ -86,6 +87,9 @@ pub struct ServiceStatus {
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,
+    /// None while no idle slot gets copies of requests.
+    #[serde(default)]
+    pub shadow: Option<ShadowStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! What may be written behind `switchctl`.
 
+use super::shadow::ShadowArgs;
 use crate::config;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -81,6 +82,8 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Answers that are kept for the next client
     Cache(CacheArgs),
+    /// Send copies of GETs to an idle SLOT and compare the answers; nothing of it reaches a client
+    Shadow(ShadowArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd

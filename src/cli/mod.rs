@@ -24,6 +24,7 @@ mod reload;
 mod rollback;
 mod sentence;
 mod session;
+mod shadow;
 mod status;
 mod style;
 mod table;
@@ -70,6 +71,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
+        Verb::Shadow(args) => shadow::run(session, args).await,
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),
     }

@@ -1,5 +1,6 @@
 //! Events as sentences.
 
+use super::shadow;
 use super::style::Paint;
 use super::table::printable;
 use super::words;
@@ -34,7 +35,7 @@ impl Sentence {
     }
 }
 
-fn say(text: impl Into<String>, paint: Paint) -> Sentence {
+pub(super) fn say(text: impl Into<String>, paint: Paint) -> Sentence {
     Sentence {
         text: text.into(),
         paint,
@@ -175,6 +176,7 @@ fn beside(event: &EventKind) -> Sentence {
         EventKind::Staying { slot, reason } => {
             say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
         }
+        EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
         EventKind::Reloaded {
             changes,
             needs_restart,

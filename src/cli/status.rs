@@ -11,7 +11,7 @@ use super::table::{Cell, Table, printable};
 use super::words;
 use crate::api::{
     CertificatesStatus, ConfigStatus, DrainStatus, OperationStatus, Problem, ServiceStatus,
-    SlotStatus, Status,
+    ShadowStatus, SlotStatus, Status,
 };
 use std::fmt::Write;
 use std::time::Duration;
@@ -159,12 +159,30 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
     }
+    if let Some(shadow) = &service.shadow {
+        push(&mut text, &printable(&shadowing(shadow)));
+    }
     if let Some(reason) = &service.staying {
         let what = format!("traffic stays on {}: {reason}", service.active);
         push(&mut text, &paint(Paint::Bad, &printable(&what)));
     }
     push(&mut text, &failback(service));
     text
+}
+
+fn shadowing(shadow: &ShadowStatus) -> String {
+    let ShadowStatus {
+        slot,
+        percent,
+        compared,
+        differ,
+        failed,
+        ..
+    } = shadow;
+    let differ = differ + failed;
+    format!(
+        "{slot} gets copies of {percent}% of the safe requests: {compared} compared, {differ} differ or failed (switchctl shadow)"
+    )
 }
 
 /// One indented line.
@@ -367,6 +385,7 @@ mod tests {
                 shared: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
+                shadow: None,
             }],
         }
     }

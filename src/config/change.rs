@@ -16,6 +16,7 @@ use super::rate_limit;
 use super::sendfile;
 use super::service_limits;
 use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, Settings, Shared};
+use super::shadow;
 use super::slot_changes;
 use super::units::{format_duration, format_size};
 use super::upstream_tls;
@@ -269,6 +270,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    shadow::changes(lines, &old.shadow, &new.shadow);
     errors::changes(lines, &old.errors, &new.errors);
     headers::changes(lines, &old.headers, &new.headers);
     cors::changes(lines, &old.cors, &new.cors);
@@ -610,7 +612,7 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            ("blocked" | "paths" | "open_paths", _) => r#"["/x"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths" | "exclude", _) => r#"["/x"]"#.to_owned(),
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }

@@ -184,6 +184,7 @@ pub(super) const SERVICE: Section = section(
         key("compression", "[service.NAME.compression]"),
         key("cache", "[service.NAME.cache]"),
         key("sendfile", "[service.NAME.sendfile]"),
+        key("shadow", "[service.NAME.shadow]"),
     ],
 );
 
@@ -334,6 +335,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::cache::CACHE_ROOM,
     &super::cache::CACHE,
     &super::sendfile::SENDFILE,
+    &super::shadow::SHADOW,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.

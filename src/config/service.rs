@@ -19,6 +19,7 @@ use super::rules;
 use super::sendfile::{self, Sendfile};
 use super::service_limits;
 use super::settings::{HostPattern, Limits, Member, Service, Slot};
+use super::shadow;
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::upstream_tls;
@@ -86,6 +87,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
     let queue = queue::read(&table, &members);
+    let shadow = shadow::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
@@ -109,6 +111,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         keepalive,
         timeouts,
         queue,
+        shadow,
         errors,
         headers,
         cors,

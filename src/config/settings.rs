@@ -16,6 +16,7 @@ use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
+use super::shadow::Shadow;
 use super::upstream_tls::UpstreamTls;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
@@ -163,6 +164,7 @@ pub struct Service {
     pub keepalive: Keepalives,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub shadow: Shadow,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,

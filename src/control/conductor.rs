@@ -180,6 +180,7 @@ impl Conductor {
                 }
             }
             Message::Shared(report) => self.shared(&report),
+            Message::Shadow(message) => self.shadow(message),
             Message::Gated {
                 service,
                 flip,
@@ -290,6 +291,7 @@ impl Conductor {
     }
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
+        self.end_shadow(at, &format!("traffic moved to {slot}"));
         let service = &mut self.services[at];
         service.activate(slot, generation, &mut self.stock);
         service.withheld = None;

@@ -10,12 +10,15 @@ use super::message::Denied;
 use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
+use super::shadow::ShadowMessage;
+use super::shadow::ShadowOrder;
 use super::underway::audit;
 use crate::api::History;
 use crate::api::ProbeReport;
 use crate::api::Reloaded;
 use crate::api::RequestStatus;
 use crate::api::SCHEMA;
+use crate::api::ShadowReport;
 use crate::api::Status;
 use crate::config::Settings;
 use crate::journal::AuditLog;
@@ -82,6 +85,25 @@ impl Handle {
             Message::Reload(ReloadRequest {
                 by,
                 answer: Some(answer),
+            })
+        })
+        .await?
+    }
+
+    /// Copies requests of a service for an idle slot, or not any more; without an order, shows what came of it.
+    ///
+    /// # Errors
+    /// When there is no such service or slot, or the slot is the active one.
+    pub async fn shadow(
+        &self,
+        service: String,
+        order: Option<ShadowOrder>,
+    ) -> Result<ShadowReport, Denied> {
+        self.ask(|answer| {
+            Message::Shadow(ShadowMessage {
+                service,
+                order,
+                answer,
             })
         })
         .await?

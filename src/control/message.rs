@@ -1,6 +1,7 @@
 //! What the conductor is told and asked.
 
 use super::prober::ProbeReport;
+use super::shadow::ShadowMessage;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
 use crate::api::ProbeReport as SlotProbe;
@@ -44,6 +45,7 @@ pub(super) enum Message {
     CertificatesAge,
     Probed(ProbeReport),
     Shared(SharedReport),
+    Shadow(ShadowMessage),
     Gated {
         service: ServiceName,
         flip: FlipId,
@@ -108,6 +110,9 @@ pub enum Denied {
     UnknownSlot { asked: String, slots: Vec<String> },
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// No copies are sent there.
+    #[error("{0}")]
+    Shadow(String),
     /// One problem each.
     #[error("the config was not taken; what was in force stays in force")]
     Config(Vec<String>),

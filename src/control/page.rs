@@ -3,6 +3,7 @@
 use super::conductor::Conductor;
 use super::drain::sum;
 use super::prober::EndpointKey;
+use super::shadow::Shadowing;
 use super::status::queued;
 use super::steered::Steered;
 use crate::config::Slot as SlotSettings;
@@ -74,6 +75,7 @@ impl Conductor {
                     count: *count,
                 })
                 .collect(),
+            shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),

@@ -10,6 +10,7 @@ use super::message::Denied;
 use super::message::Message;
 use super::prober::EndpointKey;
 use super::prober::once;
+use super::shadow::Shadowing;
 use super::steered::Draining;
 use super::steered::Steered;
 use super::steered::health_words;
@@ -148,6 +149,7 @@ impl Conductor {
                 .map(|slot| self.slot_status(service, slot))
                 .collect(),
             draining: service.drains.iter().rev().map(drain_status).collect(),
+            shadow: service.shadow.as_ref().and_then(Shadowing::status),
         }
     }
 
@@ -256,7 +258,7 @@ impl Conductor {
     }
 }
 
-fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
+pub(super) fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
     let slots = &service.settings.slots;
     let found = slots.iter().find(|it| it.name.as_str() == slot);
     found

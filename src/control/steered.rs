@@ -1,5 +1,6 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::shadow::Shadowing;
 use super::underway::Underway;
 use super::views::Stock;
 use crate::config::Service as ServiceSettings;
@@ -41,6 +42,8 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    /// Copies that were asked for last.
+    pub(super) shadow: Option<Shadowing>,
     pub(super) flips: BTreeMap<FlipKind, u64>,
 }
 
@@ -156,6 +159,7 @@ impl Steered {
             drains: Vec::new(),
             health: BTreeMap::new(),
             withheld: None,
+            shadow: None,
             flips: BTreeMap::new(),
         };
         steered.draw_all(stock);
@@ -211,6 +215,7 @@ impl Steered {
         let old_settings = std::mem::replace(&mut self.settings, Arc::new(settings));
         let settings = Arc::clone(&self.settings);
         self.filter = stock.filter(&settings, self.filter.as_deref());
+        self.configure_shadow();
         if old_settings.shared != settings.shared {
             self.shared = SharedCheck::for_service(&settings);
             self.withheld = None;
@@ -266,6 +271,7 @@ impl Steered {
             filter: self.filter.clone(),
             active: self.active,
             slots: self.slots.clone(),
+            shadow: self.shadow.as_ref().and_then(Shadowing::picture),
         }
     }
 

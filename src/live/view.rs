@@ -4,6 +4,7 @@ use super::admission::InFlight;
 use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::places::Places;
+use super::shadow::Shadow;
 use crate::config::CacheRoom;
 use crate::config::HostPattern;
 use crate::config::Limits;
@@ -78,6 +79,8 @@ pub struct Service {
     pub slots: Vec<Arc<Slot>>,
     /// None where upstreams are spoken to without TLS.
     pub tls: Option<Arc<tls::Upstream>>,
+    /// None while no idle slot gets copies.
+    pub shadow: Option<Arc<Shadow>>,
 }
 
 impl Service {

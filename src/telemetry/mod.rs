@@ -14,6 +14,8 @@ mod handshakes;
 mod metrics;
 mod prometheus;
 mod samples;
+mod shadow;
+mod shadow_page;
 mod stamp;
 mod unwelcome;
 mod websockets;
@@ -30,5 +32,10 @@ pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use shadow::{
+    OTHERS, ShadowAnswer, ShadowCounts, ShadowExample, ShadowPlace, ShadowRow, ShadowSide,
+    ShadowTable, ShadowTally, Shadowed,
+};
+pub use shadow_page::ShadowFigures;
 pub use unwelcome::{Unwelcome, UnwelcomeCounts};
 pub use websockets::{Farewell, Parting, WebsocketCounts};

@@ -14,6 +14,7 @@ use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;
 use super::samples::gauge;
+use super::shadow_page::ShadowFigures;
 use super::unwelcome;
 use super::unwelcome::UnwelcomeCounts;
 use prometheus_client::collector::Collector;
@@ -70,6 +71,8 @@ pub struct ServiceFigures {
     pub flips: Vec<FlipFigures>,
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
+    /// None as long as no copies were asked for.
+    pub shadow: Option<ShadowFigures>,
     pub slots: Vec<SlotFigures>,
 }
 
@@ -143,7 +146,8 @@ impl Collector for Page {
         self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)?;
-        self.filters(out)
+        self.filters(out)?;
+        self.shadows(out)
     }
 }
 
@@ -374,12 +378,27 @@ impl ClientFigures {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shadow::ShadowCounts;
     use super::*;
     use crate::telemetry::Farewell;
     use crate::telemetry::Outcome;
     use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
+
+    fn shadow() -> ShadowFigures {
+        ShadowFigures {
+            slot: "green".into(),
+            percent: 2.5,
+            counts: ShadowCounts {
+                compared: 9,
+                status_differs: 2,
+                size_differs: 3,
+                dropped: 1,
+                ..ShadowCounts::default()
+            },
+        }
+    }
 
     fn page() -> Page {
         let metrics = SlotMetrics::new(1);
@@ -447,6 +466,7 @@ mod tests {
                     evicted: 1,
                 }],
                 slots: vec![blue],
+                shadow: Some(shadow()),
             }],
             ..Page::default()
         }
@@ -485,6 +505,9 @@ mod tests {
             r#"switchd_cache_bytes{place="disk"} 0.0"#,
             r#"switchd_bodies_bytes{place="disk"} 7.0"#,
             r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
+            r#"switchd_shadow_percent{service="odoo",slot="green"} 2.5"#,
+            r#"switchd_shadow_copies_total{service="odoo",slot="green",result="same"} 4.0"#,
+            r#"switchd_shadow_copies_total{service="odoo",slot="green",result="dropped"} 1.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }

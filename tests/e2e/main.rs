@@ -60,6 +60,7 @@ mod restart;
 mod retry;
 mod sendfile;
 mod services;
+mod shadow;
 mod slow_attacks;
 mod stop;
 mod timeouts;
