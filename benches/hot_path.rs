@@ -61,7 +61,9 @@ fn view(settings: &config::Settings) -> View {
         filter: None,
         active: 0,
         slots: service.slots.iter().map(&mut slot).collect(),
+        left: None,
         tls: None,
+        hold: None,
         shadow: None,
     });
     View {
@@ -95,7 +97,7 @@ fn admission(bench: &mut Criterion) {
     bench.bench_function("admit a request and let it go", |bench| {
         bench.iter(|| {
             let view = reader.view();
-            reader.admit(black_box(&view), 7).unwrap()
+            reader.admit(black_box(&view), 7, 0).unwrap()
         });
     });
 }

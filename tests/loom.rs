@@ -33,12 +33,19 @@ mod sync {
 
 const WORKERS: usize = 2;
 
-/// As much of `live::Live` as admission needs: the View is the number of the generation it names.
+/// As much of `live::Live` as admission needs: the View is its own epoch, which names the generations that
+/// requests may be counted on (see [`offered`]).
 struct Live {
     view: AtomicU64,
     clock: EpochClock,
     in_flight: [InFlight; 2],
     torn_down: AtomicBool,
+}
+
+/// Which generation a View offers to one who would like to go to `wish`. The first View has both: 0 is the
+/// canary, or the active slot. The second has 1 alone.
+fn offered(view: u64, wish: usize) -> usize {
+    if view == 0 { wish } else { 1 }
 }
 
 /// Does a worker look again after counting itself?
@@ -59,13 +66,13 @@ impl Live {
     }
 
     /// As `LiveReader::view` and `LiveReader::admit`: the generation that the caller is counted on.
-    fn admit(&self, worker: usize, recheck: Recheck) -> usize {
+    fn admit(&self, (worker, wish): (usize, usize), recheck: Recheck) -> usize {
         let mut seen = 0;
         loop {
             if seen != self.clock.now() {
                 seen = self.view.load(Ordering::Acquire);
             }
-            let generation = usize::try_from(seen).unwrap();
+            let generation = offered(seen, wish);
             self.in_flight[generation].enter(worker, Kind::Request);
             if recheck == Recheck::Never || self.clock.still(seen) {
                 return generation;
@@ -75,8 +82,8 @@ impl Live {
         }
     }
 
-    fn serve(&self, worker: usize, recheck: Recheck) {
-        let generation = self.admit(worker, recheck);
+    fn serve(&self, (worker, wish): (usize, usize), recheck: Recheck) {
+        let generation = self.admit((worker, wish), recheck);
         if generation == 0 {
             let torn_down = self.torn_down.load(Ordering::SeqCst);
             assert!(!torn_down, "sent to a slot that was torn down");
@@ -100,13 +107,16 @@ fn check(model: impl Fn() + Sync + Send + 'static) {
     builder.check(model);
 }
 
-fn a_flip_beside_two_workers(recheck: Recheck) {
+/// Each worker has one request, which would like to go to the generation of its `wishes`.
+fn a_flip_beside_two_workers(wishes: [usize; WORKERS], recheck: Recheck) {
     check(move || {
         let live = Arc::new(Live::new());
-        let workers: Vec<_> = (0..WORKERS)
-            .map(|worker| {
+        let workers: Vec<_> = wishes
+            .into_iter()
+            .enumerate()
+            .map(|request| {
                 let live = live.clone();
-                thread::spawn(move || live.serve(worker, recheck))
+                thread::spawn(move || live.serve(request, recheck))
             })
             .collect();
         live.flip();
@@ -119,20 +129,32 @@ fn a_flip_beside_two_workers(recheck: Recheck) {
 
 #[test]
 fn no_request_reaches_a_slot_that_was_found_empty_after_a_flip() {
-    a_flip_beside_two_workers(Recheck::Yes);
+    a_flip_beside_two_workers([0, 0], Recheck::Yes);
+}
+
+/// The canary comes to its end beside one request of its own and one of the active slot's.
+#[test]
+fn no_request_reaches_a_canary_that_was_found_empty_after_its_end() {
+    a_flip_beside_two_workers([0, 1], Recheck::Yes);
+}
+
+#[test]
+#[should_panic(expected = "sent to a slot that was torn down")]
+fn without_the_second_look_the_end_of_a_canary_misses_a_request() {
+    a_flip_beside_two_workers([0, 1], Recheck::Never);
 }
 
 #[test]
 #[should_panic(expected = "sent to a slot that was torn down")]
 fn without_the_second_look_a_flip_misses_a_request() {
-    a_flip_beside_two_workers(Recheck::Never);
+    a_flip_beside_two_workers([0, 0], Recheck::Never);
 }
 
 #[test]
 #[should_panic(expected = "sent to a slot that was torn down")]
 fn without_the_fences_a_flip_misses_a_request() {
     sync::FENCES.set(false);
-    a_flip_beside_two_workers(Recheck::Yes);
+    a_flip_beside_two_workers([0, 0], Recheck::Yes);
 }
 
 /// One request under way that changes its kind twice, and somebody who counts meanwhile.

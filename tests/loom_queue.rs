@@ -291,3 +291,59 @@ fn after_a_flip_nobody_waits_for_the_slot_that_was_left() {
 fn a_flip_that_forgets_those_in_line_leaves_them_waiting() {
     a_flip(|_| {});
 }
+
+/// One who belongs to green, whose place is given back, while somebody else waits for blue's.
+#[test]
+fn one_who_belongs_to_a_slot_gets_its_place_whoever_waits_for_the_other() {
+    check(Beside::Two, || {
+        let line = Line::new(10);
+        let (blue, green) = (Places::new(1, &line), Places::new(1, &line));
+        let held = [blue.try_take().unwrap(), green.try_take().unwrap()];
+        let giving = thread::spawn(move || drop(held));
+        let other = {
+            let blue = Arc::clone(&blue);
+            thread::spawn(move || drop(take(&blue, 1).unwrap()))
+        };
+        let place = match green.try_take() {
+            Some(place) => place,
+            None => block_on(green.join_side(client(1), 1, None).unwrap()).unwrap(),
+        };
+        assert!(place.is_of(&green));
+        drop(place);
+        giving.join().unwrap();
+        other.join().unwrap();
+        assert_eq!((blue.taken(), green.taken()), (0, 0), "a place is lost");
+        assert_eq!(line.waiting(), 0);
+    });
+}
+
+/// One who belongs to green, whose place nobody gives back, while that comes to an end.
+fn an_end_of_belonging(then: fn(&Places)) {
+    check(Beside::One, move || {
+        let green = Places::new(1, &Line::new(10));
+        let held = green.try_take().unwrap();
+        let control = {
+            let green = Arc::clone(&green);
+            thread::spawn(move || then(&green))
+        };
+        let mut joined = green.join_side(client(1), 1, None);
+        control.join().unwrap();
+        let waits = joined
+            .as_mut()
+            .is_ok_and(|waiting| poll(waiting, Waker::noop()).is_pending());
+        drop((joined, held));
+        assert!(!waits, "one waits where nobody belongs");
+        assert_eq!(green.taken(), 0, "a place is lost");
+    });
+}
+
+#[test]
+fn nobody_is_left_waiting_where_nobody_belongs_any_more() {
+    an_end_of_belonging(|green| green.dismiss(2));
+}
+
+#[test]
+#[should_panic(expected = "one waits where nobody belongs")]
+fn without_a_word_one_is_left_waiting() {
+    an_end_of_belonging(|_| {});
+}

@@ -57,6 +57,9 @@ impl Admin {
             Route::Rollback { service } => self.rollback(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
+            Route::Label { service } => self.label(service, asked).await,
+            Route::Hold { service } => self.hold(service, asked).await,
+            Route::Release { service } => self.release(service, asked).await,
             Route::Shadow { service } => self.shadow(service, asked).await,
             Route::ShadowReport { service } => self.shadow_report(service, None).await,
             Route::Requests => self.requests(query).await,
@@ -101,6 +104,10 @@ impl Admin {
 
     async fn flip(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: FlipRequest = parse(&asked.body)?;
+        if let Some(version) = &request.version {
+            self.put_label(service, &asked.by, &request.to, Some(version))
+                .await?;
+        }
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
             force: request.force,
@@ -142,7 +149,7 @@ impl Admin {
         }))
     }
 
-    async fn order(
+    pub(super) async fn order(
         &self,
         service: &str,
         by: Actor,
@@ -208,7 +215,7 @@ impl Admin {
     }
 
     /// A text that is no name at all is an unknown slot like any other.
-    async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
+    pub(super) async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
         if let Ok(slot) = SlotName::new(asked) {
             return Ok(slot);
         }

@@ -9,6 +9,8 @@ mod actions;
 mod answer;
 mod cache;
 mod clients;
+mod holds;
+mod label;
 mod metrics;
 mod peer;
 mod problem;

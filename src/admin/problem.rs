@@ -2,6 +2,7 @@
 
 use crate::api::Problem;
 use crate::control::Denied;
+use crate::control::HoldRefusal;
 use crate::switch::Refusal;
 use http::Method;
 use http::StatusCode;
@@ -86,6 +87,11 @@ pub(super) fn denied(denied: Denied) -> Wrong {
             refused.0.way_around = way_around(&refusal).map(str::to_owned);
             refused
         }
+        Denied::Hold(refusal) => {
+            let mut refused = refused(detail);
+            refused.0.way_around = hold_way_around(&refusal).map(str::to_owned);
+            refused
+        }
         Denied::Shadow(_) => refused(detail),
         Denied::Config(reasons) => {
             let mut refused = refused(detail);
@@ -99,6 +105,13 @@ pub(super) fn denied(denied: Denied) -> Wrong {
         Denied::Stopping | Denied::Busy(_) => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "urn:switchd:busy", detail)
         }
+    }
+}
+
+fn hold_way_around(refusal: &HoldRefusal) -> Option<&'static str> {
+    match refusal {
+        HoldRefusal::Held { .. } => Some("switchctl release"),
+        HoldRefusal::TooLong { .. } | HoldRefusal::NotHeld { .. } => None,
     }
 }
 

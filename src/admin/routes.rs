@@ -15,6 +15,9 @@ pub(super) enum Route<'a> {
     Rollback { service: &'a str },
     Probe { service: &'a str },
     Acknowledge { service: &'a str },
+    Label { service: &'a str },
+    Hold { service: &'a str },
+    Release { service: &'a str },
     Shadow { service: &'a str },
     ShadowReport { service: &'a str },
     Requests,
@@ -45,6 +48,9 @@ fn lookup<'a>(method: &Method, path: &'a str) -> Result<(Method, Route<'a>), Wro
         ["v1", "services", service, "rollback"] => (Method::POST, Route::Rollback { service }),
         ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
         ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
+        ["v1", "services", service, "label"] => (Method::POST, Route::Label { service }),
+        ["v1", "services", service, "hold"] => (Method::POST, Route::Hold { service }),
+        ["v1", "services", service, "release"] => (Method::POST, Route::Release { service }),
         ["v1", "services", service, "shadow"] if *method == Method::GET => {
             (Method::GET, Route::ShadowReport { service })
         }
@@ -98,6 +104,21 @@ mod tests {
                 Method::POST,
                 "/v1/services/odoo/ack",
                 Route::Acknowledge { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/label",
+                Route::Label { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/hold",
+                Route::Hold { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/release",
+                Route::Release { service },
             ),
             (
                 Method::POST,

@@ -11,10 +11,12 @@ mod args;
 mod cache;
 mod check;
 mod client;
+mod deploy;
 mod events;
 mod failure;
 mod flip;
 mod history;
+mod hold;
 mod kill;
 mod operation;
 mod output;
@@ -65,12 +67,15 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Hold(args) => hold::run(session, args).await,
+        Verb::Release => hold::release(session).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,
         Verb::Ack(args) => ack::run(session, args).await,
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
+        Verb::Deploy(args) => deploy::run(session, args).await,
         Verb::Shadow(args) => shadow::run(session, args).await,
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),

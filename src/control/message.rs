@@ -1,5 +1,7 @@
 //! What the conductor is told and asked.
 
+use super::holds::HoldMessage;
+use super::holds::HoldRefusal;
 use super::prober::ProbeReport;
 use super::shadow::ShadowMessage;
 use super::shared::SharedReport;
@@ -14,6 +16,7 @@ use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::FlipId;
 use crate::switch::Generation;
+use crate::switch::Passed;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -34,6 +37,7 @@ pub(super) enum Message {
         answer: Answer<Result<SlotProbe, Denied>>,
     },
     Reload(ReloadRequest),
+    Hold(HoldMessage),
     Status(Answer<Status>),
     Page(Answer<Page>),
     /// Something was done that is kept in the history, and moves no traffic.
@@ -49,7 +53,7 @@ pub(super) enum Message {
     Gated {
         service: ServiceName,
         flip: FlipId,
-        verdict: Result<(), Vec<String>>,
+        verdict: Result<Passed, Vec<String>>,
     },
     Drained {
         service: ServiceName,
@@ -110,6 +114,8 @@ pub enum Denied {
     UnknownSlot { asked: String, slots: Vec<String> },
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Hold(HoldRefusal),
     /// No copies are sent there.
     #[error("{0}")]
     Shadow(String),

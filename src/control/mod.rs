@@ -13,6 +13,7 @@ mod events;
 mod gate;
 mod handle;
 mod health;
+mod holds;
 mod jobs;
 mod message;
 mod operations;
@@ -35,6 +36,7 @@ pub(crate) mod tests;
 
 pub use events::Subscription;
 pub use handle::Handle;
+pub use holds::{HoldOrder, HoldRefusal, HoldTaken};
 pub use message::{Accepted, Denied, Order, Until};
 pub use shadow::ShadowOrder;
 pub use start::{Control, Prepared};

@@ -142,6 +142,7 @@ impl Conductor {
                 max_moves: failback.max_moves,
             },
             shared: shared_status(service),
+            hold: service.holds.status(),
             slots: service
                 .settings
                 .slots
@@ -175,6 +176,7 @@ impl Conductor {
                 acknowledged: it.acknowledged,
                 ends: it.ends,
             }),
+            version: service.switch.label(&slot.name).map(ToString::to_string),
             in_flight: counts_status(sum(&pictures)),
             queued: queued(&pictures),
             requests: requests.unwrap_or_default(),

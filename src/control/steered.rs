@@ -1,5 +1,6 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::holds::HoldDesk;
 use super::shadow::Shadowing;
 use super::underway::Underway;
 use super::views::Stock;
@@ -33,6 +34,8 @@ pub(super) struct Steered {
     /// In the order of the settings.
     pub(super) slots: Vec<Arc<Slot>>,
     pub(super) active: usize,
+    /// What traffic left last.
+    left: Option<Arc<Slot>>,
     /// Every picture that somebody may still count on.
     pictures: Vec<Weak<Slot>>,
     pub(super) underway: Vec<Underway>,
@@ -42,6 +45,7 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) holds: HoldDesk,
     /// Copies that were asked for last.
     pub(super) shadow: Option<Shadowing>,
     pub(super) flips: BTreeMap<FlipKind, u64>,
@@ -149,11 +153,13 @@ impl Steered {
             name: settings.name.clone(),
             shared: SharedCheck::for_service(&settings),
             filter: stock.filter(&settings, None),
+            holds: HoldDesk::new(&settings.hold),
             settings: Arc::new(settings),
             switch,
             wake: None,
             slots: Vec::new(),
             active: 0,
+            left: None,
             pictures: Vec::new(),
             underway: Vec::new(),
             drains: Vec::new(),
@@ -202,11 +208,19 @@ impl Steered {
         let Some(index) = self.index_of(slot) else {
             return;
         };
+        self.redraw(index, generation, stock);
+        // What was left only empties: who comes there on purpose is counted elsewhere.
+        let left = self.redraw(self.active, Generation(0), stock);
+        self.left = Some(left);
+        self.active = index;
+    }
+
+    /// Puts a picture with counts of its own in the place of another, which is given back.
+    fn redraw(&mut self, index: usize, generation: Generation, stock: &mut Stock) -> Arc<Slot> {
         let settings = Arc::clone(&self.settings);
         let picture = stock.slot(&settings, &settings.slots[index], generation);
         self.remember(&picture);
-        self.slots[index] = picture;
-        self.active = index;
+        std::mem::replace(&mut self.slots[index], picture)
     }
 
     /// Takes new settings; slots whose picture stays the same keep it, with its counts.
@@ -215,6 +229,7 @@ impl Steered {
         let old_settings = std::mem::replace(&mut self.settings, Arc::new(settings));
         let settings = Arc::clone(&self.settings);
         self.filter = stock.filter(&settings, self.filter.as_deref());
+        self.holds.configure(&settings.hold);
         self.configure_shadow();
         if old_settings.shared != settings.shared {
             self.shared = SharedCheck::for_service(&settings);
@@ -247,10 +262,16 @@ impl Steered {
             .retain(|name, _| settings.slots.iter().any(|slot| slot.name == *name));
     }
 
+    /// Every picture of any slot that somebody may still count on.
+    pub(super) fn all_pictures(&self) -> Vec<Arc<Slot>> {
+        self.pictures.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Every picture of a slot that somebody may still count on.
     pub(super) fn pictures_of(&self, slot: &SlotName) -> Vec<Arc<Slot>> {
-        let all = self.pictures.iter().filter_map(Weak::upgrade);
-        all.filter(|picture| picture.name == *slot).collect()
+        let mut all = self.all_pictures();
+        all.retain(|picture| picture.name == *slot);
+        all
     }
 
     pub(super) fn pictures_of_generation(
@@ -271,6 +292,8 @@ impl Steered {
             filter: self.filter.clone(),
             active: self.active,
             slots: self.slots.clone(),
+            left: self.left.clone(),
+            hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
             shadow: self.shadow.as_ref().and_then(Shadowing::picture),
         }
     }

@@ -18,6 +18,7 @@ pub(super) fn state(active: &str, flip: u64) -> Persisted {
         unproven: false,
         automatic_moves: Vec::new(),
         quarantines: BTreeMap::new(),
+        labels: BTreeMap::new(),
     }
 }
 
@@ -37,6 +38,7 @@ fn record(service: &str, flip: u64) -> AuditRecord {
         forced: false,
         from: Some("blue".to_owned()),
         to: Some("green".to_owned()),
+        version: None,
         result: "done".to_owned(),
         details: Vec::new(),
         published_ms: None,

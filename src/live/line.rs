@@ -15,6 +15,8 @@ use std::task::Poll;
 use std::task::Waker;
 
 /// Those who wait for a place of one service. A flip makes them wait for the other slot's places, where they stand.
+///
+/// Beside them stand those who wait for a place of a certain slot, because they belong there: no flip moves them.
 #[derive(Debug)]
 pub struct Line(Mutex<Inner>);
 
@@ -22,10 +24,14 @@ pub struct Line(Mutex<Inner>);
 #[derive(Debug, Default)]
 pub(super) struct Inner {
     order: Order,
+    /// Those who wait for certain places; an order without anybody in it is forgotten.
+    sides: HashMap<u64, Order>,
     waiting: HashMap<Turn, Waiter>,
-    /// How many may wait.
+    /// How many may wait in each order.
     length: usize,
     aim: Aim,
+    /// Nobody who knows no newer View waits for certain places.
+    sides_since: u64,
     next_turn: Turn,
     next_number: u64,
     is_closed: bool,
@@ -41,6 +47,8 @@ struct Aim {
 #[derive(Debug)]
 struct Waiter {
     origin: Origin,
+    /// Whose order it is in; none for the common one.
+    side: Option<u64>,
     outcome: Option<Result<Place, Refused>>,
     waker: Option<Waker>,
 }
@@ -98,7 +106,9 @@ impl Line {
     /// How many wait.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.lock().order.len()
+        let inner = self.lock();
+        let sides: usize = inner.sides.values().map(Order::len).sum();
+        inner.order.len() + sides
     }
 
     /// Sends everybody away to look at the newest View; called when that holds no such line any more.
@@ -109,14 +119,24 @@ impl Line {
         while let Some(turn) = inner.order.next() {
             inner.tell(turn, Err(Refused::Outdated), &mut wakers);
         }
+        for (_, side) in std::mem::take(&mut inner.sides) {
+            inner.send_away(side, &mut wakers);
+        }
         wakers.wake(inner);
     }
 
     /// Everybody's place in the queue, counted from 1.
     #[must_use]
     pub fn standing(&self) -> HashMap<u64, usize> {
-        let order = self.lock().order.clone();
-        order.list().into_iter().zip(1..).collect()
+        let orders: Vec<Order> = {
+            let inner = self.lock();
+            let all = [&inner.order].into_iter().chain(inner.sides.values());
+            all.cloned().collect()
+        };
+        let places = orders
+            .into_iter()
+            .map(|order| order.list().into_iter().zip(1..));
+        places.flatten().collect()
     }
 }
 
@@ -141,45 +161,113 @@ impl Inner {
         self.aim.places == places && !self.is_closed
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.order.is_empty()
+    /// True unless the line is closed, or a newer View has sent those away who waited for certain places.
+    pub(super) fn takes_sides(&self, epoch: u64) -> bool {
+        epoch >= self.sides_since && !self.is_closed
     }
 
-    pub(super) fn waiting(&self) -> usize {
-        self.order.len()
+    /// How many wait for these places.
+    pub(super) fn waiting(&self, places: u64) -> usize {
+        let common = if self.is_aimed_at(places) {
+            self.order.len()
+        } else {
+            0
+        };
+        common + self.sides.get(&places).map_or(0, Order::len)
     }
 
-    /// Somebody waits from now on. Whoever gets a place in this very moment, because there is `room`, needs none here.
+    /// Somebody waits from now on, for the places of this number or for those that are aimed at. Whoever gets a
+    /// place in this very moment, because there is `room`, needs none here.
     pub(super) fn enter(
         &mut self,
-        origin: Origin,
+        (origin, side): (Origin, Option<u64>),
         room: bool,
         wakers: &mut Wakers,
     ) -> Result<Turn, Refused> {
-        let at_once = room && self.order.is_empty();
-        if self.order.len() >= self.length && !at_once {
+        let length = self.length;
+        let order = self.order_of(side);
+        let at_once = room && order.is_empty();
+        let mut left = None;
+        if order.len() >= length && !at_once {
             // A client that fills the line must not keep others out of it.
-            let (greediest, newest) = self.order.yields_to(origin).ok_or(Refused::Full)?;
-            self.order.leave(greediest, newest);
+            let greediest = order.yields_to(origin);
+            if let Some((greediest, newest)) = greediest {
+                order.leave(greediest, newest);
+                left = Some(newest);
+            } else {
+                self.forget_empty(side);
+                return Err(Refused::Full);
+            }
+        }
+        if let Some(newest) = left {
             self.tell(newest, Err(Refused::Full), wakers);
         }
         let turn = self.next_turn;
         self.next_turn += 1;
-        self.order.join(origin, turn);
-        self.waiting.insert(turn, Waiter::new(origin));
+        self.order_of(side).join(origin, turn);
+        self.waiting.insert(turn, Waiter::new(origin, side));
         Ok(turn)
     }
 
     /// Somebody who lost what it got waits again.
-    pub(super) fn enter_again(&mut self, origin: Origin, turn: Turn) {
-        self.order.join_again(turn);
-        self.waiting.insert(turn, Waiter::new(origin));
+    pub(super) fn enter_again(&mut self, (origin, side): (Origin, Option<u64>), turn: Turn) {
+        self.order_of(side).join_again(turn);
+        self.waiting.insert(turn, Waiter::new(origin, side));
     }
 
-    /// Gives a place to the one whose turn it is. The line is not empty.
-    pub(super) fn give(&mut self, place: Place, wakers: &mut Wakers) {
-        if let Some(turn) = self.order.next() {
+    /// Gives a place to the one whose turn it is. Somebody waits for these `places`.
+    ///
+    /// Those who belong to the slot come first: they are what is left of a canary that traffic has followed.
+    pub(super) fn give(&mut self, place: Place, places: u64, wakers: &mut Wakers) {
+        let own = self.sides.get_mut(&places).and_then(Order::next);
+        self.forget_empty(Some(places));
+        let common = || {
+            let is_aimed = self.aim.places == places && !self.is_closed;
+            is_aimed.then(|| self.order.next()).flatten()
+        };
+        if let Some(turn) = own.or_else(common) {
             self.tell(turn, Ok(place), wakers);
+        }
+    }
+
+    /// Those who wait for these places because they belong there are to look at a View of `epoch` or later.
+    pub(super) fn dismiss(&mut self, places: u64, epoch: u64, wakers: &mut Wakers) {
+        self.sides_since = self.sides_since.max(epoch);
+        if let Some(side) = self.sides.remove(&places) {
+            self.send_away(side, wakers);
+        }
+    }
+
+    fn send_away(&mut self, side: Order, wakers: &mut Wakers) {
+        for turn in side.list() {
+            self.tell(turn, Err(Refused::Outdated), wakers);
+        }
+    }
+
+    fn order_of(&mut self, side: Option<u64>) -> &mut Order {
+        match side {
+            None => &mut self.order,
+            Some(places) => self.sides.entry(places).or_default(),
+        }
+    }
+
+    fn forget_empty(&mut self, side: Option<u64>) {
+        if let Some(places) = side
+            && self.sides.get(&places).is_some_and(Order::is_empty)
+        {
+            self.sides.remove(&places);
+        }
+    }
+
+    fn leave(&mut self, waiter: &Waiter, turn: Turn) {
+        match waiter.side {
+            None => drop(self.order.leave(waiter.origin, turn)),
+            Some(places) => {
+                if let Some(order) = self.sides.get_mut(&places) {
+                    order.leave(waiter.origin, turn);
+                }
+                self.forget_empty(waiter.side);
+            }
         }
     }
 
@@ -192,9 +280,10 @@ impl Inner {
 }
 
 impl Waiter {
-    fn new(origin: Origin) -> Self {
+    fn new(origin: Origin, side: Option<u64>) -> Self {
         Self {
             origin,
+            side,
             outcome: None,
             waker: None,
         }
@@ -270,9 +359,9 @@ impl Drop for Waiting {
         }
         let mut inner = self.line.lock();
         let waiter = inner.waiting.remove(&self.turn);
-        if let Some(Waiter { origin, .. }) = &waiter {
+        if let Some(waiter) = &waiter {
             // The mark may stay for one who left: the next who gives back takes it off.
-            inner.order.leave(*origin, self.turn);
+            inner.leave(waiter, self.turn);
         }
         drop(inner);
         // A place in it is given back here, outside the lock.
@@ -291,6 +380,6 @@ impl Inner {
 
     /// Nobody is in any of its lists.
     pub(super) fn is_forgotten(&self) -> bool {
-        self.waiting.is_empty() && self.order.is_empty()
+        self.waiting.is_empty() && self.order.is_empty() && self.sides.is_empty()
     }
 }

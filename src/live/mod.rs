@@ -8,6 +8,7 @@
 mod admission;
 mod departure;
 mod health;
+mod hold;
 mod line;
 mod order;
 mod places;
@@ -21,6 +22,7 @@ mod view;
 pub use admission::{Counts, EpochClock, InFlight, Kind};
 pub use departure::{Departure, Goodbye};
 pub use health::{EndpointHealth, Wellness};
+pub use hold::{Guest, Hold, Lobby, LobbyCounts, LobbyNow, Waited};
 pub use line::{Line, Refused, Spot, Waiting};
 pub use order::Origin;
 pub use places::{Place, Places};

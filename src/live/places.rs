@@ -16,6 +16,7 @@ use super::line::Waiting;
 use super::line::Wakers;
 use super::order::Origin;
 use super::sync::AtomicU64;
+use super::sync::MutexGuard;
 use super::sync::Ordering;
 use std::sync::Arc;
 
@@ -99,9 +100,7 @@ impl Places {
     /// How many wait for a place here.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        let inner = self.line.lock();
-        let is_here = inner.is_aimed_at(self.number);
-        if is_here { inner.waiting() } else { 0 }
+        self.line.lock().waiting(self.number)
     }
 
     /// A place if one is free and nobody waits. No lock is taken.
@@ -125,17 +124,52 @@ impl Places {
         if !inner.aim_at(self.number, epoch) {
             return Err(Refused::Outdated);
         }
+        self.enter(inner, (origin, None), before)
+    }
+
+    /// The same for one who belongs to this slot, whichever is active: a flip does not make it wait elsewhere.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub fn join_side(
+        self: &Arc<Self>,
+        origin: Origin,
+        epoch: u64,
+        before: Option<&Spot>,
+    ) -> Result<Waiting, Refused> {
+        let inner = self.line.lock();
+        if !inner.takes_sides(epoch) {
+            return Err(Refused::Outdated);
+        }
+        self.enter(inner, (origin, Some(self.number)), before)
+    }
+
+    fn enter(
+        self: &Arc<Self>,
+        mut inner: MutexGuard<'_, Inner>,
+        who: (Origin, Option<u64>),
+        before: Option<&Spot>,
+    ) -> Result<Waiting, Refused> {
         let mut wakers = Wakers::default();
         let turn = match before.filter(|spot| spot.is_in(&self.line)) {
             Some(spot) => {
-                inner.enter_again(origin, spot.turn());
+                inner.enter_again(who, spot.turn());
                 spot.turn()
             }
-            None => inner.enter(origin, self.look().has_room(), &mut wakers)?,
+            None => inner.enter(who, self.look().has_room(), &mut wakers)?,
         };
         self.fill(&mut inner, &mut wakers);
         wakers.wake(inner);
         Ok(Waiting::new(Arc::clone(&self.line), turn))
+    }
+
+    /// Nobody belongs to this slot any more: whoever waits here for that reason looks at the newest View. Called
+    /// after that was published, with its epoch.
+    pub fn dismiss(&self, epoch: u64) {
+        let mut inner = self.line.lock();
+        let mut wakers = Wakers::default();
+        inner.dismiss(self.number, epoch, &mut wakers);
+        wakers.wake(inner);
     }
 
     /// From now on those in line wait for these places, in their order. Called after the flip was published,
@@ -154,24 +188,38 @@ impl Places {
         let mut inner = self.line.lock();
         let mut wakers = Wakers::default();
         self.change(|word| word.with_limit(limit));
-        if inner.is_aimed_at(self.number) {
-            self.fill(&mut inner, &mut wakers);
+        self.fill(&mut inner, &mut wakers);
+        wakers.wake(inner);
+    }
+
+    /// Gives a place to the next `count` in line, beyond the limit; how many there were.
+    pub fn let_go(self: &Arc<Self>, count: usize) -> usize {
+        let mut inner = self.line.lock();
+        let mut wakers = Wakers::default();
+        let mut gone = 0;
+        while gone < count
+            && inner.waiting(self.number) > 0
+            && let Some(place) = self.take(|_| true)
+        {
+            inner.give(place, self.number, &mut wakers);
+            gone += 1;
         }
         wakers.wake(inner);
+        gone
     }
 
     /// Gives free places to those whose turn it is. The line waits for these places.
     fn fill(self: &Arc<Self>, inner: &mut Inner, wakers: &mut Wakers) {
-        if !inner.is_empty() {
+        if inner.waiting(self.number) > 0 {
             // The mark before the look: from here on who gives a place back comes to the lock.
             self.change(Word::waited_for);
         }
-        while !inner.is_empty()
+        while inner.waiting(self.number) > 0
             && let Some(place) = self.take(Word::has_room)
         {
-            inner.give(place, wakers);
+            inner.give(place, self.number, wakers);
         }
-        if inner.is_empty() {
+        if inner.waiting(self.number) == 0 {
             self.change(Word::unwaited_for);
         }
     }
@@ -189,12 +237,8 @@ impl Places {
         let mut inner = self.line.lock();
         let mut wakers = Wakers::default();
         self.change(|word| Word(word.0 - 1));
-        if inner.is_aimed_at(self.number) {
-            self.fill(&mut inner, &mut wakers);
-        } else {
-            // Nobody waits for this slot any more.
-            self.change(Word::unwaited_for);
-        }
+        // The mark goes when nobody waits for this slot any more.
+        self.fill(&mut inner, &mut wakers);
         wakers.wake(inner);
     }
 

@@ -136,10 +136,102 @@ fn everybodys_place_in_the_queue_is_the_order_in_which_they_get_in() {
     assert_eq!(places, [1, 3, 2]);
 }
 
+/// Blue is active and full, green is not: one waits for each.
+struct TwoSlots {
+    line: Arc<Line>,
+    blue: Arc<Places>,
+    green: Arc<Places>,
+    held: [Place; 2],
+    of_blue: Waiting,
+    of_green: Waiting,
+}
+
+impl TwoSlots {
+    fn new() -> Self {
+        let line = Line::new(10);
+        let (blue, green) = (Places::new(1, &line), Places::new(1, &line));
+        Self {
+            held: [blue.try_take().unwrap(), green.try_take().unwrap()],
+            of_blue: blue.join(client(1), 1, None).unwrap(),
+            of_green: green.join_side(client(1), 1, None).unwrap(),
+            line,
+            blue,
+            green,
+        }
+    }
+}
+
+#[test]
+fn who_belongs_to_another_slot_gets_a_place_of_that_one_only() {
+    let mut slots = TwoSlots::new();
+    assert_eq!((slots.blue.waiting(), slots.green.waiting()), (1, 1));
+    assert_eq!(slots.line.waiting(), 2);
+    let [of_blue, of_green] = slots.held;
+    drop(of_green);
+    assert!(
+        is_waiting(&mut slots.of_blue),
+        "green's place is not for it"
+    );
+    assert!(slots.green.try_take().is_none(), "it belongs to who waits");
+    let Poll::Ready(Ok(place)) = poll(&mut slots.of_green) else {
+        panic!("its turn has come");
+    };
+    assert!(place.is_of(&slots.green));
+    drop(of_blue);
+    assert!(matches!(poll(&mut slots.of_blue), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn once_traffic_follows_to_its_slot_it_comes_before_those_who_follow() {
+    let mut slots = TwoSlots::new();
+    slots.green.aim(2);
+    assert_eq!((slots.blue.waiting(), slots.green.waiting()), (0, 2));
+    let [_of_blue, of_green] = slots.held;
+    drop(of_green);
+    assert!(is_waiting(&mut slots.of_blue));
+    let Poll::Ready(Ok(place)) = poll(&mut slots.of_green) else {
+        panic!("it was there before");
+    };
+    drop(place);
+    assert!(matches!(poll(&mut slots.of_blue), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn when_nobody_belongs_to_a_slot_any_more_those_who_wait_there_look_again() {
+    let mut slots = TwoSlots::new();
+    slots.green.dismiss(2);
+    assert!(matches!(
+        poll(&mut slots.of_green),
+        Poll::Ready(Err(Refused::Outdated))
+    ));
+    assert!(is_waiting(&mut slots.of_blue), "it waits where it belongs");
+    let late = slots.green.join_side(client(1), 1, None).map(drop);
+    assert_eq!(late.unwrap_err(), Refused::Outdated, "it has not looked");
+    let mut fresh = slots.green.join_side(client(1), 2, None).unwrap();
+    assert!(is_waiting(&mut fresh));
+    drop(slots.held);
+    assert!(matches!(poll(&mut fresh), Poll::Ready(Ok(_))));
+}
+
+#[test]
+fn a_line_that_closes_sends_everybody_away() {
+    let mut slots = TwoSlots::new();
+    slots.line.close();
+    for waiting in [&mut slots.of_blue, &mut slots.of_green] {
+        assert!(matches!(poll(waiting), Poll::Ready(Err(Refused::Outdated))));
+    }
+    let late = slots.green.join_side(client(1), 9, None).map(drop);
+    assert_eq!(late.unwrap_err(), Refused::Outdated);
+}
+
 /// What can happen to a line, in any order.
 #[derive(Debug, Clone)]
 enum Step {
     Take(u8),
+    /// Of the slot that is not active.
+    TakeAside(u8),
+    /// Nobody belongs to the slot that is not active any more.
+    Dismiss,
     /// The n-th place in flight is given back.
     GiveBack(usize),
     Leave(usize),
@@ -153,6 +245,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => (0..4_u8).prop_map(Step::Take),
+        3 => (0..4_u8).prop_map(Step::TakeAside),
+        1 => Just(Step::Dismiss),
         3 => (0..9_usize).prop_map(Step::GiveBack),
         2 => (0..9_usize).prop_map(Step::Leave),
         3 => (0..9_usize).prop_map(Step::Poll),
@@ -167,29 +261,59 @@ struct Stage {
     line: Arc<Line>,
     slots: [Arc<Places>; 2],
     limit: usize,
+    flips: u64,
     epoch: u64,
     held: Vec<Place>,
-    waiting: Vec<Waiting>,
+    waiting: Vec<Waiter>,
+}
+
+struct Waiter {
+    waiting: Waiting,
+    /// It belongs to a slot, whichever is active.
+    belongs: bool,
 }
 
 impl Stage {
     fn active(&self) -> &Arc<Places> {
-        &self.slots[usize::try_from(self.epoch % 2).unwrap()]
+        &self.slots[usize::try_from(self.flips % 2).unwrap()]
+    }
+
+    fn idle(&self) -> &Arc<Places> {
+        &self.slots[usize::try_from((self.flips + 1) % 2).unwrap()]
+    }
+
+    fn joined(&mut self, joined: Result<Waiting, Refused>, belongs: bool) {
+        match joined {
+            Ok(waiting) => self.waiting.push(Waiter { waiting, belongs }),
+            Err(refused) => assert_eq!(refused, Refused::Full),
+        }
     }
 
     fn act(&mut self, step: &Step) {
         match step {
             Step::Take(number) => match self.active().try_take() {
                 Some(place) => self.held.push(place),
-                None => match self.active().join(client(*number), self.epoch, None) {
-                    Ok(waiting) => self.waiting.push(waiting),
-                    Err(refused) => assert_eq!(refused, Refused::Full),
-                },
+                None => {
+                    let joined = self.active().join(client(*number), self.epoch, None);
+                    self.joined(joined, false);
+                }
             },
+            Step::TakeAside(number) => match self.idle().try_take() {
+                Some(place) => self.held.push(place),
+                None => {
+                    let joined = self.idle().join_side(client(*number), self.epoch, None);
+                    self.joined(joined, true);
+                }
+            },
+            Step::Dismiss => {
+                self.epoch += 1;
+                self.idle().dismiss(self.epoch);
+            }
             Step::GiveBack(at) if *at < self.held.len() => drop(self.held.remove(*at)),
             Step::Leave(at) if *at < self.waiting.len() => drop(self.waiting.remove(*at)),
             Step::Poll(at) if *at < self.waiting.len() => self.poll(*at),
             Step::Flip => {
+                self.flips += 1;
                 self.epoch += 1;
                 self.active().aim(self.epoch);
             }
@@ -203,17 +327,19 @@ impl Stage {
     }
 
     fn poll(&mut self, at: usize) {
-        let Poll::Ready(outcome) = poll(&mut self.waiting[at]) else {
+        let Poll::Ready(outcome) = poll(&mut self.waiting[at].waiting) else {
             return;
         };
-        let spot = self.waiting.remove(at).spot();
+        let Waiter { waiting, belongs } = self.waiting.remove(at);
         match outcome {
-            Ok(place) if place.is_of(self.active()) => self.held.push(place),
+            Ok(place) if belongs || place.is_of(self.active()) => self.held.push(place),
             // As `proxy/admit`: back to where it stood, for the slot that is active now.
             Ok(_) => {
+                let spot = waiting.spot();
                 let again = self.active().join(client(0), self.epoch, Some(&spot));
-                self.waiting.push(again.unwrap());
+                self.joined(again, false);
             }
+            Err(Refused::Outdated) => assert!(belongs, "only those are sent away"),
             Err(refused) => assert_eq!(refused, Refused::Full),
         }
     }
@@ -224,16 +350,15 @@ impl Stage {
         for place in inner.given() {
             in_use[self.index(place)] += 1;
         }
-        let waiting = inner.waiting();
         drop(inner);
         for place in &self.held {
             in_use[self.index(place)] += 1;
         }
         let taken = [self.slots[0].taken(), self.slots[1].taken()];
         assert_eq!(taken, in_use, "a place is lost or held twice");
-        if waiting > 0 {
-            let taken = self.active().taken();
-            assert!(taken >= self.limit, "one waits beside a free place");
+        for slot in &self.slots {
+            let may_wait = slot.waiting() == 0 || slot.taken() >= self.limit;
+            assert!(may_wait, "one waits beside a free place");
         }
     }
 
@@ -248,7 +373,7 @@ proptest! {
         let line = Line::new(4);
         let slots = [Places::new(2, &line), Places::new(2, &line)];
         slots[1].aim(1);
-        let mut stage = Stage { line, slots, limit: 2, epoch: 1, held: Vec::new(), waiting: Vec::new() };
+        let mut stage = Stage { line, slots, limit: 2, flips: 1, epoch: 1, held: Vec::new(), waiting: Vec::new() };
         for step in steps {
             stage.act(&step);
             stage.check();

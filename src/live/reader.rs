@@ -32,8 +32,8 @@ impl Live {
 
     /// Replaces the picture. Called by the conductor only.
     ///
-    /// When it returns, no request will be counted on a slot that the new View does not hold as active:
-    /// the counts of the slots it replaced can only fall.
+    /// When it returns, no request will be counted on a slot that the new View does not hold:
+    /// the counts of those it replaced can only fall.
     ///
     /// # Panics
     /// When the epoch does not increase.
@@ -93,25 +93,26 @@ impl LiveReader {
         Rc::clone(&self.view.borrow())
     }
 
-    /// Counts one request on the active slot of `service`, in one step that no flip can slip into.
+    /// Counts one request on a slot of `service`, in one step that no flip can slip into.
     ///
-    /// `service` is an index into the services of `seen`. None when that View is no longer the newest:
-    /// look up the service again in a new one.
+    /// `service` is an index into the services of `seen`, `slot` one into the slots of that service. None
+    /// when that View is no longer the newest: look up the service again in a new one, and choose again.
     #[must_use]
-    pub fn admit(&self, seen: &ViewRef, service: usize) -> Option<Ticket> {
-        let slot = seen.services[service].active();
-        slot.in_flight.enter(self.worker, Kind::Request);
+    pub fn admit(&self, seen: &ViewRef, service: usize, slot: usize) -> Option<Ticket> {
+        let in_flight = &seen.services[service].slots[slot].in_flight;
+        in_flight.enter(self.worker, Kind::Request);
         if self.live.clock.still(seen.epoch.0) {
             let kind = Cell::new(Kind::Request);
             return Some(Ticket {
                 view: Rc::clone(seen),
                 service,
+                slot,
                 worker: self.worker,
                 kind,
                 is_over: Cell::new(false),
             });
         }
-        slot.in_flight.leave(self.worker, Kind::Request);
+        in_flight.leave(self.worker, Kind::Request);
         None
     }
 }
@@ -123,6 +124,8 @@ impl LiveReader {
 pub struct Ticket {
     view: ViewRef,
     service: usize,
+    /// The slot it is counted on; not always the active one.
+    slot: usize,
     worker: usize,
     kind: Cell<Kind>,
     /// Counted down already.
@@ -137,7 +140,7 @@ impl Ticket {
 
     #[must_use]
     pub fn slot(&self) -> &Slot {
-        self.service().active()
+        &self.service().slots[self.slot]
     }
 
     #[must_use]
@@ -163,6 +166,7 @@ impl Ticket {
         Self {
             view: Rc::clone(&self.view),
             service: self.service,
+            slot: self.slot,
             worker: self.worker,
             kind: self.kind.clone(),
             is_over: Cell::new(false),

@@ -3,6 +3,7 @@
 use super::admission::InFlight;
 use super::departure::Departure;
 use super::health::EndpointHealth;
+use super::hold::Hold;
 use super::places::Places;
 use super::shadow::Shadow;
 use crate::config::CacheRoom;
@@ -76,9 +77,14 @@ pub struct Service {
     pub filter: Option<Arc<Filter>>,
     /// Index into `slots`.
     pub active: usize,
+    /// All that requests may be counted on now, in the order of the settings.
     pub slots: Vec<Arc<Slot>>,
+    /// What traffic left last: nothing is counted on it any more. None when it has not moved yet.
+    pub left: Option<Arc<Slot>>,
     /// None where upstreams are spoken to without TLS.
     pub tls: Option<Arc<tls::Upstream>>,
+    /// While it is there, new requests wait.
+    pub hold: Option<Arc<Hold>>,
     /// None while no idle slot gets copies.
     pub shadow: Option<Arc<Shadow>>,
 }

@@ -432,6 +432,7 @@ mod tests {
             length: 0,
             epoch: Epoch(1),
             service: 0,
+            slot: 0,
             client: [127, 0, 0, 1].into(),
             member: None,
             most_body: 0,

@@ -42,6 +42,8 @@ pub(super) struct Prepared {
     pub epoch: Epoch,
     /// Index into that View's services.
     pub service: usize,
+    /// Where it goes: an index into that service's slots.
+    pub slot: usize,
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: IpAddr,
     /// None for the first member.
@@ -180,6 +182,7 @@ pub(super) fn prepare(
         length: head.length,
         epoch: view.epoch,
         service,
+        slot: view.services[service].active,
         client: caller,
         member: member.cloned(),
         framing: head.framing,

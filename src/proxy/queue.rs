@@ -57,6 +57,11 @@ impl Queued {
         self.spot.as_ref().filter(|_| !self.is_over)
     }
 
+    /// It waits for something else meanwhile; its time in line does not go on.
+    pub(super) fn pause(&mut self) {
+        self.end();
+    }
+
     fn end(&mut self) {
         self.earlier = self.took();
         self.is_over = true;
@@ -79,9 +84,25 @@ impl Queued {
     }
 }
 
+/// What a request asks for.
+#[derive(Clone, Copy)]
+pub(super) struct Bid<'a> {
+    pub view: &'a ViewRef,
+    pub prepared: &'a Prepared,
+    /// Where it is to go, as an index into the slots of its service.
+    pub slot: usize,
+}
+
+impl<'a> Bid<'a> {
+    pub(super) fn service(self) -> &'a Service {
+        &self.view.services[self.prepared.service]
+    }
+}
+
 /// The places that this request needs one of; none when nothing limits it.
-pub(super) fn places<'s>(service: &'s Service, prepared: &Prepared) -> Option<&'s Arc<Places>> {
-    let slot = service.active();
+pub(super) fn places(bid: Bid<'_>) -> Option<&Arc<Places>> {
+    let (service, prepared) = (bid.service(), bid.prepared);
+    let slot = &service.slots[bid.slot];
     let places = slot.places.as_ref()?;
     let limited = &service.settings.queue.members;
     if limited.is_empty() {
@@ -95,13 +116,11 @@ pub(super) fn places<'s>(service: &'s Service, prepared: &Prepared) -> Option<&'
 /// In line until there is a place; none when the View has to be looked at again.
 pub(super) async fn wait(
     proxy: &Proxy,
-    view: &ViewRef,
-    prepared: &Prepared,
+    bid: Bid<'_>,
     client: &mut Client,
 ) -> Result<Option<Place>, Fault> {
     let flight = client.flight.clone();
-    let service = &view.services[prepared.service];
-    let Some(places) = places(service, prepared) else {
+    let Some(places) = places(bid) else {
         return Ok(None);
     };
     let before = flight
@@ -109,10 +128,16 @@ pub(super) async fn wait(
         .borrow()
         .as_ref()
         .and_then(|queued| queued.spot.clone());
-    let origin = Origin::from(prepared.client);
-    match places.join(origin, view.epoch.0, before.as_ref()) {
+    let origin = Origin::from(bid.prepared.client);
+    let epoch = bid.view.epoch.0;
+    let joined = if bid.slot == bid.service().active {
+        places.join(origin, epoch, before.as_ref())
+    } else {
+        places.join_side(origin, epoch, before.as_ref())
+    };
+    match joined {
         Ok(waiting) => {
-            enter(&flight, service, Some(waiting.spot()));
+            enter(&flight, bid, Some(waiting.spot()));
             let outcome = stand(client, &flight, waiting).await;
             flight.is_unwatched.set(false);
             match outcome? {
@@ -123,7 +148,7 @@ pub(super) async fn wait(
         }
         Err(Refused::Outdated) => Ok(None),
         Err(Refused::Full) => {
-            enter(&flight, service, before);
+            enter(&flight, bid, before);
             Err(full(proxy, &flight))
         }
     }
@@ -137,7 +162,8 @@ fn full(proxy: &Proxy, flight: &Flight) -> Fault {
 }
 
 /// From now on it waits. One that comes back has no more time than what was left.
-fn enter(flight: &Flight, service: &Service, spot: Option<Spot>) {
+fn enter(flight: &Flight, bid: Bid<'_>, spot: Option<Spot>) {
+    let service = bid.service();
     let timeout = service.settings.queue.timeout;
     let mut queued = flight.queued.borrow_mut();
     let earlier = match queued.take() {
@@ -151,7 +177,7 @@ fn enter(flight: &Flight, service: &Service, spot: Option<Spot>) {
     };
     *queued = Some(Box::new(Queued {
         service: Arc::clone(&service.settings),
-        metrics: Arc::clone(&service.active().metrics),
+        metrics: Arc::clone(&service.slots[bid.slot].metrics),
         spot,
         since: Instant::now(),
         earlier,
@@ -162,7 +188,7 @@ fn enter(flight: &Flight, service: &Service, spot: Option<Spot>) {
 }
 
 /// Until its turn comes or the client leaves.
-async fn stand(
+pub(super) async fn stand(
     client: &mut Client,
     flight: &Flight,
     mut waiting: Waiting,

@@ -166,11 +166,8 @@ impl Counted<'_> {
         let Some(seat) = seat.as_ref() else { return };
         let now = Instant::now();
         let service = seat.ticket.service();
-        if service
-            .slots
-            .iter()
-            .any(|slot| slot.departure.is_recent(now))
-        {
+        let left = service.left.as_ref();
+        if left.is_some_and(|slot| slot.departure.is_recent(now)) {
             seat.ticket.slot().metrics.websocket_returned(seat.worker());
         }
     }

@@ -13,6 +13,7 @@ impl Switch {
     ) -> Result<(), Refusal> {
         match command {
             Command::Acknowledge { slot } => self.acknowledge(slot, by, effects),
+            Command::Label { slot, label } => self.put_label(by, slot, label, effects),
             Command::Flip {
                 to,
                 force,

@@ -1,5 +1,6 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
+use super::label::Label;
 use super::slot::{FlipId, Generation, SlotName};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -72,6 +73,11 @@ pub enum Command {
     Rollback { force: bool, reason: Option<String> },
     /// Lifts the operator's half of a quarantine.
     Acknowledge { slot: SlotName },
+    /// Says what runs in a slot; none takes it back.
+    Label {
+        slot: SlotName,
+        label: Option<Label>,
+    },
 }
 
 /// How well a whole slot is: every member, every endpoint.
@@ -87,6 +93,14 @@ pub enum SlotHealth {
     },
 }
 
+/// What a gate that was passed has found besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Passed {
+    /// Which modules the database holds, in which versions: the same text for the same ones. None where no
+    /// gate looks at that.
+    pub fingerprint: Option<String>,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -94,10 +108,10 @@ pub enum Event {
         by: Actor,
         command: Command,
     },
-    /// The gate of `flip` is through; `Err` holds every probe's reason.
+    /// The gate of `flip` is through; `Err` holds every reason.
     Gated {
         flip: FlipId,
-        verdict: Result<(), Vec<String>>,
+        verdict: Result<Passed, Vec<String>>,
     },
     /// The transition of `flip` is on disk, or could not be put there.
     Recorded {
@@ -206,6 +220,9 @@ pub struct Persisted {
     /// When traffic moved by itself, oldest first; those that no limit looks at any more are forgotten.
     pub automatic_moves: Vec<Moment>,
     pub quarantines: BTreeMap<SlotName, PersistedQuarantine>,
+    /// What was said to run in each slot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<SlotName, Label>,
 }
 
 /// A slot that traffic left by itself.
@@ -287,6 +304,11 @@ pub enum Notice {
     },
     Acknowledged {
         slot: SlotName,
+        by: Actor,
+    },
+    Labelled {
+        slot: SlotName,
+        label: Option<Label>,
         by: Actor,
     },
     /// The active slot is bad and traffic stays; told once per change of the reason.

@@ -12,6 +12,7 @@ mod disk;
 mod event;
 mod failback;
 mod invariants;
+mod label;
 mod machine;
 mod quarantine;
 mod restore;
@@ -25,8 +26,9 @@ mod properties;
 
 pub use event::{
     Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Operation, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
+    Operation, Passed, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
 };
+pub use label::{Label, LabelError};
 pub use machine::Switch;
 pub use quarantine::Quarantine;
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};

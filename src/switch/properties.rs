@@ -19,6 +19,7 @@ mod tests {
         },
         Rollback,
         Acknowledge(SlotName),
+        Label(SlotName, Option<u8>),
         /// The gate of the latest operation but `age` answers.
         Gated {
             age: u64,
@@ -98,6 +99,7 @@ mod tests {
             8 => (slot(), any::<bool>(), expect).prop_map(|(to, force, expect)| Step::Flip { to, force, expect }),
             3 => Just(Step::Rollback),
             3 => slot().prop_map(Step::Acknowledge),
+            2 => (slot(), any::<Option<u8>>()).prop_map(|(slot, label)| Step::Label(slot, label)),
             8 => (0..3_u64, any::<bool>()).prop_map(|(age, passed)| Step::Gated { age, passed }),
             12 => Just(Step::Answered),
             2 => (0..20_u64).prop_map(Step::Invented),
@@ -168,6 +170,10 @@ mod tests {
                     reason: None,
                 }),
                 Step::Acknowledge(slot) => self.command(Command::Acknowledge { slot }),
+                Step::Label(slot, label) => {
+                    let label = label.map(|version| Label::new(&format!("v{version}")).unwrap());
+                    self.command(Command::Label { slot, label });
+                }
                 Step::Gated { age, passed } => self.gated(age, passed),
                 Step::Answered => self.deliver_answers(),
                 Step::Invented(flip) => self.invented(FlipId(flip)),
@@ -197,7 +203,7 @@ mod tests {
 
         fn command(&mut self, command: Command) {
             let busy = matches!(self.switch.phase(), Phase::Gating | Phase::Publishing);
-            let moves = !matches!(command, Command::Acknowledge { .. });
+            let moves = !matches!(command, Command::Acknowledge { .. } | Command::Label { .. });
             let before = self.switch.persisted();
             let phase = self.switch.phase();
             let event = Event::Command {
@@ -221,7 +227,7 @@ mod tests {
 
         fn gated(&mut self, age: u64, passed: bool) {
             let verdict = if passed {
-                Ok(())
+                Ok(Passed::default())
             } else {
                 Err(vec!["no".to_owned()])
             };

@@ -80,6 +80,7 @@ impl Switch {
         }
         let state = &mut self.state;
         state.quarantines.retain(|slot, _| slots.contains(slot));
+        state.labels.retain(|slot, _| slots.contains(slot));
         state.previous.take_if(|slot| !slots.contains(slot));
     }
 }
@@ -94,6 +95,7 @@ fn first(rules: &Rules) -> Persisted {
         unproven: false,
         automatic_moves: Vec::new(),
         quarantines: BTreeMap::new(),
+        labels: BTreeMap::new(),
     }
 }
 

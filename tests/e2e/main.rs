@@ -34,6 +34,8 @@ mod flip;
 mod gate;
 mod headers;
 mod health;
+mod hold;
+mod hold_ends;
 mod hostile;
 mod http1;
 mod http2;

@@ -6,8 +6,8 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
+    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Label, Moment, Notice,
+    Passed, Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -259,9 +259,13 @@ impl World {
         let slot = self.rng.choice(&slots).unwrap().clone();
         let force = self.rng.u8(0..5) == 0;
         let reason = Some("a hunch".to_owned());
-        let command = match self.rng.u8(0..4) {
-            0 => Command::Rollback { force, reason },
-            1 => Command::Acknowledge { slot },
+        let command = match self.rng.u8(0..9) {
+            0 | 1 => Command::Rollback { force, reason },
+            2 | 3 => Command::Acknowledge { slot },
+            4 => Command::Label {
+                slot,
+                label: self.rng.bool().then(|| Label::new("v1").unwrap()),
+            },
             _ => Command::Flip {
                 to: slot,
                 force,
@@ -393,7 +397,7 @@ impl World {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
         } else if self.well[&end.slot] {
-            Ok(())
+            Ok(Passed::default())
         } else {
             Err(vec!["connection refused".to_owned()])
         };
@@ -450,7 +454,8 @@ impl World {
             Notice::Unchanged { .. }
             | Notice::Drained { .. }
             | Notice::Quarantined { .. }
-            | Notice::Acknowledged { .. } => {}
+            | Notice::Acknowledged { .. }
+            | Notice::Labelled { .. } => {}
         }
     }
 
