@@ -55,6 +55,7 @@ impl Admin {
             Route::Status => self.status().await,
             Route::Flip { service } => self.flip(service, asked).await,
             Route::Rollback { service } => self.rollback(service, asked).await,
+            Route::Gate { service } => self.gate(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
             Route::Label { service } => self.label(service, asked).await,
@@ -104,6 +105,9 @@ impl Admin {
 
     async fn flip(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: FlipRequest = parse(&asked.body)?;
+        if request.rehearse {
+            return self.rehearse(service, asked.by, request).await;
+        }
         if let Some(version) = &request.version {
             self.put_label(service, &asked.by, &request.to, Some(version))
                 .await?;

@@ -9,6 +9,7 @@ mod actions;
 mod answer;
 mod cache;
 mod clients;
+mod gates;
 mod holds;
 mod label;
 mod metrics;

@@ -14,6 +14,7 @@ pub(super) enum Route<'a> {
     Flip { service: &'a str },
     Rollback { service: &'a str },
     Probe { service: &'a str },
+    Gate { service: &'a str },
     Acknowledge { service: &'a str },
     Label { service: &'a str },
     Hold { service: &'a str },
@@ -47,6 +48,7 @@ fn lookup<'a>(method: &Method, path: &'a str) -> Result<(Method, Route<'a>), Wro
         ["v1", "services", service, "flip"] => (Method::POST, Route::Flip { service }),
         ["v1", "services", service, "rollback"] => (Method::POST, Route::Rollback { service }),
         ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
+        ["v1", "services", service, "gate"] => (Method::POST, Route::Gate { service }),
         ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
         ["v1", "services", service, "label"] => (Method::POST, Route::Label { service }),
         ["v1", "services", service, "hold"] => (Method::POST, Route::Hold { service }),
@@ -99,6 +101,11 @@ mod tests {
                 Method::POST,
                 "/v1/services/odoo/probe",
                 Route::Probe { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/gate",
+                Route::Gate { service },
             ),
             (
                 Method::POST,

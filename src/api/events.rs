@@ -1,5 +1,8 @@
 //! What is asked for, what is told, and what is kept.
 
+use super::gates::GateCheck;
+use super::gates::GateProgress;
+use super::gates::GatesDone;
 use super::status::CountsStatus;
 use super::status::ProbeResult;
 use serde::{Deserialize, Serialize};
@@ -18,6 +21,9 @@ pub struct FlipRequest {
     /// End the answer's stream once `to` is published, not when the old slot is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// Prove `to` and tell what would happen, and change nothing.
+    #[serde(default)]
+    pub rehearse: bool,
     /// What runs in `to`; labels the slot before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -204,6 +210,12 @@ pub enum EventKind {
         drained_ms: Option<u64>,
         cut: u64,
     },
+    /// One thing that a gate looked at.
+    GateCheck(GateCheck),
+    /// A gate goes on.
+    GateProgress(GateProgress),
+    /// The last line of the stream of `gate` and of a rehearsal.
+    GatesDone(GatesDone),
     /// New requests wait from now on.
     Held {
         hold: u64,
@@ -311,7 +323,7 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `label`, `kill`, `reload` or `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `label`, `kill`, `reload` or `recover` (a start without the state).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -336,6 +348,9 @@ pub struct AuditRecord {
     pub took_ms: Option<u64>,
     /// How many requests were cut off.
     pub cut: u64,
+    /// What the gates looked at, and what they found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateCheck>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

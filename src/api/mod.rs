@@ -8,6 +8,8 @@
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
 //! | `POST /v1/services/{service}/flip` | [`FlipRequest`] | a stream of [`StreamEvent`]s, one JSON object per line; the last one is [`EventKind::Done`] |
+//! | the same with `rehearse` | | the stream of `gate` |
+//! | `POST /v1/services/{service}/gate` | [`SlotRequest`] | a stream of [`StreamEvent`]s; the last one is [`EventKind::GatesDone`] |
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
@@ -29,6 +31,7 @@
 
 mod cache;
 mod events;
+mod gates;
 mod hold;
 mod shadow;
 mod status;
@@ -39,6 +42,7 @@ pub use events::{
     ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
     StreamEvent, Verdict,
 };
+pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus};
 pub use shadow::{
     ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,

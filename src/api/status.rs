@@ -1,5 +1,6 @@
 //! What `status` and `ps` show.
 
+use super::gates::GatesStatus;
 use super::hold::HoldStatus;
 use super::shadow::ShadowStatus;
 use serde::{Deserialize, Serialize};
@@ -145,6 +146,9 @@ pub struct SlotStatus {
     /// Requests since the daemon started.
     pub requests: u64,
     pub members: Vec<MemberStatus>,
+    /// How it last stood before its gates; none where none were tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<GatesStatus>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,6 +1,7 @@
 //! What may be written behind `switchctl`.
 
 use super::deploy::DeployArgs;
+use super::gate::GateArgs;
 use super::hold::HoldArgs;
 use super::shadow::ShadowArgs;
 use crate::config;
@@ -73,6 +74,8 @@ pub(super) enum Verb {
     Rollback(RollbackArgs),
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
+    /// Try the gates of SLOT now; nothing changes, and the exit code is 1 when a flip would be refused
+    Gate(GateArgs),
     /// Make new requests wait, until Ctrl-C: what is under way ends meanwhile
     Hold(HoldArgs),
     /// End a hold: those who wait go on, to the slot that is active now
@@ -116,6 +119,9 @@ pub(super) struct FlipArgs {
     /// Refuse unless generation N is still active (`status` shows it)
     #[arg(long, value_name = "N")]
     pub(super) expect_generation: Option<u64>,
+    /// Try every gate and tell what would happen; nothing changes
+    #[arg(long, conflicts_with_all = ["force", "no_wait"])]
+    pub(super) rehearse: bool,
     /// What runs in SLOT; shown in status, history, metrics and logs
     #[arg(long, value_name = "TEXT", value_parser = version)]
     pub(super) version: Option<String>,

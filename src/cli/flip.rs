@@ -2,6 +2,7 @@
 
 use super::args::FlipArgs;
 use super::failure::Failure;
+use super::gate;
 use super::operation;
 use super::session::Session;
 use crate::api::FlipRequest;
@@ -14,7 +15,11 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         reason: args.moving.reason.clone(),
         expect_generation: args.expect_generation,
         no_wait: args.moving.no_wait,
+        rehearse: args.rehearse,
         version: args.version.clone(),
     };
+    if args.rehearse {
+        return gate::follow(session, &path, &request, args.moving.timeout).await;
+    }
     operation::run(session, &path, &request, &args.moving).await
 }

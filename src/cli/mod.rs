@@ -15,6 +15,7 @@ mod deploy;
 mod events;
 mod failure;
 mod flip;
+mod gate;
 mod history;
 mod hold;
 mod kill;
@@ -67,6 +68,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,
         Verb::Ps => ps::run(session).await,

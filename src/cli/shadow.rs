@@ -7,7 +7,7 @@ use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
 use crate::api::{
-    EventKind, ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide,
+    EventKind, ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,
 };
 use crate::config::Share;
 use clap::Args as Group;
@@ -48,6 +48,22 @@ pub(super) async fn run(session: &Session, args: &ShadowArgs) -> Result<(), Fail
     };
     let document = session.client.post(&path, &request).await?;
     session.show(&document, render)
+}
+
+/// What `status` says of it.
+pub(super) fn status_line(shadow: &ShadowStatus) -> String {
+    let ShadowStatus {
+        slot,
+        percent,
+        compared,
+        differ,
+        failed,
+        ..
+    } = shadow;
+    let differ = differ + failed;
+    format!(
+        "{slot} gets copies of {percent}% of the safe requests: {compared} compared, {differ} differ or failed (switchctl shadow)"
+    )
 }
 
 /// What `events` says of it.

@@ -7,12 +7,13 @@ use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
 use super::session::Session;
+use super::shadow;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
 use crate::api::{
     CertificatesStatus, ConfigStatus, DrainStatus, OperationStatus, Problem, ServiceStatus,
-    ShadowStatus, SlotStatus, Status,
+    SlotStatus, Status,
 };
 use std::fmt::Write;
 use std::time::Duration;
@@ -154,6 +155,11 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
             push(&mut text, &paint(Paint::Notable, &printable(&what)));
         }
     }
+    for slot in &service.slots {
+        for line in gates(slot, look) {
+            push(&mut text, &line);
+        }
+    }
     if let Some(operation) = &service.operation {
         push(&mut text, &printable(&under_way(operation, look)));
     }
@@ -164,7 +170,7 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
         push(&mut text, &draining(drain, look));
     }
     if let Some(shadow) = &service.shadow {
-        push(&mut text, &printable(&shadowing(shadow)));
+        push(&mut text, &printable(&shadow::status_line(shadow)));
     }
     if let Some(reason) = &service.staying {
         let what = format!("traffic stays on {}: {reason}", service.active);
@@ -174,19 +180,33 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     text
 }
 
-fn shadowing(shadow: &ShadowStatus) -> String {
-    let ShadowStatus {
-        slot,
-        percent,
-        compared,
-        differ,
-        failed,
-        ..
-    } = shadow;
-    let differ = differ + failed;
-    format!(
-        "{slot} gets copies of {percent}% of the safe requests: {compared} compared, {differ} differ or failed (switchctl shadow)"
-    )
+/// How a slot last stood before its gates.
+fn gates(slot: &SlotStatus, look: &Look) -> Vec<String> {
+    let Some(gates) = &slot.gates else {
+        return Vec::new();
+    };
+    let name = &slot.name;
+    let mut lines = Vec::new();
+    if gates.running {
+        lines.push(format!("gates of {name}: being tried now"));
+    }
+    if let Some(at) = &gates.at {
+        let since = words::since(at, look);
+        let (paint, verdict) = match (gates.passed, gates.warnings.is_empty()) {
+            (true, true) => (Paint::Plain, "passed".to_owned()),
+            (true, false) => (
+                Paint::Notable,
+                format!("passed; {}", gates.warnings.join("; ")),
+            ),
+            (false, _) => (
+                Paint::Bad,
+                format!("not passed; {}", gates.reasons.join("; ")),
+            ),
+        };
+        let line = format!("gates of {name}, {since} ago: {verdict}");
+        lines.push(look.style.paint(paint, &printable(&line)));
+    }
+    lines
 }
 
 /// One indented line.
@@ -364,6 +384,7 @@ mod tests {
             queued: 0,
             requests: 0,
             members: Vec::new(),
+            gates: None,
         }
     }
 

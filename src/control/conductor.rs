@@ -188,6 +188,7 @@ impl Conductor {
                 flip,
                 verdict,
             } => self.gated(&service, flip, verdict),
+            Message::Gates(message) => self.gates(message),
             Message::Drained {
                 service,
                 slot,
@@ -264,9 +265,10 @@ impl Conductor {
         let service = &self.services[at];
         let gate = Gate {
             service: service.name.clone(),
-            targets: self.stock.endpoints.targets(&service.name, slot),
-            flip,
+            flip: Some(flip),
             within: service.settings.flip.gate_timeout,
+            trial: self.trial(at, slot),
+            hand: None,
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));
     }

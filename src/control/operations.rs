@@ -3,6 +3,7 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::events::About;
+use super::gates::warned;
 use super::message::Until;
 use super::underway::Ending;
 use super::underway::Published;
@@ -261,6 +262,7 @@ impl Conductor {
         let mut record = underway.audit(service.name.as_str());
         result.clone_into(&mut record.result);
         record.details.clone_from(&ending.reasons);
+        record.details.extend(warned(&underway.warnings));
         record.drained_ms = ending.drained_ms;
         record.took_ms = Some(underway.elapsed_ms());
         record.cut = ending.cut;

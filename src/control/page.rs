@@ -16,6 +16,7 @@ use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
+use crate::telemetry::GateFigures;
 use crate::telemetry::HoldFigures;
 use crate::telemetry::InFlightFigures;
 use crate::telemetry::Page;
@@ -31,6 +32,16 @@ fn denied(filter: Option<&Filter>) -> DeniedFigures {
         paths: refused.paths,
         passwords: refused.passwords,
     }
+}
+
+fn gates(service: &Steered) -> Vec<GateFigures> {
+    let counts = service.gates.counts.iter();
+    let figures = counts.map(|(what, count)| GateFigures {
+        gate: what.gate.clone(),
+        outcome: what.outcome.as_str(),
+        count: *count,
+    });
+    figures.collect()
 }
 
 fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
@@ -94,6 +105,7 @@ impl Conductor {
                     count: *count,
                 })
                 .collect(),
+            gates: gates(service),
             shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),

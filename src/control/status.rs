@@ -185,6 +185,7 @@ impl Conductor {
                 .iter()
                 .map(|member| self.member_status(service, slot, member))
                 .collect(),
+            gates: service.gates.status(&slot.name),
         }
     }
 

@@ -1,5 +1,6 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::gates::SlotGates;
 use super::holds::HoldDesk;
 use super::shadow::Shadowing;
 use super::underway::Underway;
@@ -49,6 +50,7 @@ pub(super) struct Steered {
     /// Copies that were asked for last.
     pub(super) shadow: Option<Shadowing>,
     pub(super) flips: BTreeMap<FlipKind, u64>,
+    pub(super) gates: SlotGates,
 }
 
 /// A health and since when it has been that, whatever the words.
@@ -167,6 +169,7 @@ impl Steered {
             withheld: None,
             shadow: None,
             flips: BTreeMap::new(),
+            gates: SlotGates::default(),
         };
         steered.draw_all(stock);
         steered

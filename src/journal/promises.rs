@@ -45,6 +45,7 @@ fn record(service: &str, flip: u64) -> AuditRecord {
         drained_ms: None,
         took_ms: None,
         cut: 0,
+        gates: Vec::new(),
     }
 }
 

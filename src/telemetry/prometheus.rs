@@ -6,6 +6,7 @@ use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
+use super::gates::GateFigures;
 use super::holds::HoldFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
@@ -70,6 +71,7 @@ pub struct ServiceFigures {
     pub name: String,
     pub generation: u64,
     pub flips: Vec<FlipFigures>,
+    pub gates: Vec<GateFigures>,
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
     pub hold: HoldFigures,
@@ -151,6 +153,7 @@ impl Collector for Page {
         self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)?;
+        self.gates(out)?;
         self.filters(out)?;
         self.shadows(out)
     }
@@ -467,6 +470,11 @@ mod tests {
                 name: "odoo".into(),
                 generation: 9,
                 flips,
+                gates: vec![GateFigures {
+                    gate: "odoo".into(),
+                    outcome: "failed",
+                    count: 2,
+                }],
                 denied: DeniedFigures {
                     paths: 5,
                     ..DeniedFigures::default()
@@ -516,6 +524,7 @@ mod tests {
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
+            r#"switchd_gate_checks_total{service="odoo",gate="odoo",outcome="failed"} 2.0"#,
             r#"switchd_denied_total{service="odoo",reason="path"} 5.0"#,
             r#"switchd_rate_limit_allowed_total{service="odoo",zone="login"} 7.0"#,
             r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,

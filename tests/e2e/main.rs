@@ -25,6 +25,7 @@ mod certificates;
 mod cli;
 mod client_auth;
 mod compress;
+mod deploy;
 mod drain;
 mod dress;
 mod errors;

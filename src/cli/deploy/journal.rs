@@ -33,10 +33,6 @@ pub(super) enum Record {
         step: String,
         log: u64,
     },
-    /// Something worth knowing while it goes on.
-    Told {
-        words: String,
-    },
     Finished {
         step: String,
         took_ms: u64,

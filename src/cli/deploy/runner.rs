@@ -60,7 +60,7 @@ pub(super) async fn run(session: &Session, path: &Path) -> Result<(), Failure> {
         worst: None,
         since: Instant::now(),
     };
-    runner.to_the_end().await
+    runner.finish().await
 }
 
 async fn lock(places: &Places) -> Result<File, Failure> {
@@ -101,7 +101,7 @@ async fn wait_for_program(places: &Places) -> Result<(), Failure> {
 }
 
 impl Runner {
-    async fn to_the_end(mut self) -> Result<(), Failure> {
+    async fn finish(mut self) -> Result<(), Failure> {
         let failed = match self.story.undoing.clone() {
             Some(why) => Some(why),
             None => self.forward().await.err(),

@@ -202,6 +202,7 @@ impl Runner {
             self.keep_held(at).await?;
             let plan = &self.story.plan;
             let request = FlipRequest {
+                rehearse: false,
                 to: plan.slot.clone(),
                 force: false,
                 reason: Some(plan.why()),
