@@ -7,6 +7,7 @@ use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
 use super::session::Session;
+use super::shadow;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
@@ -167,6 +168,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
+    }
+    if let Some(shadow) = &service.shadow {
+        push(&mut text, &printable(&shadow::status_line(shadow)));
     }
     if let Some(reason) = &service.staying {
         let what = format!("traffic stays on {}: {reason}", service.active);
@@ -427,6 +431,7 @@ mod tests {
                 draining: Vec::new(),
                 watch: None,
                 confirm: None,
+                shadow: None,
             }],
         }
     }

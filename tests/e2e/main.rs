@@ -69,6 +69,7 @@ mod restart;
 mod retry;
 mod sendfile;
 mod services;
+mod shadow;
 mod slow_attacks;
 mod stop;
 mod timeouts;
