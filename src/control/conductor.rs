@@ -278,7 +278,7 @@ impl Conductor {
             service: service.name.clone(),
             flip: Some(flip),
             within: service.settings.flip.gate_timeout,
-            trial: self.trial(at, slot),
+            trial: Arc::new(self.trial(at, slot)),
             hand: None,
             is_warm: self.goes_back_to_a_warm_slot(at, flip),
         };
