@@ -8,6 +8,8 @@
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
 //! | `POST /v1/services/{service}/flip` | [`FlipRequest`] | a stream of [`StreamEvent`]s, one JSON object per line; the last one is [`EventKind::Done`] |
+//! | the same with `rehearse` | | the stream of `gate` |
+//! | `POST /v1/services/{service}/gate` | [`SlotRequest`] | a stream of [`StreamEvent`]s; the last one is [`EventKind::GatesDone`] |
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
 //! | `POST /v1/services/{service}/confirm` | `{}` | [`Confirmed`] |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
@@ -28,7 +30,9 @@
 
 mod cache;
 mod events;
+mod gates;
 mod hold;
+mod hooks;
 mod status;
 mod watch;
 
@@ -38,7 +42,9 @@ pub use events::{
     ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
     StreamEvent, Verdict,
 };
+pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus};
+pub use hooks::{HookList, HookStatus, HookTested};
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,

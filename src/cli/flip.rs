@@ -2,7 +2,11 @@
 
 use super::args::FlipArgs;
 use super::failure::Failure;
+use super::gate;
 use super::operation;
+use super::operation::Ended;
+use super::output;
+use super::output::Format;
 use super::session::Session;
 use crate::api::FlipRequest;
 use crate::config;
@@ -15,9 +19,21 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         reason: args.moving.reason.clone(),
         expect_generation: args.expect_generation,
         no_wait: args.moving.no_wait,
+        rehearse: args.rehearse,
         confirm_within: args.confirm_within.map(config::format_duration),
         accept_schema_change: args.accept_schema_change,
         version: args.version.clone(),
     };
-    operation::run(session, &path, &request, &args.moving).await
+    if args.rehearse {
+        return gate::follow(session, &path, &request, args.moving.timeout).await;
+    }
+    let ended = operation::run(session, &path, &request, &args.moving).await?;
+    match &request.confirm_within {
+        Some(time) if ended == Ended::Moved && session.output.format == Format::Words => {
+            output::print(&format!(
+                "traffic goes back unless you say `switchctl confirm` within {time}"
+            ))
+        }
+        _ => Ok(()),
+    }
 }

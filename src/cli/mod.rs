@@ -16,11 +16,15 @@ mod deploy;
 mod events;
 mod failure;
 mod flip;
+mod gate;
 mod history;
 mod hold;
+mod hooks;
 mod kill;
+mod openapi;
 mod operation;
 mod output;
+mod place;
 mod probe;
 mod ps;
 mod reload;
@@ -30,6 +34,7 @@ mod session;
 mod status;
 mod style;
 mod table;
+mod token;
 mod watch;
 mod words;
 
@@ -48,6 +53,7 @@ pub fn run() -> ExitCode {
     let session = Session::new(&args.global);
     let ended = match &args.verb {
         Verb::Check(check) => check::run(&session, check),
+        Verb::Token(token) => token::run(&session, token),
         verb => match tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -69,6 +75,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,
         Verb::Ps => ps::run(session).await,
@@ -77,7 +84,13 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
-        Verb::Deploy(args) => deploy::run(session, args).await,
+        Verb::Hooks(args) => hooks::run(session, args).await,
+        Verb::Openapi => openapi::run(session).await,
+        Verb::Deploy(args) => {
+            session.client.must_be_here("deploy")?;
+            deploy::run(session, args).await
+        }
+        Verb::Token(args) => token::run(session, args),
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),
     }

@@ -84,6 +84,17 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
             shown(inside(layers.top, "limits", "body_size")?),
             "as in [limits]",
         ),
+        ("service.NAME.deploy", "hold") => {
+            let most = ["max_wait", "max_for"].map(|name| time(service("hold", name)?));
+            let most = most.into_iter().flatten().min()?;
+            if most >= time(value(layers.documented?, name)?)? {
+                return None;
+            }
+            (
+                quoted(&format_duration(most)),
+                "as long as clients may wait",
+            )
+        }
         ("service.NAME.upstream_tls", "enabled") => {
             value(layers.service?, "upstream_tls")?;
             ("true".to_owned(), "as the table is there")

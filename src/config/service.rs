@@ -90,9 +90,9 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let compression = compression::read(&table, Compression::default());
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
-    let deploy = deploy::read(&table);
     let queue = queue::read(&table, &members);
     let hold = hold::read(&table);
+    let deploy = deploy::read(&table, &hold);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);

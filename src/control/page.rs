@@ -3,7 +3,7 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
-use super::holds::HoldDesk;
+use super::hold_desk::HoldDesk;
 use super::prober::EndpointKey;
 use super::status::queued;
 use super::steered::Steered;
@@ -15,6 +15,7 @@ use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
+use crate::telemetry::GateFigures;
 use crate::telemetry::HoldFigures;
 use crate::telemetry::InFlightFigures;
 use crate::telemetry::Page;
@@ -30,6 +31,16 @@ fn denied(filter: Option<&Filter>) -> DeniedFigures {
         paths: refused.paths,
         passwords: refused.passwords,
     }
+}
+
+fn gates(service: &Steered) -> Vec<GateFigures> {
+    let counts = service.gates.counts.iter();
+    let figures = counts.map(|(what, count)| GateFigures {
+        gate: what.gate.clone(),
+        outcome: what.outcome.as_str(),
+        count: *count,
+    });
+    figures.collect()
 }
 
 fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
@@ -77,6 +88,7 @@ impl Conductor {
             services: services
                 .map(|service| self.service_figures(service))
                 .collect(),
+            hooks: self.hooks.board().figures(),
         }
     }
 
@@ -93,6 +105,7 @@ impl Conductor {
                     count: *count,
                 })
                 .collect(),
+            gates: gates(service),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
             watch: service.watch_metrics(),

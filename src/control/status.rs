@@ -105,6 +105,7 @@ impl Conductor {
             started: stamp(self.started),
             listeners: Vec::new(),
             metrics: None,
+            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),
@@ -186,6 +187,7 @@ impl Conductor {
                 .iter()
                 .map(|member| self.member_status(service, slot, member))
                 .collect(),
+            gates: service.gates.status(&slot.name),
         }
     }
 

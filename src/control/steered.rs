@@ -1,6 +1,7 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
-use super::holds::HoldDesk;
+use super::gates::SlotGates;
+use super::hold_desk::HoldDesk;
 use super::underway::Underway;
 use super::views::Stock;
 use super::watch::Watching;
@@ -48,6 +49,7 @@ pub(super) struct Steered {
     pub(super) watching: Watching,
     pub(super) holds: HoldDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
+    pub(super) gates: SlotGates,
 }
 
 /// A health and since when it has been that, whatever the words.
@@ -166,6 +168,7 @@ impl Steered {
             withheld: None,
             watching: Watching::default(),
             flips: BTreeMap::new(),
+            gates: SlotGates::default(),
         };
         steered.draw_all(stock);
         steered

@@ -6,7 +6,10 @@ use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
+use super::gates::GateFigures;
 use super::holds::HoldFigures;
+use super::hooks;
+use super::hooks::HookFigures;
 use super::judged::WatchFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
@@ -43,6 +46,7 @@ pub struct Page {
     pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
+    pub hooks: Vec<HookFigures>,
 }
 
 /// What the clients' side counts.
@@ -71,6 +75,7 @@ pub struct ServiceFigures {
     pub name: String,
     pub generation: u64,
     pub flips: Vec<FlipFigures>,
+    pub gates: Vec<GateFigures>,
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
     pub hold: HoldFigures,
@@ -153,8 +158,10 @@ impl Collector for Page {
         self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)?;
+        self.gates(out)?;
         self.judged(out)?;
-        self.filters(out)
+        self.filters(out)?;
+        hooks::encode(&self.hooks, out)
     }
 }
 
@@ -464,6 +471,11 @@ mod tests {
                 name: "odoo".into(),
                 generation: 9,
                 flips,
+                gates: vec![GateFigures {
+                    gate: "odoo".into(),
+                    outcome: "failed",
+                    count: 2,
+                }],
                 denied: DeniedFigures {
                     paths: 5,
                     ..DeniedFigures::default()
@@ -474,12 +486,7 @@ mod tests {
                     limited: 6,
                     evicted: 1,
                 }],
-                hold: HoldFigures {
-                    held: true,
-                    oldest_ms: 1500,
-                    late: 2,
-                    ..HoldFigures::default()
-                },
+                hold: HoldFigures::default(),
                 slots: vec![blue],
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
@@ -506,9 +513,6 @@ mod tests {
             r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
             r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
-            r#"switchd_held{service="odoo"} 1.0"#,
-            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
-            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,
@@ -521,6 +525,7 @@ mod tests {
             r#"switchd_watch{service="odoo",verdict="good"} 0.0"#,
             r#"switchd_unconfirmed{service="odoo"} 1.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
+            r#"switchd_gate_checks_total{service="odoo",gate="odoo",outcome="failed"} 2.0"#,
             r#"switchd_denied_total{service="odoo",reason="path"} 5.0"#,
             r#"switchd_rate_limit_allowed_total{service="odoo",zone="login"} 7.0"#,
             r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,

@@ -11,7 +11,9 @@ async fn a_flip_that_nobody_confirms_goes_back() {
     let pair = Pair::start().await;
     let daemon = pair.daemon().await;
     daemon.healthy().await;
-    let flip = daemon.ctl(&["flip", "green", "--confirm-within", "1s"]).await;
+    let flip = daemon
+        .ctl(&["flip", "green", "--confirm-within", "1s"])
+        .await;
     assert_eq!(flip.code, 0, "{flip:?}");
     assert!(flip.stdout.contains("switchctl confirm"), "{flip:?}");
     daemon.becomes_active("blue").await;
@@ -28,7 +30,9 @@ async fn a_confirmed_flip_stays() {
     let pair = Pair::start().await;
     let daemon = pair.daemon().await;
     daemon.healthy().await;
-    let flip = daemon.ctl(&["flip", "green", "--confirm-within", "1h"]).await;
+    let flip = daemon
+        .ctl(&["flip", "green", "--confirm-within", "1h"])
+        .await;
     assert_eq!(flip.code, 0, "{flip:?}");
     let confirm = daemon.service("app").await.confirm.unwrap();
     assert_eq!(confirm.back_to, "blue");
@@ -43,7 +47,10 @@ async fn a_confirmed_flip_stays() {
     assert_eq!(daemon.service("app").await.confirm, None);
     let again = daemon.ctl(&["confirm"]).await;
     assert_eq!(again.code, 1, "{again:?}");
-    assert!(again.stderr.contains("no move waits to be confirmed"), "{again:?}");
+    assert!(
+        again.stderr.contains("no move waits to be confirmed"),
+        "{again:?}"
+    );
     let history = daemon.history().await;
     let said = history.iter().filter(|it| it.command == "confirm");
     let results: Vec<_> = said.map(|it| &*it.result).collect();
@@ -55,7 +62,9 @@ async fn a_crash_forgets_no_time_to_confirm() {
     let pair = Pair::start().await;
     let mut daemon = pair.daemon().await;
     daemon.healthy().await;
-    let flip = daemon.ctl(&["flip", "green", "--confirm-within", "2s"]).await;
+    let flip = daemon
+        .ctl(&["flip", "green", "--confirm-within", "2s"])
+        .await;
     assert_eq!(flip.code, 0, "{flip:?}");
     daemon.kill_and_restart().await;
     daemon.becomes_active("blue").await;

@@ -122,8 +122,8 @@ async fn use_odoo(to: SocketAddr) {
 #[tokio::test]
 async fn a_slot_that_answers_errors_of_json_rpc_to_every_fifth_call_is_left_in_seconds() {
     let database = Database::new();
-    let odoos = ["blue", "green"]
-        .map(|name| Odoo::start_on(name, Behaviour::at_pace(10), &database));
+    let odoos =
+        ["blue", "green"].map(|name| Odoo::start_on(name, Behaviour::at_pace(10), &database));
     let [blue, green] = &odoos;
     let daemon = Daemon::start(&Config::odoo(blue, green)).await;
     daemon.healthy().await;
@@ -149,7 +149,10 @@ async fn a_slot_that_answers_errors_of_json_rpc_to_every_fifth_call_is_left_in_s
     clients.shutdown().await;
 
     assert!(reasons[0].contains("JSON-RPC errors"), "{reasons:?}");
-    assert!(reasons[0].contains("on the old slot it was 0 %"), "{reasons:?}");
+    assert!(
+        reasons[0].contains("on the old slot it was 0 %"),
+        "{reasons:?}"
+    );
     let quarantine = daemon.slot("green").await.quarantine.unwrap();
     assert_eq!(quarantine.reason, reasons.join("; "));
     let health = daemon.slot("green").await.health;
@@ -175,8 +178,8 @@ async fn a_slot_that_answers_errors_of_json_rpc_to_every_fifth_call_is_left_in_s
 #[tokio::test]
 async fn errors_of_users_are_not_held_against_a_slot() {
     let database = Database::new();
-    let odoos = ["blue", "green"]
-        .map(|name| Odoo::start_on(name, Behaviour::at_pace(10), &database));
+    let odoos =
+        ["blue", "green"].map(|name| Odoo::start_on(name, Behaviour::at_pace(10), &database));
     let [blue, green] = &odoos;
     let daemon = Daemon::start(&Config::odoo(blue, green)).await;
     daemon.healthy().await;
@@ -208,12 +211,20 @@ async fn errors_are_found_however_they_are_sent_and_nothing_else_is_one() {
     );
     let length = format!("{head}Content-Length: {}\r\n\r\n", ERROR.len());
     let crumbs = ERROR.bytes().map(|byte| Step::send([byte]));
-    let crumbs = [Step::TakeBody, Step::send(length)].into_iter().chain(crumbs);
+    let crumbs = [Step::TakeBody, Step::send(length)]
+        .into_iter()
+        .chain(crumbs);
     blue.on("/plain", json("", ERROR));
     blue.on("/chunked", Reply::raw(chunked));
     blue.on("/crumbs", Reply::steps(crumbs));
-    blue.on("/until-close", Reply::raw_then_close(format!("{head}Connection: close\r\n\r\n{ERROR}")));
-    blue.on("/long", json("", &format!("{ERROR}{}", " ".repeat(100_000))));
+    blue.on(
+        "/until-close",
+        Reply::raw_then_close(format!("{head}Connection: close\r\n\r\n{ERROR}")),
+    );
+    blue.on(
+        "/long",
+        json("", &format!("{ERROR}{}", " ".repeat(100_000))),
+    );
     blue.on("/result", json("", RESULT));
     blue.on("/encoded", json("Content-Encoding: gzip\r\n", ERROR));
     blue.on("/text", Reply::status(200, ERROR));
@@ -281,8 +292,14 @@ async fn failing_answers_and_failing_connections_are_errors() {
         daemon.becomes_active("blue").await;
         clients.gone().await;
         let quarantine = daemon.slot("green").await.quarantine.unwrap();
-        assert!(quarantine.reason.contains("requests failed within 1s"), "{quarantine:?}");
-        assert!(daemon.service("app").await.watch.is_none(), "it moved by itself");
+        assert!(
+            quarantine.reason.contains("requests failed within 1s"),
+            "{quarantine:?}"
+        );
+        assert!(
+            daemon.service("app").await.watch.is_none(),
+            "it moved by itself"
+        );
     }
 }
 
@@ -328,7 +345,10 @@ async fn a_warning_is_told_and_moves_nothing() {
     assert!(shown.contains("left: warning: "), "{shown}");
     assert!(shown.contains("before the move: "), "{shown}");
     assert_eq!(daemon.active().await, "green");
-    assert!(daemon.stderr().contains("verdict=\"warning\""), "the log tells");
+    assert!(
+        daemon.stderr().contains("verdict=\"warning\""),
+        "the log tells"
+    );
 }
 
 #[tokio::test]
@@ -348,10 +368,16 @@ async fn too_little_traffic_is_inconclusive_and_moves_nothing() {
     }
     let (reasons, over) = says(&mut events, "inconclusive").await;
     assert!(over, "nothing to tell before the end");
-    assert!(reasons[0].ends_with("say nothing; it takes 50"), "{reasons:?}");
+    assert!(
+        reasons[0].ends_with("say nothing; it takes 50"),
+        "{reasons:?}"
+    );
     assert_eq!(daemon.active().await, "green");
     let shown = daemon.ctl(&["status"]).await.stdout;
-    assert!(shown.contains("watch of green, over: inconclusive"), "{shown}");
+    assert!(
+        shown.contains("watch of green, over: inconclusive"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
@@ -371,7 +397,10 @@ async fn websockets_that_do_not_open_speak_against_a_slot() {
     })
     .await;
     let quarantine = daemon.slot("green").await.quarantine.unwrap();
-    assert!(quarantine.reason.contains("websockets were not opened"), "{quarantine:?}");
+    assert!(
+        quarantine.reason.contains("websockets were not opened"),
+        "{quarantine:?}"
+    );
     let labels = ["switchd_websocket_handshakes_total", "green", "refused"];
     assert!(daemon.metric(&labels).await >= 3.0);
 }

@@ -1,7 +1,7 @@
 //! The daemon's gates for the new slot, before traffic moves.
 
 use super::daemon::{Daemon, No};
-use crate::api::{EventKind, StreamEvent, Verdict};
+use crate::api::{EventKind, StreamEvent};
 use crate::cli::sentence::Sentence;
 use serde_json::json;
 
@@ -15,22 +15,18 @@ pub(super) struct Said {
 
 /// Runs every gate of the service against `slot`; nothing changes by it.
 pub(super) async fn run(daemon: &Daemon, slot: &str) -> Result<Said, No> {
-    let mut lines = daemon.operate("gate", &json!({ "slot": slot })).await?;
+    let mut lines = match daemon.operate("gate", &json!({ "slot": slot })).await {
+        Err(No::Refused(why)) if why.contains("there is no") => return Ok(Said::default()),
+        other => other?,
+    };
     let mut said = Said::default();
     while let Some(line) = lines.next().await? {
         let Ok(event) = serde_json::from_str::<StreamEvent>(&line) else {
             continue;
         };
-        if let EventKind::Done {
-            verdict, reasons, ..
-        } = &event.kind
-        {
-            if !matches!(verdict, Verdict::Done | Verdict::Unchanged) {
-                said.refused = Some(if reasons.is_empty() {
-                    "the gates refused it without a reason".to_owned()
-                } else {
-                    reasons.join("\n")
-                });
+        if let EventKind::GatesDone(done) = &event.kind {
+            if !done.passed {
+                said.refused = Some(done.reasons.join("\n"));
             }
             return Ok(said);
         }

@@ -17,6 +17,8 @@ use crate::cli::output::Format;
 use crate::cli::session::Session;
 use crate::config::Admin;
 use rustix::process::{Pid, Signal, kill_process};
+use std::fmt::Write;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -32,7 +34,7 @@ pub(super) async fn dry_run(session: &Session, args: &DeployArgs) -> Result<(), 
             let mut text = plan.in_words();
             text.push_str("nothing was done");
             if let Some(story) = places.story(None).ok().filter(|story| !story.is_over()) {
-                text.push_str(&format!("; deploy {} is not over yet", story.plan.id));
+                let _ = write!(text, "; deploy {} is not over yet", story.plan.id);
             }
             output::print(&text)
         }
@@ -57,7 +59,13 @@ pub(super) async fn start(session: &Session, args: &DeployArgs) -> Result<(), Fa
         });
     }
     let path = write(&places, &mut plan).map_err(|cause| places.unusable(&cause))?;
-    go(session, args, &places, &plan.id, &path, &socket).await
+    let runner = Runner {
+        places: &places,
+        id: &plan.id,
+        journal: &path,
+        socket: &socket,
+    };
+    runner.go(session, args).await
 }
 
 /// `--resume` and `--undo`.
@@ -93,7 +101,13 @@ pub(super) async fn go_on(
             .map_err(|cause| places.unusable(&cause))?;
     }
     drop(lock);
-    go(session, args, &places, &id, &path, &story.plan.socket).await
+    let runner = Runner {
+        places: &places,
+        id: &id,
+        journal: &path,
+        socket: &story.plan.socket,
+    };
+    runner.go(session, args).await
 }
 
 fn over(id: &str, outcome: Outcome) -> Failure {
@@ -165,44 +179,47 @@ fn write(places: &Places, plan: &mut Plan) -> std::io::Result<PathBuf> {
     }
 }
 
-/// Starts the runner, and stays as its viewer unless that was not wanted.
-async fn go(
-    session: &Session,
-    args: &DeployArgs,
-    places: &Places,
-    id: &str,
-    path: &Path,
-    socket: &Path,
-) -> Result<(), Failure> {
-    let child = runner(places, id, path, socket).map_err(Failure::Output)?;
-    if args.detach {
-        return output::print(&match session.output.format {
+/// The process that is going to do the work.
+struct Runner<'r> {
+    places: &'r Places,
+    id: &'r str,
+    journal: &'r Path,
+    socket: &'r Path,
+}
+
+impl Runner<'_> {
+    /// Starts it, and stays as its viewer unless that was not wanted.
+    async fn go(&self, session: &Session, args: &DeployArgs) -> Result<(), Failure> {
+        let child = self.start().map_err(Failure::Output)?;
+        let id = self.id;
+        if !args.detach {
+            return viewer::watch(session, self.places, id, Role::Owner(child)).await;
+        }
+        output::print(&match session.output.format {
             Format::Json => {
                 serde_json::json!({ "schema": crate::api::SCHEMA, "id": id }).to_string()
             }
             Format::Words => format!(
                 "deploy {id} goes on by itself\n  look: switchctl deploy --attach, switchctl deploy --status"
             ),
-        });
+        })
     }
-    viewer::watch(session, places, id, Role::Owner(child)).await
-}
 
-fn runner(places: &Places, id: &str, path: &Path, socket: &Path) -> std::io::Result<Child> {
-    use std::os::unix::process::CommandExt;
-    let log = open_log(&places.log(id))?;
-    Command::new("/proc/self/exe")
-        .arg0("switchctl")
-        .arg("--socket")
-        .arg(socket)
-        .args(["deploy", "--runner"])
-        .arg(path)
-        // Ctrl-C of the terminal reaches the viewer alone, which passes it on.
-        .process_group(0)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .spawn()
+    fn start(&self) -> std::io::Result<Child> {
+        let log = open_log(&self.places.log(self.id))?;
+        Command::new("/proc/self/exe")
+            .arg0("switchctl")
+            .arg("--socket")
+            .arg(self.socket)
+            .args(["deploy", "--runner"])
+            .arg(self.journal)
+            // Ctrl-C of the terminal reaches the viewer alone, which passes it on.
+            .process_group(0)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .spawn()
+    }
 }
 
 /// The one that was named, or else the one of the config.

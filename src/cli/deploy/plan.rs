@@ -178,7 +178,7 @@ impl Plan {
                 "traffic moves from {old_slot} to {slot}; taken back: it moves to {old_slot} again"
             )),
             StepKind::Watch if self.watch.is_zero() => {
-                line("nobody waits (watch = \"0s\")".to_owned())
+                line("nobody waits (watch = \"0s\")".to_owned());
             }
             StepKind::Watch => line(format!(
                 "{slot} must stay active for {}",

@@ -60,7 +60,7 @@ pub(super) async fn run(session: &Session, path: &Path) -> Result<(), Failure> {
         worst: None,
         since: Instant::now(),
     };
-    runner.to_the_end().await
+    runner.finish().await
 }
 
 async fn lock(places: &Places) -> Result<File, Failure> {
@@ -101,7 +101,7 @@ async fn wait_for_program(places: &Places) -> Result<(), Failure> {
 }
 
 impl Runner {
-    async fn to_the_end(mut self) -> Result<(), Failure> {
+    async fn finish(mut self) -> Result<(), Failure> {
         let failed = match self.story.undoing.clone() {
             Some(why) => Some(why),
             None => self.forward().await.err(),
@@ -193,14 +193,14 @@ impl Runner {
     /// Lets held clients go on.
     pub(super) async fn release(&mut self) {
         let Some(hold) = self.hold.take() else { return };
-        let released = hold.release(&self.daemon).await;
-        if let Some(ms) = released.longest_wait_ms {
-            let what = "held".to_owned();
-            self.note_anyhow(&Record::Worst { ms, what });
-        }
+        let Some(figures) = hold.release(&self.daemon).await else {
+            return;
+        };
         self.note_anyhow(&Record::Released {
-            held_ms: released.held_ms,
-            why: released.why,
+            held_ms: figures.held_ms,
+            requests: figures.requests,
+            refused: figures.refused,
+            longest_ms: figures.longest_ms,
         });
     }
 

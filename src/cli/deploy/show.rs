@@ -88,12 +88,35 @@ pub(super) const NEXT: &str =
 pub(super) fn conclude(story: &Story, places: &Places, look: &Look) -> Result<String, Failure> {
     let plan = &story.plan;
     let receipt = Receipt::of(story);
+    let mut text = headline(story, &receipt, look);
+    if let Some(why) = &story.undoing {
+        let _ = write!(text, "\n  because {}", words::paragraph(why));
+    }
+    if story.outcome != Some(Outcome::Done) {
+        taken_back(&mut text, &receipt);
+    }
+    figures(&mut text, &plan.old_slot, &receipt);
+    let _ = write!(
+        text,
+        "\n  receipt: {}",
+        places.receipt(&plan.id, "md").display()
+    );
+    let exit = match story.outcome {
+        Some(Outcome::Done) => return Ok(text),
+        Some(Outcome::Undone) => Exit::MovedBack,
+        _ => Exit::Refused,
+    };
+    Err(Failure::Ended { exit, text })
+}
+
+fn headline(story: &Story, receipt: &Receipt<'_>, look: &Look) -> String {
+    let plan = &story.plan;
     let version = |version: &Option<String>| match version {
         Some(version) => format!(" ({version})"),
         None => String::new(),
     };
     let took = words::took(receipt.took_ms.unwrap_or(0));
-    let mut text = match story.outcome {
+    match story.outcome {
         Some(Outcome::Done) => format!(
             "{}: {}{} is active; deploy {} took {took}",
             plan.service,
@@ -112,59 +135,38 @@ pub(super) fn conclude(story: &Story, places: &Places, look: &Look) -> Result<St
             "{}: deploy {} failed, and could not be taken back whole: something is left to do by hand",
             plan.service, plan.id
         ),
-    };
-    if let Some(why) = &story.undoing {
-        let _ = write!(text, "\n  because {}", words::paragraph(why));
     }
-    if story.outcome != Some(Outcome::Done) {
-        for step in receipt.steps.iter().rev() {
-            match (step.state, step.why) {
-                ("taken back", _) => {
-                    let _ = write!(text, "\n  {}: taken back", step.name);
-                }
-                ("nothing to take back", _) => {
-                    let _ = write!(text, "\n  {}: nothing to take back", step.name);
-                }
-                ("not taken back", why) => {
-                    let why = words::paragraph(why.unwrap_or_default());
-                    let _ = write!(text, "\n  {}: NOT taken back: {why}", step.name);
-                }
-                _ => {}
+}
+
+fn taken_back(text: &mut String, receipt: &Receipt<'_>) {
+    for step in receipt.steps.iter().rev() {
+        let what = match step.state {
+            "not taken back" => {
+                let why = words::paragraph(step.why.unwrap_or_default());
+                format!("NOT taken back: {why}")
             }
-        }
+            state @ ("taken back" | "nothing to take back") => state.to_owned(),
+            "done" | "begun" | "failed" => "left as it is".to_owned(),
+            _ => continue,
+        };
+        let _ = write!(text, "\n  {}: {what}", step.name);
     }
-    if let Some(held) = receipt.held_ms {
-        let _ = write!(text, "\n  clients were held for {}", words::took(held));
+}
+
+fn figures(text: &mut String, old_slot: &str, receipt: &Receipt<'_>) {
+    if let Some(held) = &receipt.held {
+        let _ = write!(text, "\n  clients were held for {}", held.in_words());
     }
     if let (Some(emptied), Some(cut)) = (receipt.emptied_ms, receipt.cut) {
+        let took = words::took(emptied);
         let cut = match cut {
             0 => "nothing cut off".to_owned(),
             cut => format!("{cut} cut off"),
         };
-        let _ = write!(
-            text,
-            "\n  {} was empty after {}, {cut}",
-            plan.old_slot,
-            words::took(emptied)
-        );
+        let _ = write!(text, "\n  {old_slot} was empty after {took}, {cut}");
     }
     if let Some(worst) = &receipt.worst {
-        let _ = write!(
-            text,
-            "\n  the worst request took {} ({})",
-            words::took(worst.ms),
-            worst.what
-        );
+        let took = words::took(worst.ms);
+        let _ = write!(text, "\n  the worst request took {took} ({})", worst.what);
     }
-    let _ = write!(
-        text,
-        "\n  receipt: {}",
-        places.receipt(&plan.id, "md").display()
-    );
-    let exit = match story.outcome {
-        Some(Outcome::Done) => return Ok(text),
-        Some(Outcome::Undone) => Exit::MovedBack,
-        _ => Exit::Refused,
-    };
-    Err(Failure::Ended { exit, text })
 }

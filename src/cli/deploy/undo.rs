@@ -124,6 +124,7 @@ impl Runner {
                 self.hold_clients(Asker::Undo).await?;
             }
             let request = FlipRequest {
+                rehearse: false,
                 to: plan.old_slot.clone(),
                 reason: Some(format!("{} is taken back: {why}", plan.why())),
                 no_wait: true,

@@ -114,7 +114,7 @@ impl Viewer<'_> {
                 output::print(&String::from_utf8_lossy(line))?;
             }
             if let Some(entry) = journal::entries(&[line, b"\n"].concat()).pop() {
-                self.take(entry);
+                self.take(&entry);
             }
         }
         self.passing();
@@ -131,7 +131,7 @@ impl Viewer<'_> {
         }
     }
 
-    fn take(&mut self, entry: Entry) {
+    fn take(&mut self, entry: &Entry) {
         match &mut self.story {
             None => self.story = Story::of(vec![entry.clone()]),
             Some(story) => story.add(entry.clone()),
@@ -139,11 +139,10 @@ impl Viewer<'_> {
         if matches!(entry.record, Record::Started { .. }) {
             self.since = Instant::now();
         }
-        if self.session.output.format == Format::Json {
-            return;
-        }
-        if let (Some(story), Some(line)) = (&self.story, line(&entry.record, self.story.as_ref())) {
-            let _ = story;
+        let Some(story) = &self.story else { return };
+        if self.session.output.format == Format::Words
+            && let Some(line) = milestone(&entry.record, story)
+        {
             self.progress.milestone(line.paint, &line.text);
         }
     }
@@ -223,78 +222,88 @@ struct Milestone {
     text: String,
 }
 
-fn line(record: &Record, story: Option<&Story>) -> Option<Milestone> {
-    let say = |paint, text: String| Some(Milestone { paint, text });
-    let took = |ms: u64| words::took(ms);
-    match record {
+fn say(paint: Paint, text: String) -> Milestone {
+    Milestone { paint, text }
+}
+
+fn milestone(record: &Record, story: &Story) -> Option<Milestone> {
+    Some(match record {
         Record::Planned(plan) => {
             let version = plan.version.as_deref().map(|it| format!(" of {it}"));
-            say(
-                Paint::Strong,
-                format!(
-                    "deploy {}{}: {} from {} to {}",
-                    plan.id,
-                    version.unwrap_or_default(),
-                    plan.service,
-                    plan.old_slot,
-                    plan.slot
-                ),
-            )
+            let version = version.unwrap_or_default();
+            let (id, service) = (&plan.id, &plan.service);
+            let (old, new) = (&plan.old_slot, &plan.slot);
+            let text = format!("deploy {id}{version}: {service} from {old} to {new}");
+            say(Paint::Strong, text)
         }
         Record::Started { step, .. } => {
-            let steps = story.map(|story| &story.plan.steps[..]).unwrap_or_default();
+            let steps = &story.plan.steps;
             let at = steps.iter().position(|it| it.name == *step).unwrap_or(0) + 1;
             say(Paint::Plain, format!("[{at}/{}] {step}", steps.len()))
         }
-        Record::Told { words } => say(Paint::Plain, format!("  {words}")),
         Record::Finished { took_ms, .. } => {
-            say(Paint::Good, format!("  done ({})", took(*took_ms)))
+            say(Paint::Good, format!("  done ({})", words::took(*took_ms)))
         }
-        Record::Failed { took_ms, why, .. } => say(
-            Paint::Bad,
-            format!("  failed ({}): {}", took(*took_ms), words::paragraph(why)),
-        ),
-        Record::Held => say(Paint::Notable, "  clients are held".to_owned()),
-        Record::Drained { took_ms } => say(
-            Paint::Plain,
-            format!("  nothing is under way ({})", took(*took_ms)),
-        ),
-        Record::Released { held_ms, .. } => say(
-            Paint::Good,
-            format!("  clients go on; they were held for {}", took(*held_ms)),
-        ),
+        Record::Failed { took_ms, why, .. } => {
+            let (took, why) = (words::took(*took_ms), words::paragraph(why));
+            say(Paint::Bad, format!("  failed ({took}): {why}"))
+        }
+        Record::Gated { lines } if lines.is_empty() => return None,
         Record::Gated { lines } => {
             let lines: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();
-            (!lines.is_empty()).then(|| Milestone {
-                paint: Paint::Plain,
-                text: lines.join("\n"),
-            })
+            say(Paint::Plain, lines.join("\n"))
         }
-        Record::Flipped { generation, .. } => say(
-            Paint::Good,
-            format!("  traffic has moved (generation {generation})"),
-        ),
-        Record::MovedBack { generation, .. } => say(
-            Paint::Notable,
-            format!("  traffic is back on the old slot (generation {generation})"),
-        ),
-        Record::Undoing { why } => say(
-            Paint::Notable,
-            format!("taking back: {}", words::paragraph(why)),
-        ),
+        Record::Undoing { why } => {
+            let why = words::paragraph(why);
+            say(Paint::Notable, format!("taking back: {why}"))
+        }
         Record::Undone {
             step,
             how: Undone::Done,
             took_ms,
-        } => say(
-            Paint::Good,
-            format!("  {step}: taken back ({})", took(*took_ms)),
-        ),
+        } => {
+            let took = words::took(*took_ms);
+            say(Paint::Good, format!("  {step}: taken back ({took})"))
+        }
         Record::Undone { step, .. } => say(Paint::Faint, format!("  {step}: nothing to take back")),
-        Record::NotUndone { step, why } => say(
-            Paint::Bad,
-            format!("  {step}: NOT taken back: {}", words::paragraph(why)),
-        ),
-        _ => None,
-    }
+        Record::NotUndone { step, why } => {
+            let why = words::paragraph(why);
+            say(Paint::Bad, format!("  {step}: NOT taken back: {why}"))
+        }
+        other => return of_clients(other),
+    })
+}
+
+fn of_clients(record: &Record) -> Option<Milestone> {
+    Some(match record {
+        Record::Held => say(Paint::Notable, "  clients are held".to_owned()),
+        Record::Drained { took_ms } => {
+            let took = words::took(*took_ms);
+            say(Paint::Plain, format!("  nothing is under way ({took})"))
+        }
+        Record::Released {
+            held_ms,
+            requests,
+            longest_ms,
+            ..
+        } => {
+            let held = words::took(*held_ms);
+            let (requests, longest) = (words::many(*requests, "request"), words::took(*longest_ms));
+            say(
+                Paint::Good,
+                format!(
+                    "  clients go on; they were held for {held}: {requests}, the longest wait {longest}"
+                ),
+            )
+        }
+        Record::Flipped { generation, .. } => {
+            let text = format!("  traffic has moved (generation {generation})");
+            say(Paint::Good, text)
+        }
+        Record::MovedBack { generation, .. } => {
+            let text = format!("  traffic is back on the old slot (generation {generation})");
+            say(Paint::Notable, text)
+        }
+        _ => return None,
+    })
 }
