@@ -32,6 +32,7 @@ mod cache;
 mod events;
 mod gates;
 mod hold;
+mod hooks;
 mod status;
 mod watch;
 
@@ -43,6 +44,7 @@ pub use events::{
 };
 pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus};
+pub use hooks::{HookList, HookStatus, HookTested};
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,

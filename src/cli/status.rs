@@ -395,6 +395,7 @@ mod tests {
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
             metrics: None,
+            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),

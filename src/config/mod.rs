@@ -10,6 +10,7 @@
 
 mod access;
 mod acme;
+mod admin_api;
 mod buffering;
 mod cache;
 mod change;
@@ -27,6 +28,7 @@ mod gates;
 mod headers;
 mod health;
 mod hold;
+mod hooks;
 mod keepalive;
 mod keys;
 mod listeners;
@@ -60,6 +62,7 @@ mod words;
 
 pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
+pub use admin_api::{AdminApi, AdminTcp, AdminToken, Role, TokenHash, fresh_token, token_lines};
 pub use buffering::{Buffering, Spooling};
 pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use change::Change;
@@ -76,6 +79,7 @@ pub use gates::{
 };
 pub use headers::{HeaderRules, Headers};
 pub use hold::Hold;
+pub use hooks::{Hook, HookEvent, HookKind, HookUrl};
 pub use keepalive::{Keepalive, Keepalives};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use page::{Blank, Page};

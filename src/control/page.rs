@@ -3,7 +3,7 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
-use super::holds::HoldDesk;
+use super::hold_desk::HoldDesk;
 use super::prober::EndpointKey;
 use super::status::queued;
 use super::steered::Steered;
@@ -88,6 +88,7 @@ impl Conductor {
             services: services
                 .map(|service| self.service_figures(service))
                 .collect(),
+            hooks: self.hooks.board().figures(),
         }
     }
 

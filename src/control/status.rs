@@ -105,6 +105,7 @@ impl Conductor {
             started: stamp(self.started),
             listeners: Vec::new(),
             metrics: None,
+            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),

@@ -1,7 +1,7 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
 use super::gates::SlotGates;
-use super::holds::HoldDesk;
+use super::hold_desk::HoldDesk;
 use super::underway::Underway;
 use super::views::Stock;
 use super::watch::Watching;

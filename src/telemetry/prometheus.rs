@@ -8,6 +8,8 @@ use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::gates::GateFigures;
 use super::holds::HoldFigures;
+use super::hooks;
+use super::hooks::HookFigures;
 use super::judged::WatchFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
@@ -44,6 +46,7 @@ pub struct Page {
     pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
+    pub hooks: Vec<HookFigures>,
 }
 
 /// What the clients' side counts.
@@ -157,7 +160,8 @@ impl Collector for Page {
         self.flips(out)?;
         self.gates(out)?;
         self.judged(out)?;
-        self.filters(out)
+        self.filters(out)?;
+        hooks::encode(&self.hooks, out)
     }
 }
 
@@ -404,7 +408,7 @@ mod tests {
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
-    fn page() -> Page {
+    fn metrics() -> SlotMetrics {
         let metrics = SlotMetrics::new(1);
         for (status, took_ms) in [(200, 3), (204, 40), (502, 90_000)] {
             let outcome = Outcome {
@@ -424,6 +428,11 @@ mod tests {
         metrics.websocket_refused(0);
         metrics.waited(0, Duration::from_millis(40));
         metrics.unserved(0, Unserved::Deadline);
+        metrics
+    }
+
+    fn page() -> Page {
+        let metrics = metrics();
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
@@ -477,12 +486,7 @@ mod tests {
                     limited: 6,
                     evicted: 1,
                 }],
-                hold: HoldFigures {
-                    held: true,
-                    oldest_ms: 1500,
-                    late: 2,
-                    ..HoldFigures::default()
-                },
+                hold: HoldFigures::default(),
                 slots: vec![blue],
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
@@ -509,9 +513,6 @@ mod tests {
             r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
             r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
-            r#"switchd_held{service="odoo"} 1.0"#,
-            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
-            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,

@@ -63,6 +63,7 @@ impl State {
             }
             ReleaseCause::LeaseLost => "switchd lost the connection to this process",
             ReleaseCause::Removed => "the service was taken out of the config",
+            ReleaseCause::Stopping => "switchd stops",
         };
         format!("the hold ended: {words}")
     }
