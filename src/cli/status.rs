@@ -398,6 +398,7 @@ mod tests {
             pid: 4711,
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
+            admin_api: None,
             metrics: None,
             admin_api: None,
             acme: Vec::new(),
