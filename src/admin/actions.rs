@@ -57,6 +57,7 @@ impl Admin {
             Route::Rollback { service } => self.rollback(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
+            Route::Canary { service } => self.canary(service, asked).await,
             Route::Requests => self.requests(query).await,
             Route::Kill { id } => self.kill(id, &asked.by).await,
             Route::History => {
@@ -140,7 +141,7 @@ impl Admin {
         }))
     }
 
-    async fn order(
+    pub(super) async fn order(
         &self,
         service: &str,
         by: Actor,
@@ -206,7 +207,7 @@ impl Admin {
     }
 
     /// A text that is no name at all is an unknown slot like any other.
-    async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
+    pub(super) async fn slot(&self, service: &str, asked: &str) -> Result<SlotName, Wrong> {
         if let Ok(slot) = SlotName::new(asked) {
             return Ok(slot);
         }
@@ -222,7 +223,7 @@ impl Admin {
     }
 }
 
-fn until(no_wait: bool) -> Until {
+pub(super) fn until(no_wait: bool) -> Until {
     if no_wait {
         Until::Published
     } else {
@@ -235,7 +236,7 @@ fn workers_are_busy() -> Wrong {
     problem::plain(StatusCode::SERVICE_UNAVAILABLE, &detail)
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Wrong> {
     serde_json::from_slice(body).map_err(|error| {
         problem::bad_request(&format!("the body is not what this path takes: {error}"))
     })

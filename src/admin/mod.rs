@@ -8,6 +8,7 @@
 mod actions;
 mod answer;
 mod cache;
+mod canary;
 mod clients;
 mod metrics;
 mod peer;

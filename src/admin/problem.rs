@@ -106,7 +106,10 @@ fn way_around(refusal: &Refusal) -> Option<&'static str> {
         Refusal::ForceNeedsReason => Some("--force --reason \"...\""),
         Refusal::NothingToRollBackTo { .. } => Some("switchctl flip SLOT"),
         Refusal::Outdated { .. } => Some("ask again without --expect-generation"),
+        Refusal::NoCanary { .. } | Refusal::NoCanarySteps => Some("switchctl canary SLOT 5%"),
+        Refusal::AnotherCanary { .. } => Some("switchctl canary abort"),
         Refusal::UnknownSlot { .. }
+        | Refusal::CanaryOnActive { .. }
         | Refusal::Busy { .. }
         | Refusal::NotQuarantined { .. }
         | Refusal::SlotInUse { .. } => None,

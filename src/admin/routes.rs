@@ -15,6 +15,7 @@ pub(super) enum Route<'a> {
     Rollback { service: &'a str },
     Probe { service: &'a str },
     Acknowledge { service: &'a str },
+    Canary { service: &'a str },
     Requests,
     Kill { id: u64 },
     History,
@@ -43,6 +44,7 @@ fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
         ["v1", "services", service, "rollback"] => (Method::POST, Route::Rollback { service }),
         ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
         ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
+        ["v1", "services", service, "canary"] => (Method::POST, Route::Canary { service }),
         ["v1", "ps"] => (Method::GET, Route::Requests),
         ["v1", "requests", id] => {
             let id = id.parse();
@@ -92,6 +94,11 @@ mod tests {
                 Method::POST,
                 "/v1/services/odoo/ack",
                 Route::Acknowledge { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/canary",
+                Route::Canary { service },
             ),
             (Method::GET, "/v1/ps", Route::Requests),
             (Method::DELETE, "/v1/requests/17", Route::Kill { id: 17 }),

@@ -23,10 +23,12 @@
 //! Errors are RFC 9457 problems: [`Problem`], `application/problem+json`.
 
 mod cache;
+mod canary;
 mod events;
 mod status;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
+pub use canary::{CanaryAction, CanaryRequest, CanaryStatus};
 pub use events::{
     Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, ProbeReport,
     ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,

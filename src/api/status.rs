@@ -1,5 +1,6 @@
 //! What `status` and `ps` show.
 
+use super::canary::CanaryStatus;
 use serde::{Deserialize, Serialize};
 
 /// The whole daemon.
@@ -83,6 +84,9 @@ pub struct ServiceStatus {
     pub staying: Option<String>,
     pub failback: FailbackStatus,
     pub shared: Option<SharedStatus>,
+    /// None when all visitors go to the active slot.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,
@@ -91,7 +95,7 @@ pub struct ServiceStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct OperationStatus {
     pub flip: u64,
-    /// `flip`, `rollback` or `failback`.
+    /// `flip`, `rollback`, `failback`, `canary` or `abort`.
     pub direction: String,
     pub by: String,
     pub from: String,

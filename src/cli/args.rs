@@ -1,5 +1,6 @@
 //! What may be written behind `switchctl`.
 
+use super::canary::CanaryArgs;
 use crate::config;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -67,6 +68,8 @@ pub(super) enum Verb {
     Flip(FlipArgs),
     /// Move traffic to the slot that was active before
     Rollback(RollbackArgs),
+    /// Some of the new visitors to SLOT, before all traffic moves there
+    Canary(CanaryArgs),
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
     /// Requests that are under way

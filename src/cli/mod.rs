@@ -9,6 +9,7 @@
 mod ack;
 mod args;
 mod cache;
+mod canary;
 mod check;
 mod client;
 mod events;
@@ -64,6 +65,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Canary(args) => canary::run(session, args).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,
         Verb::Ack(args) => ack::run(session, args).await,

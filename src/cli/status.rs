@@ -1,6 +1,7 @@
 //! `switchctl status`
 
 use super::args::StatusArgs;
+use super::canary;
 use super::failure::Failure;
 use super::operation::Interrupt;
 use super::output;
@@ -153,6 +154,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
             push(&mut text, &paint(Paint::Notable, &printable(&what)));
         }
     }
+    if let Some(canary) = &service.canary {
+        push(&mut text, &canary::line(canary, look));
+    }
     if let Some(operation) = &service.operation {
         push(&mut text, &printable(&under_way(operation, look)));
     }
@@ -200,6 +204,13 @@ fn slots(service: &ServiceStatus, look: &Look) -> String {
 fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell> {
     let role = match (slot.active, service.previous.as_ref()) {
         (true, _) => "active",
+        _ if service
+            .canary
+            .as_ref()
+            .is_some_and(|it| it.slot == slot.name) =>
+        {
+            "canary"
+        }
         (false, Some(previous)) if *previous == slot.name => "previous",
         _ => "",
     };
@@ -365,6 +376,7 @@ mod tests {
                     max_moves: 3,
                 },
                 shared: None,
+                canary: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
             }],

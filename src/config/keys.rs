@@ -6,12 +6,14 @@
 use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
 use super::buffering::{BUFFERING, SPOOL};
+use super::canary::CANARY;
 use super::cookies::COOKIES;
 use super::cors::CORS;
 use super::errors::ERRORS;
 use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
+use super::preview::PREVIEW;
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
 use super::service_limits::SERVICE_LIMITS;
@@ -175,6 +177,8 @@ pub(super) const SERVICE: Section = section(
         key("headers", "[service.NAME.headers]"),
         key("cors", "[service.NAME.cors]"),
         key("cookies", "[service.NAME.cookies]"),
+        key("canary", "[service.NAME.canary]"),
+        key("preview", "[service.NAME.preview]"),
         key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
@@ -324,6 +328,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &RESPONSE_HEADERS,
     &CORS,
     &COOKIES,
+    &CANARY,
+    &PREVIEW,
     &BUFFERING,
     &UPSTREAM_TLS,
     &WEBSOCKET,

@@ -5,6 +5,7 @@ use super::acme::Acme;
 use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
+use super::canary::Canary;
 use super::compression::Compression;
 use super::cookies::Cookies;
 use super::cors::Cors;
@@ -12,6 +13,7 @@ use super::errors::Errors;
 use super::headers::Headers;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
+use super::preview::Preview;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::sendfile::Sendfile;
@@ -167,6 +169,8 @@ pub struct Service {
     pub headers: Headers,
     pub cors: Cors,
     pub cookies: Cookies,
+    pub canary: Canary,
+    pub preview: Preview,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,

@@ -133,6 +133,7 @@ impl Conductor {
                 .take_if(|wake| *wake <= now)
                 .is_some()
             {
+                self.look_at_canary(at);
                 self.event(at, Event::Tick);
             }
         }
@@ -246,6 +247,7 @@ impl Conductor {
             Effect::Publish {
                 slot, generation, ..
             } => self.publish_slot(at, &slot, generation),
+            Effect::Share { .. } => self.publish_canary(at),
             Effect::Drain {
                 flip,
                 slot,
@@ -291,13 +293,14 @@ impl Conductor {
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
         let service = &mut self.services[at];
-        service.activate(slot, generation, &mut self.stock);
+        let left = service.activate(slot, generation, &mut self.stock);
         service.withheld = None;
         self.publish();
         // Who waits for a place waits for one on the new slot, now that it can be found.
         if let Some(places) = &self.services[at].active_slot().places {
             places.aim(self.epoch.0);
         }
+        left.iter().for_each(|left| self.dismiss(left));
     }
 
     /// Shows the workers everything as it is now.

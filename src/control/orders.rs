@@ -1,5 +1,6 @@
 //! Orders from people.
 
+use super::canary::Ordered;
 use super::conductor::Asking;
 use super::conductor::Conductor;
 use super::message::Accepted;
@@ -35,7 +36,7 @@ impl Conductor {
         });
         let acknowledged = match &order.command {
             Command::Acknowledge { slot } => Some(slot.clone()),
-            Command::Flip { .. } | Command::Rollback { .. } => None,
+            Command::Flip { .. } | Command::Rollback { .. } | Command::Canary(_) => None,
         };
         let event = Event::Command {
             by: order.by,
@@ -70,6 +71,7 @@ fn command_words(command: &Command) -> &'static str {
         Command::Flip { .. } => "flip",
         Command::Rollback { .. } => "rollback",
         Command::Acknowledge { .. } => "ack",
+        Command::Canary(order) => Ordered::of(order).command,
     }
 }
 
@@ -78,6 +80,7 @@ fn target(command: &Command) -> Option<String> {
         Command::Flip { to, .. } => Some(to.to_string()),
         Command::Acknowledge { slot } => Some(slot.to_string()),
         Command::Rollback { .. } => None,
+        Command::Canary(order) => Ordered::of(order).to,
     }
 }
 
@@ -85,6 +88,7 @@ fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
         Command::Acknowledge { .. } => None,
+        Command::Canary(order) => Ordered::of(order).reason,
     }
 }
 
@@ -92,5 +96,6 @@ fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
         Command::Acknowledge { .. } => false,
+        Command::Canary(order) => Ordered::of(order).forced,
     }
 }

@@ -85,6 +85,7 @@ impl Conductor {
         let in_flight = sum(&pictures);
         let told = service.health.get(&slot.name).map(|told| &told.health);
         let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        let percent = service.switch.canary().filter(|it| it.slot == slot.name);
         SlotFigures {
             name: slot.name.to_string(),
             active: slot.name == *service.switch.active(),
@@ -94,6 +95,7 @@ impl Conductor {
                 Some(SlotHealth::Unknown) | None => None,
             },
             quarantined: service.switch.quarantine(&slot.name).is_some(),
+            percent: percent.map(|canary| canary.share.percent()),
             counts: metrics.unwrap_or_default(),
             in_flight: InFlightFigures {
                 requests: in_flight.requests,

@@ -1,5 +1,6 @@
 //! Answers to questions: how everything is, what happened before, how a slot is right now.
 
+use super::canary::canary_status;
 use super::clock::stamp;
 use super::conductor::Conductor;
 use super::drain::counts_status;
@@ -141,6 +142,7 @@ impl Conductor {
                 max_moves: failback.max_moves,
             },
             shared: shared_status(service),
+            canary: canary_status(service),
             slots: service
                 .settings
                 .slots

@@ -15,6 +15,7 @@
 mod audit_log;
 mod error;
 mod files;
+mod key_file;
 mod lines;
 mod pending;
 mod state_dir;

@@ -1,5 +1,7 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
+use super::canary::{CanaryEvent, CanaryOrder, Portion};
+use super::share::{CanaryRules, Share};
 use super::slot::{FlipId, Generation, SlotName};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,9 +71,15 @@ pub enum Command {
         expect: Option<Generation>,
     },
     /// A flip to the slot that was active before.
-    Rollback { force: bool, reason: Option<String> },
+    Rollback {
+        force: bool,
+        reason: Option<String>,
+    },
     /// Lifts the operator's half of a quarantine.
-    Acknowledge { slot: SlotName },
+    Acknowledge {
+        slot: SlotName,
+    },
+    Canary(CanaryOrder),
 }
 
 /// How well a whole slot is: every member, every endpoint.
@@ -122,6 +130,7 @@ pub enum Event {
     Shared {
         health: SlotHealth,
     },
+    Canary(CanaryEvent),
     /// Time has passed; asked for by [`Effect::WakeAt`].
     Tick,
     /// The operator's settings changed.
@@ -138,6 +147,7 @@ pub struct Rules {
     /// Active when there is no state yet.
     pub initial: SlotName,
     pub failback: FailbackRules,
+    pub canary: CanaryRules,
 }
 
 /// When may traffic move by itself.
@@ -173,6 +183,18 @@ pub enum Direction {
     Rollback,
     /// By itself, away from a bad slot.
     Failback,
+    /// Some of the new visitors only.
+    Canary,
+    /// Nobody goes to the canary any more.
+    Abort,
+}
+
+impl Direction {
+    /// The active slot stays the active one.
+    #[must_use]
+    pub fn is_aside(self) -> bool {
+        matches!(self, Self::Canary | Self::Abort)
+    }
 }
 
 /// One operation under way or done: who moves what to where, and why.
@@ -186,6 +208,9 @@ pub struct Operation {
     pub forced: bool,
     pub reason: Option<String>,
     pub started: Moment,
+    /// How many of the visitors, where it is some of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portion: Option<Portion>,
 }
 
 /// What a restart must know of one service. Written before it is published.
@@ -206,6 +231,28 @@ pub struct Persisted {
     /// When traffic moved by itself, oldest first; those that no limit looks at any more are forgotten.
     pub automatic_moves: Vec<Moment>,
     pub quarantines: BTreeMap<SlotName, PersistedQuarantine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<PersistedCanary>,
+    /// The newest generation given out, where a canary had it.
+    #[serde(default)]
+    pub newest: Generation,
+}
+
+/// A slot that some of the new visitors go to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PersistedCanary {
+    pub slot: SlotName,
+    /// Newer than the active one.
+    pub generation: Generation,
+    pub share: Share,
+    /// Which of the rules' steps it is at; none when an operator sets the share.
+    pub step: Option<usize>,
+    pub since: Moment,
+    /// When the share was last set.
+    pub changed: Moment,
+    /// It was forced onto a slot that was not well, and has not been well since.
+    #[serde(default)]
+    pub unproven: bool,
 }
 
 /// A slot that traffic left by itself.
@@ -240,6 +287,11 @@ pub enum Effect {
         flip: FlipId,
         slot: SlotName,
         generation: Generation,
+    },
+    /// From now on so many of the new visitors go to the canary's slot, counted as its generation; none: nobody.
+    Share {
+        flip: FlipId,
+        canary: Option<PersistedCanary>,
     },
     /// Wait until nothing is left on `generation`, cut off what outlives its budget; answer with [`Event::Drained`].
     Drain {
@@ -289,6 +341,26 @@ pub enum Notice {
         slot: SlotName,
         by: Actor,
     },
+    /// A canary has begun or changed its share; none: it has come to its end.
+    Canary {
+        operation: Operation,
+        canary: Option<PersistedCanary>,
+    },
+    /// A canary has that share already.
+    CanaryUnchanged {
+        slot: SlotName,
+        share: Share,
+    },
+    /// Traffic has moved: to the canary's slot, or elsewhere.
+    CanaryOver {
+        slot: SlotName,
+        promoted: bool,
+    },
+    /// A canary's next step failed, and no more follow by themselves.
+    CanaryHalted {
+        slot: SlotName,
+        share: Share,
+    },
     /// The active slot is bad and traffic stays; told once per change of the reason.
     Staying {
         slot: SlotName,
@@ -321,6 +393,20 @@ pub enum Refusal {
     NothingToRollBackTo { active: SlotName },
     #[error("--force skips the gate and needs --reason \"...\", which is kept in the history")]
     ForceNeedsReason,
+    #[error(
+        "no canary is running, all traffic is on {active}; begin one with `switchctl canary SLOT 5%`"
+    )]
+    NoCanary { active: SlotName },
+    #[error("slot {slot} is active: all traffic goes there already; a canary is for another slot")]
+    CanaryOnActive { slot: SlotName },
+    #[error(
+        "a canary runs on {slot}; end it with `switchctl canary abort`, or move all traffic there with `switchctl canary promote`"
+    )]
+    AnotherCanary { slot: SlotName },
+    #[error(
+        "how many of the new visitors? Say `switchctl canary SLOT 5%`, or write `steps` under [service.NAME.canary]"
+    )]
+    NoCanarySteps,
     #[error("slot {slot} is not in quarantine")]
     NotQuarantined { slot: SlotName },
     #[error(
@@ -347,6 +433,8 @@ fn describe(operation: &Operation) -> String {
             Direction::Flip => "flip",
             Direction::Rollback => "rollback",
             Direction::Failback => "failback",
+            Direction::Canary => "canary",
+            Direction::Abort => return format!("the end of the canary on {}", operation.from),
         },
         operation.to
     )

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A passed gate is fresher than the last that was told of the slot's health: for so long the probes
 /// may catch up before an old verdict counts against it.
-const PROOF_LASTS: Duration = Duration::from_secs(10);
+pub(super) const PROOF_LASTS: Duration = Duration::from_secs(10);
 
 enum Judgement {
     /// The active slot is not known to be bad, or traffic is leaving it by itself already.

@@ -4,9 +4,10 @@
 //! time is an argument, and every consequence is a returned [`Effect`].
 //! Rules: exactly one active slot; nothing is published before its record was acknowledged;
 //! no automatic move towards a slot that is bad, quarantined or unproven, nor away from one that an
-//! operator forced and that has not been well since; what changed without a move is written when no
+//! operator forced and that has not been well since; a canary never outlives a move of all traffic; what changed without a move is written when no
 //! move is being written.
 
+mod canary;
 mod command;
 mod disk;
 mod event;
@@ -15,19 +16,25 @@ mod invariants;
 mod machine;
 mod quarantine;
 mod restore;
+mod share;
 mod slot;
 mod status;
 
+#[cfg(test)]
+mod canary_promises;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod properties;
 
+pub use canary::{CanaryEvent, CanaryOrder, Portion};
 pub use event::{
     Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Operation, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
+    Operation, Persisted, PersistedCanary, PersistedQuarantine, Refusal, Rules, SlotHealth,
+    Transition,
 };
 pub use machine::Switch;
 pub use quarantine::Quarantine;
+pub use share::{CanaryRules, CanaryStep, Share, ShareError};
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};
 pub use status::{Draining, Phase};

@@ -5,6 +5,7 @@ mod tests {
     use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
     use proptest::sample::Index;
     use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     const SLOTS: [&str; 4] = ["blue", "green", "red", "white"];
@@ -19,6 +20,9 @@ mod tests {
         },
         Rollback,
         Acknowledge(SlotName),
+        Canary(CanaryOrder),
+        /// Somebody came to the canary of this generation.
+        Came(u64),
         /// The gate of the latest operation but `age` answers.
         Gated {
             age: u64,
@@ -69,8 +73,8 @@ mod tests {
     /// Windows and limits do not change within a run, so that the test can count on its own.
     fn rules() -> impl Strategy<Value = Rules> {
         let slots = proptest::sample::subsequence(SLOTS.to_vec(), 2..=SLOTS.len());
-        (slots, any::<Index>(), mode(), any::<bool>()).prop_map(
-            |(names, initial, mode, acknowledge)| {
+        (slots, any::<Index>(), mode(), any::<bool>(), steps()).prop_map(
+            |(names, initial, mode, acknowledge, steps)| {
                 let slots: Vec<_> = names
                     .iter()
                     .map(|name| SlotName::new(name).unwrap())
@@ -87,9 +91,46 @@ mod tests {
                         max_moves: 3,
                         window: 120 * SECOND,
                     },
+                    canary: CanaryRules {
+                        steps,
+                        idle: 60 * SECOND,
+                    },
                 }
             },
         )
+    }
+
+    fn share() -> impl Strategy<Value = Share> {
+        (0..=4_u8).prop_map(|part| Share::of_percent(f64::from(part) * 25.0).unwrap())
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<CanaryStep>> {
+        let lasting = share().prop_map(|share| CanaryStep::Share {
+            share,
+            lasts: Some(20 * SECOND),
+        });
+        let shares = proptest::collection::vec(lasting, 0..3);
+        (shares, any::<bool>()).prop_map(|(mut steps, promotes)| {
+            if promotes && !steps.is_empty() {
+                steps.push(CanaryStep::Promote);
+            }
+            steps
+        })
+    }
+
+    fn canary() -> impl Strategy<Value = CanaryOrder> {
+        let reason = || Some("because".to_owned());
+        let slot_or_none = || proptest::option::weighted(0.7, slot());
+        let part = proptest::option::weighted(0.8, share());
+        prop_oneof![
+            6 => (slot_or_none(), part, any::<bool>()).prop_map(move |(slot, share, force)| {
+                CanaryOrder::Share { slot, share, force, reason: reason() }
+            }),
+            1 => any::<bool>().prop_map(move |force| {
+                CanaryOrder::Promote { slot: None, force, reason: reason() }
+            }),
+            2 => Just(CanaryOrder::Abort { slot: None, reason: None }),
+        ]
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -98,6 +139,8 @@ mod tests {
             8 => (slot(), any::<bool>(), expect).prop_map(|(to, force, expect)| Step::Flip { to, force, expect }),
             3 => Just(Step::Rollback),
             3 => slot().prop_map(Step::Acknowledge),
+            8 => canary().prop_map(Step::Canary),
+            1 => (0..9_u64).prop_map(Step::Came),
             8 => (0..3_u64, any::<bool>()).prop_map(|(age, passed)| Step::Gated { age, passed }),
             12 => Just(Step::Answered),
             2 => (0..20_u64).prop_map(Step::Invented),
@@ -124,6 +167,10 @@ mod tests {
         /// Where traffic goes, by what was published or resumed.
         traffic: SlotName,
         generation: Generation,
+        /// Where some of the new visitors go.
+        canary: Option<(SlotName, Generation)>,
+        /// What is to be drained, for somebody may be there.
+        left: BTreeSet<Generation>,
         flip: FlipId,
         health: BTreeMap<SlotName, SlotHealth>,
         shared: SlotHealth,
@@ -145,6 +192,8 @@ mod tests {
                 acknowledged: None,
                 traffic,
                 generation: Generation(1),
+                canary: None,
+                left: BTreeSet::new(),
                 flip: FlipId(0),
                 health: BTreeMap::new(),
                 shared: SlotHealth::Unknown,
@@ -167,6 +216,11 @@ mod tests {
                     force: false,
                     reason: None,
                 }),
+                Step::Canary(order) => self.command(Command::Canary(order)),
+                Step::Came(generation) => {
+                    let generation = Generation(generation);
+                    self.send(Event::Canary(CanaryEvent::Seen(generation)));
+                }
                 Step::Acknowledge(slot) => self.command(Command::Acknowledge { slot }),
                 Step::Gated { age, passed } => self.gated(age, passed),
                 Step::Answered => self.deliver_answers(),
@@ -287,6 +341,8 @@ mod tests {
             }
             self.generation = state.generation;
             self.automatic = state.automatic_moves;
+            self.canary = state.canary.map(|canary| (canary.slot, canary.generation));
+            self.left.clear();
             self.send(Event::Tick);
         }
 
@@ -307,6 +363,13 @@ mod tests {
                 self.traffic,
                 "traffic goes elsewhere"
             );
+            let canary = self.switch.canary();
+            assert_eq!(
+                canary.map(|it| (it.slot.clone(), it.generation)),
+                self.canary,
+                "visitors go elsewhere"
+            );
+            assert!(self.left.is_empty(), "somebody was left and is not drained");
             Ok(())
         }
 
@@ -322,13 +385,36 @@ mod tests {
                     assert_eq!(*cause, Event::Recorded { flip, result });
                     assert_eq!(self.acknowledged.take(), Some(flip), "published unwritten");
                     assert!(generation > self.generation, "generations increase");
+                    self.left.insert(self.generation);
+                    if let Some((at, of)) = self.canary.take() {
+                        if at == slot {
+                            assert_eq!(of, generation, "who was there already has to move");
+                        } else {
+                            self.left.insert(of);
+                        }
+                    }
                     self.generation = generation;
                     self.traffic = slot;
+                }
+                Effect::Share { flip, canary } => {
+                    let result = Ok(());
+                    assert_eq!(*cause, Event::Recorded { flip, result });
+                    assert_eq!(self.acknowledged.take(), Some(flip), "told unwritten");
+                    let canary = canary.map(|it| (it.slot, it.generation));
+                    let before = std::mem::replace(&mut self.canary, canary);
+                    if self.canary.is_none() {
+                        self.left.extend(before.map(|(_, generation)| generation));
+                    } else {
+                        assert!(before.is_none() || before == self.canary, "it moves");
+                    }
+                }
+                Effect::Drain { generation, .. } => {
+                    assert!(self.left.remove(&generation), "it was not left");
                 }
                 Effect::Tell(Notice::Started(operation)) => self.started(&operation),
                 Effect::Tell(Notice::Published { operation, .. }) => self.count(&operation),
                 Effect::WakeAt(at) => assert!(at > self.now),
-                Effect::RunGate { .. } | Effect::Drain { .. } | Effect::Tell(_) => {}
+                Effect::RunGate { .. } | Effect::Tell(_) => {}
             }
         }
 

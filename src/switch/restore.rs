@@ -1,7 +1,8 @@
 //! From what is on disk and what the operator configured to what is in force: at the start, and at a reload.
 
+use super::canary::Watch;
 use super::disk::Disk;
-use super::event::{Moment, Persisted, Refusal, Rules, SlotHealth};
+use super::event::{Moment, Persisted, PersistedCanary, Refusal, Rules, SlotHealth};
 use super::machine::{Seen, Switch};
 use super::slot::{FlipId, Generation, SlotName};
 use std::collections::BTreeMap;
@@ -29,6 +30,8 @@ impl Switch {
             shared: SlotHealth::Unknown,
             proven: None,
             starting: Some(now),
+            began: now,
+            canary_watch: Watch::default(),
             staying: None,
             warning,
             wake: None,
@@ -51,6 +54,14 @@ impl Switch {
         };
         if !rules.slots.contains(&self.state.active) {
             return refuse(&self.state.active, "traffic is on it");
+        }
+        if let Some(canary) = &self.state.canary
+            && !rules.slots.contains(&canary.slot)
+        {
+            return refuse(
+                &canary.slot,
+                "a canary is on it (`switchctl canary abort` ends it)",
+            );
         }
         match &self.current {
             Some(current) if !rules.slots.contains(&current.operation.to) => {
@@ -94,6 +105,8 @@ fn first(rules: &Rules) -> Persisted {
         unproven: false,
         automatic_moves: Vec::new(),
         quarantines: BTreeMap::new(),
+        canary: None,
+        newest: Generation(1),
     }
 }
 
@@ -113,11 +126,19 @@ fn resume(rules: &Rules, mut state: Persisted, now: Moment) -> (Persisted, Optio
             state.active, rules.initial
         ));
         state.active = rules.initial.clone();
-        state.generation = state.generation.next();
+        let initial = state.active.clone();
+        state.generation = Switch::canary_gives_way(&mut state, &initial);
         state.moved = Some(now);
         state.unproven = false;
     }
     state.quarantines.remove(&state.active);
     state.previous.take_if(|slot| *slot == state.active);
+    state.newest = state.newest_generation();
+    let known = |canary: &PersistedCanary| rules.slots.contains(&canary.slot);
+    state.canary = state.canary.filter(known);
+    if let Some(canary) = &mut state.canary {
+        canary.since = canary.since.min(now);
+        canary.changed = canary.changed.min(now);
+    }
     (state, warning)
 }

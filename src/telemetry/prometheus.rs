@@ -87,6 +87,8 @@ pub struct SlotFigures {
     /// None while the probes have yet to say.
     pub healthy: Option<bool>,
     pub quarantined: bool,
+    /// Of the new visitors, where it is a canary.
+    pub percent: Option<f64>,
     pub counts: SlotCounts,
     pub in_flight: InFlightFigures,
     pub queued: u64,
@@ -294,6 +296,17 @@ impl Page {
             &about,
             self.by_slot(|slot| u64::from(slot.quarantined)),
         )?;
+        let about = About(
+            "canary_percent",
+            "How many of the new visitors go to a slot that is not active; absent without a canary",
+        );
+        let shares = self.each_slot().filter_map(|(service, slot)| {
+            Some(Sample {
+                labels: labels(service, slot).to_vec(),
+                value: slot.percent?,
+            })
+        });
+        gauge(out, &about, shares)?;
         let endpoints = self.each_slot().flat_map(|(service, slot)| {
             slot.endpoints.iter().map(move |it| {
                 let [first, second] = labels(service, slot);

@@ -18,10 +18,12 @@ pub(crate) struct Tally {
     pub(crate) drained_side_by_side: u64,
     pub(crate) stayed: u64,
     pub(crate) quarantines_ended: u64,
+    pub(crate) canaries: u64,
+    pub(crate) promoted: u64,
 }
 
 impl Tally {
-    fn all(&mut self) -> [(&'static str, &mut u64); 15] {
+    fn all(&mut self) -> [(&'static str, &mut u64); 17] {
         [
             ("flips", &mut self.flips),
             ("rollbacks", &mut self.rollbacks),
@@ -38,6 +40,8 @@ impl Tally {
             ("drains side by side", &mut self.drained_side_by_side),
             ("stays on a bad slot", &mut self.stayed),
             ("ends of a quarantine", &mut self.quarantines_ended),
+            ("shares of a canary", &mut self.canaries),
+            ("moves to a canary", &mut self.promoted),
         ]
     }
 

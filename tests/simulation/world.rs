@@ -6,8 +6,9 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
+    Actor, CanaryOrder, CanaryRules, CanaryStep, Command, Direction, Effect, Event, FailbackMode,
+    FailbackRules, Moment, Notice, Persisted, Phase, Refusal, Rules, Share, SlotHealth, SlotName,
+    Switch, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -259,9 +260,21 @@ impl World {
         let slot = self.rng.choice(&slots).unwrap().clone();
         let force = self.rng.u8(0..5) == 0;
         let reason = Some("a hunch".to_owned());
-        let command = match self.rng.u8(0..4) {
+        let command = match self.rng.u8(0..7) {
             0 => Command::Rollback { force, reason },
             1 => Command::Acknowledge { slot },
+            2 => Command::Canary(CanaryOrder::Abort { slot: None, reason }),
+            3 => Command::Canary(CanaryOrder::Promote {
+                slot: None,
+                force,
+                reason,
+            }),
+            4 => Command::Canary(CanaryOrder::Share {
+                slot: Some(slot),
+                share: self.rng.bool().then(|| share(&mut self.rng)),
+                force,
+                reason,
+            }),
             _ => Command::Flip {
                 to: slot,
                 force,
@@ -374,6 +387,10 @@ impl World {
                 self.refereed(|referee, world| referee.may_publish(&slot, generation, world));
                 self.traffic = slot;
             }
+            Effect::Share { canary, .. } => {
+                self.refereed(|referee, world| referee.may_share(canary.as_ref(), world));
+                self.tally.canaries += u64::from(canary.is_some());
+            }
             Effect::Drain { generation, .. } => {
                 let wait = self.rng.u64(0..LONGEST_DRAIN);
                 let cut = self.rng.u64(0..2);
@@ -439,15 +456,22 @@ impl World {
                     Direction::Flip => self.tally.flips += 1,
                     Direction::Rollback => self.tally.rollbacks += 1,
                     Direction::Failback => self.tally.failbacks += 1,
+                    Direction::Canary | Direction::Abort => panic!("it moves no traffic"),
                 }
                 self.tally.forced += u64::from(operation.forced);
                 let drains = self.switch.draining().len();
                 self.tally.drained_side_by_side += u64::from(drains > 1);
             }
+            Notice::Canary { operation, .. } => {
+                self.refereed(|referee, world| referee.ended(&operation, world.now));
+            }
+            Notice::CanaryOver { promoted, .. } => self.tally.promoted += u64::from(promoted),
             Notice::Settled => assert_eq!(self.switch.phase(), Phase::Steady),
             Notice::Staying { .. } => self.tally.stayed += 1,
             Notice::QuarantineEnded { .. } => self.tally.quarantines_ended += 1,
             Notice::Unchanged { .. }
+            | Notice::CanaryUnchanged { .. }
+            | Notice::CanaryHalted { .. }
             | Notice::Drained { .. }
             | Notice::Quarantined { .. }
             | Notice::Acknowledged { .. } => {}
@@ -513,7 +537,29 @@ fn rules(rng: &mut Rng) -> Rules {
             max_moves: rng.u32(1..4),
             window: Duration::from_secs(rng.u64(1..900)),
         },
+        canary: CanaryRules {
+            steps: steps(rng),
+            idle: Duration::from_secs(rng.u64(1..300)),
+        },
     }
+}
+
+fn share(rng: &mut Rng) -> Share {
+    Share::of_percent(f64::from(rng.u32(0..=100))).unwrap()
+}
+
+fn steps(rng: &mut Rng) -> Vec<CanaryStep> {
+    let count = rng.usize(0..3);
+    let mut steps: Vec<_> = (0..count)
+        .map(|_| CanaryStep::Share {
+            share: share(rng),
+            lasts: Some(Duration::from_secs(rng.u64(1..200))),
+        })
+        .collect();
+    if count > 0 && rng.bool() {
+        steps.push(CanaryStep::Promote);
+    }
+    steps
 }
 
 fn health(well: bool, reason: &str) -> SlotHealth {
