@@ -2,6 +2,7 @@
 
 use crate::api::Problem;
 use crate::control::Denied;
+use crate::switch::CanaryRefusal;
 use crate::switch::Refusal;
 use http::Method;
 use http::StatusCode;
@@ -106,10 +107,12 @@ fn way_around(refusal: &Refusal) -> Option<&'static str> {
         Refusal::ForceNeedsReason => Some("--force --reason \"...\""),
         Refusal::NothingToRollBackTo { .. } => Some("switchctl flip SLOT"),
         Refusal::Outdated { .. } => Some("ask again without --expect-generation"),
-        Refusal::NoCanary { .. } | Refusal::NoCanarySteps => Some("switchctl canary SLOT 5%"),
-        Refusal::AnotherCanary { .. } => Some("switchctl canary abort"),
+        Refusal::Canary(CanaryRefusal::None { .. } | CanaryRefusal::NoSteps) => {
+            Some("switchctl canary SLOT 5%")
+        }
+        Refusal::Canary(CanaryRefusal::Another { .. }) => Some("switchctl canary abort"),
         Refusal::UnknownSlot { .. }
-        | Refusal::CanaryOnActive { .. }
+        | Refusal::Canary(CanaryRefusal::OnActive { .. })
         | Refusal::Busy { .. }
         | Refusal::NotQuarantined { .. }
         | Refusal::SlotInUse { .. } => None,

@@ -553,6 +553,9 @@ http = ["127.0.0.1:6001"]
             )
             .replace("hsts = \"/dev/x\"", "hsts = \"365d\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
+            .replace("secret = \"/dev/x\"", "secret = \"tell nobody\"")
+            .replace("\nhost = \"/dev/x\"", "\nhost = \"preview.example.com\"")
+            .replace("slot_header = \"/dev/x\"", "slot_header = \"X-Slot\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
         let lines: Vec<&str> = text.lines().collect();

@@ -16,6 +16,7 @@ use crate::live::Choices;
 use crate::live::Sides;
 use crate::live::Slot;
 use crate::switch::CanaryEvent;
+use crate::switch::CanaryNotice;
 use crate::switch::CanaryOrder;
 use crate::switch::CanaryStep;
 use crate::switch::Event;
@@ -102,13 +103,22 @@ impl Conductor {
         }
     }
 
+    pub(super) fn tell_canary(&mut self, at: usize, notice: CanaryNotice) {
+        match notice {
+            CanaryNotice::Set { operation, canary } => {
+                self.canary_set(at, &operation, canary.as_ref());
+            }
+            CanaryNotice::Unchanged { slot, share } => {
+                let reason = format!("{slot} has {share} of the new visitors already");
+                self.unchanged(at, vec![reason]);
+            }
+            CanaryNotice::Over { slot, promoted } => self.canary_over(at, &slot, promoted),
+            CanaryNotice::Halted { slot, share } => self.canary_halted(at, &slot, share),
+        }
+    }
+
     /// A canary has begun, changed its share, or ended.
-    pub(super) fn tell_canary(
-        &mut self,
-        at: usize,
-        operation: &Operation,
-        canary: Option<&PersistedCanary>,
-    ) {
+    fn canary_set(&mut self, at: usize, operation: &Operation, canary: Option<&PersistedCanary>) {
         let service = &mut self.services[at];
         let about = About::flip(service.name.as_str(), operation.flip);
         let kind = match canary {
@@ -173,7 +183,7 @@ impl Conductor {
     }
 
     /// All traffic has moved, to its slot or elsewhere.
-    pub(super) fn tell_canary_over(&self, at: usize, slot: &SlotName, promoted: bool) {
+    fn canary_over(&self, at: usize, slot: &SlotName, promoted: bool) {
         let service = &self.services[at].name;
         tracing::info!(%service, %slot, promoted, "canary over");
         let kind = EventKind::CanaryOver {
@@ -186,7 +196,7 @@ impl Conductor {
             .tell(About::service(service.as_str()), kind);
     }
 
-    pub(super) fn tell_canary_halted(&self, at: usize, slot: &SlotName, share: Share) {
+    fn canary_halted(&self, at: usize, slot: &SlotName, share: Share) {
         let service = &self.services[at].name;
         tracing::warn!(%service, %slot, %share, "canary halted");
         let kind = EventKind::CanaryHalted {

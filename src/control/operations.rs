@@ -28,12 +28,6 @@ impl Conductor {
         match notice {
             Notice::Started(operation) => self.started(at, operation),
             Notice::Unchanged { .. } => self.unchanged(at, Vec::new()),
-            Notice::CanaryUnchanged { slot, share } => {
-                self.unchanged(
-                    at,
-                    vec![format!("{slot} has {share} of the new visitors already")],
-                );
-            }
             Notice::Failed { operation, reasons } => self.failed(at, &operation, reasons),
             Notice::Published {
                 operation,
@@ -63,11 +57,7 @@ impl Conductor {
                 let (slot, by) = (slot.to_string(), by.to_string());
                 plain(EventKind::Acknowledged { slot, by });
             }
-            Notice::Canary { operation, canary } => {
-                self.tell_canary(at, &operation, canary.as_ref());
-            }
-            Notice::CanaryOver { slot, promoted } => self.tell_canary_over(at, &slot, promoted),
-            Notice::CanaryHalted { slot, share } => self.tell_canary_halted(at, &slot, share),
+            Notice::Canary(notice) => self.tell_canary(at, notice),
             Notice::Staying { slot, reason } => {
                 tracing::error!(service, %slot, reason, "traffic stays on a bad slot");
                 let slot = slot.to_string();
@@ -130,7 +120,7 @@ impl Conductor {
             .tell(about, EventKind::Journalled { took_ms });
     }
 
-    fn unchanged(&mut self, at: usize, reasons: Vec<String>) {
+    pub(super) fn unchanged(&mut self, at: usize, reasons: Vec<String>) {
         let active = self.services[at].active_slot().name.to_string();
         let Some(asker) = self.asking.as_mut().and_then(|it| it.asker.take()) else {
             return;

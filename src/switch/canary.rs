@@ -4,8 +4,7 @@
 //! stays there. Whatever else moves traffic ends it, and so does a slot that turns bad.
 
 use super::event::{
-    Actor, Direction, Effect, Moment, Notice, Operation, Persisted, PersistedCanary, Refusal,
-    SlotHealth,
+    Actor, Direction, Effect, Moment, Notice, Operation, Persisted, Refusal, SlotHealth,
 };
 use super::failback::PROOF_LASTS;
 use super::machine::Switch;
@@ -47,6 +46,66 @@ pub enum CanaryOrder {
 pub enum CanaryEvent {
     /// Somebody came to this generation since that was last told.
     Seen(Generation),
+}
+
+/// A slot that some of the new visitors go to.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PersistedCanary {
+    pub slot: SlotName,
+    /// Newer than the active one.
+    pub generation: Generation,
+    pub share: Share,
+    /// Which of the rules' steps it is at; none when an operator sets the share.
+    pub step: Option<usize>,
+    pub since: Moment,
+    /// When the share was last set.
+    pub changed: Moment,
+    /// It was forced onto a slot that was not well, and has not been well since.
+    #[serde(default)]
+    pub unproven: bool,
+}
+
+/// What is told of a canary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CanaryNotice {
+    /// It has begun or changed its share; none: it has come to its end.
+    Set {
+        operation: Operation,
+        canary: Option<PersistedCanary>,
+    },
+    /// It has that share already.
+    Unchanged { slot: SlotName, share: Share },
+    /// Traffic has moved: to its slot, or elsewhere.
+    Over { slot: SlotName, promoted: bool },
+    /// Its next step failed, and no more follow by themselves.
+    Halted { slot: SlotName, share: Share },
+}
+
+/// Why an order about a canary was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CanaryRefusal {
+    #[error(
+        "no canary is running, all traffic is on {active}; begin one with `switchctl canary SLOT 5%`"
+    )]
+    None { active: SlotName },
+    #[error("slot {slot} is active: all traffic goes there already; a canary is for another slot")]
+    OnActive { slot: SlotName },
+    #[error(
+        "a canary runs on {slot}; end it with `switchctl canary abort`, or move all traffic there with `switchctl canary promote`"
+    )]
+    Another { slot: SlotName },
+    #[error(
+        "how many of the new visitors? Say `switchctl canary SLOT 5%`, or write `steps` under [service.NAME.canary]"
+    )]
+    NoSteps,
+}
+
+impl Direction {
+    /// The active slot stays the active one.
+    #[must_use]
+    pub fn is_aside(self) -> bool {
+        matches!(self, Self::Canary | Self::Abort)
+    }
 }
 
 /// What an operation wants of a canary.
@@ -99,7 +158,7 @@ impl Switch {
         effects: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let running = self.state.canary.as_ref().map(|canary| canary.slot.clone());
-        let no_canary = || Refusal::NoCanary {
+        let no_canary = || CanaryRefusal::None {
             active: self.state.active.clone(),
         };
         match order {
@@ -144,12 +203,13 @@ impl Switch {
     fn may_be_canary(&self, slot: &SlotName) -> Result<(), Refusal> {
         self.known(slot)?;
         if *slot == self.state.active {
-            return Err(Refusal::CanaryOnActive { slot: slot.clone() });
+            return Err(CanaryRefusal::OnActive { slot: slot.clone() }.into());
         }
         match &self.state.canary {
-            Some(canary) if canary.slot != *slot => Err(Refusal::AnotherCanary {
+            Some(canary) if canary.slot != *slot => Err(CanaryRefusal::Another {
                 slot: canary.slot.clone(),
-            }),
+            }
+            .into()),
             _ => Ok(()),
         }
     }
@@ -161,17 +221,17 @@ impl Switch {
                 share: *share,
                 step: Some(0),
             }),
-            (None, _) => Err(Refusal::NoCanarySteps),
+            (None, _) => Err(CanaryRefusal::NoSteps.into()),
         }
     }
 
     fn share(&mut self, request: Operation, portion: Portion, effects: &mut Vec<Effect>) {
         let running = self.state.canary.as_ref();
         if running.is_some_and(|canary| canary.portion() == portion) {
-            effects.push(Effect::Tell(Notice::CanaryUnchanged {
+            effects.push(Effect::Tell(Notice::Canary(CanaryNotice::Unchanged {
                 slot: request.to,
                 share: portion.share,
-            }));
+            })));
             return;
         }
         self.start(request, effects);
@@ -251,10 +311,10 @@ impl Switch {
             flip: operation.flip,
             canary: self.state.canary.clone(),
         });
-        effects.push(Effect::Tell(Notice::Canary {
+        effects.push(Effect::Tell(Notice::Canary(CanaryNotice::Set {
             operation: operation.clone(),
             canary: self.state.canary.clone(),
-        }));
+        })));
         let Some(left) = before.filter(|_| self.state.canary.is_none()) else {
             return;
         };
@@ -281,10 +341,10 @@ impl Switch {
         let Some(canary) = before else { return };
         self.canary_watch = Watch::default();
         let promoted = canary.slot == operation.to;
-        effects.push(Effect::Tell(Notice::CanaryOver {
+        effects.push(Effect::Tell(Notice::Canary(CanaryNotice::Over {
             slot: canary.slot.clone(),
             promoted,
-        }));
+        })));
         if !promoted {
             let end = Operation {
                 direction: Direction::Abort,
@@ -343,10 +403,10 @@ impl Switch {
             return;
         };
         canary.step = None;
-        effects.push(Effect::Tell(Notice::CanaryHalted {
+        effects.push(Effect::Tell(Notice::Canary(CanaryNotice::Halted {
             slot: canary.slot.clone(),
             share: canary.share,
-        }));
+        })));
     }
 
     pub(super) fn consider_canary(&mut self, effects: &mut Vec<Effect>) {

@@ -391,11 +391,8 @@ mod tests {
         assert_eq!(bench.current(), "green 5%");
         let ends = bench.switch.canary_step_ends().unwrap();
         assert_eq!(ends, bench.now.after(10 * MINUTE));
-        assert_eq!(
-            bench.wakes_at(),
-            Some(bench.now.after(Duration::from_secs(30)))
-        );
         bench.after(9 * MINUTE);
+        assert_eq!(bench.wakes_at(), Some(ends));
         assert_eq!(bench.switch.phase(), Phase::Steady);
         // Nobody can say how it is: then it does not go on.
         bench.health("green", SlotHealth::Unknown);
@@ -419,7 +416,12 @@ mod tests {
         bench.after(10 * MINUTE);
         bench.gated(Err(vec!["HTTP 500".to_owned()]));
         assert_eq!(bench.current(), "green 50%");
-        let halted = |effect: &Effect| matches!(effect, Effect::Tell(Notice::CanaryHalted { .. }));
+        let halted = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Tell(Notice::Canary(CanaryNotice::Halted { .. }))
+            )
+        };
         assert!(bench.effects.iter().any(halted));
         bench.after(60 * MINUTE);
         assert_eq!(
@@ -478,26 +480,37 @@ mod tests {
             },
         ] {
             let refused = bench.order(order).unwrap_err();
-            assert!(matches!(refused, Refusal::NoCanary { .. }));
+            assert!(matches!(
+                refused,
+                Refusal::Canary(CanaryRefusal::None { .. })
+            ));
             assert!(refused.to_string().contains("switchctl canary SLOT 5%"));
         }
         let on_active = bench.share("blue", "5%").unwrap_err();
-        assert!(matches!(on_active, Refusal::CanaryOnActive { .. }));
+        assert!(matches!(
+            on_active,
+            Refusal::Canary(CanaryRefusal::OnActive { .. })
+        ));
         assert!(matches!(
             bench.share("white", "5%"),
             Err(Refusal::UnknownSlot { .. })
         ));
         assert!(matches!(
             bench.share("green", ""),
-            Err(Refusal::NoCanarySteps)
+            Err(Refusal::Canary(CanaryRefusal::NoSteps))
         ));
         bench.runs("5%");
         assert!(matches!(
             bench.share("red", "5%"),
-            Err(Refusal::AnotherCanary { .. })
+            Err(Refusal::Canary(CanaryRefusal::Another { .. }))
         ));
         bench.share("green", "5%").unwrap();
-        let same = |effect: &Effect| matches!(effect, Effect::Tell(Notice::CanaryUnchanged { .. }));
+        let same = |effect: &Effect| {
+            matches!(
+                effect,
+                Effect::Tell(Notice::Canary(CanaryNotice::Unchanged { .. }))
+            )
+        };
         assert!(bench.effects.iter().any(same));
         bench.share("green", "6%").unwrap();
         assert!(matches!(

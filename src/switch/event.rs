@@ -1,7 +1,9 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
-use super::canary::{CanaryEvent, CanaryOrder, Portion};
-use super::share::{CanaryRules, Share};
+use super::canary::{
+    CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, PersistedCanary, Portion,
+};
+use super::share::CanaryRules;
 use super::slot::{FlipId, Generation, SlotName};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -189,14 +191,6 @@ pub enum Direction {
     Abort,
 }
 
-impl Direction {
-    /// The active slot stays the active one.
-    #[must_use]
-    pub fn is_aside(self) -> bool {
-        matches!(self, Self::Canary | Self::Abort)
-    }
-}
-
 /// One operation under way or done: who moves what to where, and why.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Operation {
@@ -236,23 +230,6 @@ pub struct Persisted {
     /// The newest generation given out, where a canary had it.
     #[serde(default)]
     pub newest: Generation,
-}
-
-/// A slot that some of the new visitors go to.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct PersistedCanary {
-    pub slot: SlotName,
-    /// Newer than the active one.
-    pub generation: Generation,
-    pub share: Share,
-    /// Which of the rules' steps it is at; none when an operator sets the share.
-    pub step: Option<usize>,
-    pub since: Moment,
-    /// When the share was last set.
-    pub changed: Moment,
-    /// It was forced onto a slot that was not well, and has not been well since.
-    #[serde(default)]
-    pub unproven: bool,
 }
 
 /// A slot that traffic left by itself.
@@ -341,26 +318,7 @@ pub enum Notice {
         slot: SlotName,
         by: Actor,
     },
-    /// A canary has begun or changed its share; none: it has come to its end.
-    Canary {
-        operation: Operation,
-        canary: Option<PersistedCanary>,
-    },
-    /// A canary has that share already.
-    CanaryUnchanged {
-        slot: SlotName,
-        share: Share,
-    },
-    /// Traffic has moved: to the canary's slot, or elsewhere.
-    CanaryOver {
-        slot: SlotName,
-        promoted: bool,
-    },
-    /// A canary's next step failed, and no more follow by themselves.
-    CanaryHalted {
-        slot: SlotName,
-        share: Share,
-    },
+    Canary(CanaryNotice),
     /// The active slot is bad and traffic stays; told once per change of the reason.
     Staying {
         slot: SlotName,
@@ -393,20 +351,8 @@ pub enum Refusal {
     NothingToRollBackTo { active: SlotName },
     #[error("--force skips the gate and needs --reason \"...\", which is kept in the history")]
     ForceNeedsReason,
-    #[error(
-        "no canary is running, all traffic is on {active}; begin one with `switchctl canary SLOT 5%`"
-    )]
-    NoCanary { active: SlotName },
-    #[error("slot {slot} is active: all traffic goes there already; a canary is for another slot")]
-    CanaryOnActive { slot: SlotName },
-    #[error(
-        "a canary runs on {slot}; end it with `switchctl canary abort`, or move all traffic there with `switchctl canary promote`"
-    )]
-    AnotherCanary { slot: SlotName },
-    #[error(
-        "how many of the new visitors? Say `switchctl canary SLOT 5%`, or write `steps` under [service.NAME.canary]"
-    )]
-    NoCanarySteps,
+    #[error(transparent)]
+    Canary(#[from] CanaryRefusal),
     #[error("slot {slot} is not in quarantine")]
     NotQuarantined { slot: SlotName },
     #[error(

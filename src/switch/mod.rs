@@ -27,11 +27,10 @@ mod promises;
 #[cfg(test)]
 mod properties;
 
-pub use canary::{CanaryEvent, CanaryOrder, Portion};
+pub use canary::{CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, PersistedCanary, Portion};
 pub use event::{
     Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Operation, Persisted, PersistedCanary, PersistedQuarantine, Refusal, Rules, SlotHealth,
-    Transition,
+    Operation, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
 };
 pub use machine::Switch;
 pub use quarantine::Quarantine;

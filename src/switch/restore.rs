@@ -1,8 +1,8 @@
 //! From what is on disk and what the operator configured to what is in force: at the start, and at a reload.
 
-use super::canary::Watch;
+use super::canary::{PersistedCanary, Watch};
 use super::disk::Disk;
-use super::event::{Moment, Persisted, PersistedCanary, Refusal, Rules, SlotHealth};
+use super::event::{Moment, Persisted, Refusal, Rules, SlotHealth};
 use super::machine::{Seen, Switch};
 use super::slot::{FlipId, Generation, SlotName};
 use std::collections::BTreeMap;

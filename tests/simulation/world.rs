@@ -6,9 +6,9 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Actor, CanaryOrder, CanaryRules, CanaryStep, Command, Direction, Effect, Event, FailbackMode,
-    FailbackRules, Moment, Notice, Persisted, Phase, Refusal, Rules, Share, SlotHealth, SlotName,
-    Switch, Transition,
+    Actor, CanaryNotice, CanaryOrder, CanaryRules, CanaryStep, Command, Direction, Effect, Event,
+    FailbackMode, FailbackRules, Moment, Notice, Persisted, Phase, Refusal, Rules, Share,
+    SlotHealth, SlotName, Switch, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -462,16 +462,17 @@ impl World {
                 let drains = self.switch.draining().len();
                 self.tally.drained_side_by_side += u64::from(drains > 1);
             }
-            Notice::Canary { operation, .. } => {
+            Notice::Canary(CanaryNotice::Set { operation, .. }) => {
                 self.refereed(|referee, world| referee.ended(&operation, world.now));
             }
-            Notice::CanaryOver { promoted, .. } => self.tally.promoted += u64::from(promoted),
+            Notice::Canary(CanaryNotice::Over { promoted, .. }) => {
+                self.tally.promoted += u64::from(promoted);
+            }
             Notice::Settled => assert_eq!(self.switch.phase(), Phase::Steady),
             Notice::Staying { .. } => self.tally.stayed += 1,
             Notice::QuarantineEnded { .. } => self.tally.quarantines_ended += 1,
             Notice::Unchanged { .. }
-            | Notice::CanaryUnchanged { .. }
-            | Notice::CanaryHalted { .. }
+            | Notice::Canary(CanaryNotice::Unchanged { .. } | CanaryNotice::Halted { .. })
             | Notice::Drained { .. }
             | Notice::Quarantined { .. }
             | Notice::Acknowledged { .. } => {}
