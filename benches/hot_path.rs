@@ -57,11 +57,14 @@ fn view(settings: &config::Settings) -> View {
         Arc::new(Slot::new(name, members.collect(), WORKERS, None, metrics))
     };
     let services = settings.services.iter().map(|service| Service {
+        choices: None,
         settings: Arc::new(service.clone()),
         filter: None,
         active: 0,
         slots: service.slots.iter().map(&mut slot).collect(),
+        left: None,
         tls: None,
+        hold: None,
     });
     View {
         epoch: Epoch(1),
@@ -94,7 +97,7 @@ fn admission(bench: &mut Criterion) {
     bench.bench_function("admit a request and let it go", |bench| {
         bench.iter(|| {
             let view = reader.view();
-            reader.admit(black_box(&view), 7).unwrap()
+            reader.admit(black_box(&view), 7, 0).unwrap()
         });
     });
 }

@@ -58,6 +58,9 @@ impl Admin {
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
             Route::Canary { service } => self.canary(service, asked).await,
+            Route::Label { service } => self.label(service, asked).await,
+            Route::Hold { service } => self.hold(service, asked).await,
+            Route::Release { service } => self.release(service, asked).await,
             Route::Requests => self.requests(query).await,
             Route::Kill { id } => self.kill(id, &asked.by).await,
             Route::History => {
@@ -100,6 +103,10 @@ impl Admin {
 
     async fn flip(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: FlipRequest = parse(&asked.body)?;
+        if let Some(version) = &request.version {
+            self.put_label(service, &asked.by, &request.to, Some(version))
+                .await?;
+        }
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
             force: request.force,

@@ -10,6 +10,8 @@ mod answer;
 mod cache;
 mod canary;
 mod clients;
+mod holds;
+mod label;
 mod metrics;
 mod peer;
 mod problem;

@@ -2,6 +2,7 @@
 
 use crate::api::Problem;
 use crate::control::Denied;
+use crate::control::HoldRefusal;
 use crate::switch::CanaryRefusal;
 use crate::switch::Refusal;
 use http::Method;
@@ -87,6 +88,11 @@ pub(super) fn denied(denied: Denied) -> Wrong {
             refused.0.way_around = way_around(&refusal).map(str::to_owned);
             refused
         }
+        Denied::Hold(refusal) => {
+            let mut refused = refused(detail);
+            refused.0.way_around = hold_way_around(&refusal).map(str::to_owned);
+            refused
+        }
         Denied::Config(reasons) => {
             let mut refused = refused(detail);
             refused.0.reasons = reasons;
@@ -99,6 +105,13 @@ pub(super) fn denied(denied: Denied) -> Wrong {
         Denied::Stopping | Denied::Busy(_) => {
             problem(StatusCode::SERVICE_UNAVAILABLE, "urn:switchd:busy", detail)
         }
+    }
+}
+
+fn hold_way_around(refusal: &HoldRefusal) -> Option<&'static str> {
+    match refusal {
+        HoldRefusal::Held { .. } => Some("switchctl release"),
+        HoldRefusal::TooLong { .. } | HoldRefusal::NotHeld { .. } => None,
     }
 }
 

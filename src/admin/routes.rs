@@ -16,6 +16,9 @@ pub(super) enum Route<'a> {
     Probe { service: &'a str },
     Acknowledge { service: &'a str },
     Canary { service: &'a str },
+    Label { service: &'a str },
+    Hold { service: &'a str },
+    Release { service: &'a str },
     Requests,
     Kill { id: u64 },
     History,
@@ -45,6 +48,9 @@ fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
         ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
         ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
         ["v1", "services", service, "canary"] => (Method::POST, Route::Canary { service }),
+        ["v1", "services", service, "label"] => (Method::POST, Route::Label { service }),
+        ["v1", "services", service, "hold"] => (Method::POST, Route::Hold { service }),
+        ["v1", "services", service, "release"] => (Method::POST, Route::Release { service }),
         ["v1", "ps"] => (Method::GET, Route::Requests),
         ["v1", "requests", id] => {
             let id = id.parse();
@@ -99,6 +105,21 @@ mod tests {
                 Method::POST,
                 "/v1/services/odoo/canary",
                 Route::Canary { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/label",
+                Route::Label { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/hold",
+                Route::Hold { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/release",
+                Route::Release { service },
             ),
             (Method::GET, "/v1/ps", Route::Requests),
             (Method::DELETE, "/v1/requests/17", Route::Kill { id: 17 }),

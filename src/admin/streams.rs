@@ -78,6 +78,6 @@ async fn listen(service: Option<String>, mut events: Subscription, client: Sende
 }
 
 /// False when the client is gone.
-async fn send(client: &Sender<Bytes>, event: &StreamEvent) -> bool {
+pub(super) async fn send(client: &Sender<Bytes>, event: &StreamEvent) -> bool {
     client.send_timeout(line(event), PATIENCE).await.is_ok()
 }

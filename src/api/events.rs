@@ -18,6 +18,27 @@ pub struct FlipRequest {
     /// End the answer's stream once `to` is published, not when the old slot is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// What runs in `to`; labels the slot before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Says what runs in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LabelRequest {
+    pub slot: String,
+    /// None takes the label away.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// The answer of `label`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Labelled {
+    pub schema: u32,
+    pub slot: String,
+    pub version: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,6 +194,12 @@ pub enum EventKind {
     Missed {
         events: u64,
     },
+    /// Somebody said what runs in a slot, or that nothing is known of it any more.
+    Labelled {
+        slot: String,
+        version: Option<String>,
+        by: String,
+    },
     /// The last line of an operation's own stream.
     Done {
         verdict: Verdict,
@@ -182,6 +209,57 @@ pub enum EventKind {
         drained_ms: Option<u64>,
         cut: u64,
     },
+    /// New requests wait from now on.
+    Held {
+        hold: u64,
+        by: String,
+        reason: Option<String>,
+        until: String,
+        lease: bool,
+    },
+    /// Told about once a second while a service is held.
+    Holding {
+        hold: u64,
+        waiting: u64,
+        oldest_ms: u64,
+        /// Of what was under way.
+        left: CountsStatus,
+    },
+    /// Nothing is left of what was under way but websockets.
+    HoldDrained {
+        hold: u64,
+        took_ms: u64,
+    },
+    /// A hold is over; those who wait are let go, in their order.
+    Releasing {
+        hold: u64,
+        why: ReleaseCause,
+        waiting: u64,
+    },
+    /// The last word on a hold: everybody is through.
+    Released {
+        hold: u64,
+        why: ReleaseCause,
+        held_ms: u64,
+        /// Requests that were held and went on.
+        requests: u64,
+        /// Requests that were held and could not go on.
+        refused: u64,
+        longest_ms: u64,
+    },
+}
+
+/// What ended a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseCause {
+    /// Somebody asked for it.
+    Asked,
+    Deadline,
+    /// The connection that held it is gone.
+    LeaseLost,
+    /// Its service was taken out of the config.
+    Removed,
 }
 
 /// How an operation ended for the one who asked.
@@ -238,7 +316,7 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `kill`, `reload` or `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `ack`, `label`, `kill`, `reload` or `recover` (a start without the state).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -247,6 +325,9 @@ pub struct AuditRecord {
     pub forced: bool,
     pub from: Option<String>,
     pub to: Option<String>,
+    /// What was said to run in `to`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     /// `done`, `unchanged`, `refused`, `failed`, `moved_back` (by itself, before the old slot was drained) or `interrupted`.
     pub result: String,
     /// Why it was refused, failed or interrupted; what a reload changed, which request was killed.

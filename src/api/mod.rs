@@ -11,6 +11,9 @@
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
+//! | `POST /v1/services/{service}/label` | [`LabelRequest`] | [`Labelled`] |
+//! | `POST /v1/services/{service}/hold` | [`HoldRequest`] | a stream of events, from [`EventKind::Held`] to [`EventKind::Released`]; its connection is the lease |
+//! | `POST /v1/services/{service}/release` | | [`HoldReleased`] |
 //! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
 //! | `DELETE /v1/requests/{id}` | | [`Killed`] |
 //! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
@@ -25,14 +28,17 @@
 mod cache;
 mod canary;
 mod events;
+mod hold;
 mod status;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use canary::{CanaryAction, CanaryRequest, CanaryStatus};
 pub use events::{
-    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, ProbeReport,
-    ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent, Verdict,
+    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled,
+    ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
+    StreamEvent, Verdict,
 };
+pub use hold::{HoldReleased, HoldRequest, HoldStatus};
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,

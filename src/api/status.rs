@@ -1,6 +1,7 @@
 //! What `status` and `ps` show.
 
 use super::canary::CanaryStatus;
+use super::hold::HoldStatus;
 use serde::{Deserialize, Serialize};
 
 /// The whole daemon.
@@ -87,6 +88,9 @@ pub struct ServiceStatus {
     /// None when all visitors go to the active slot.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
+    /// None while nobody is held.
+    #[serde(default)]
+    pub hold: Option<HoldStatus>,
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,
@@ -132,6 +136,9 @@ pub struct SlotStatus {
     /// Why it is not healthy, in words.
     pub reason: Option<String>,
     pub quarantine: Option<QuarantineStatus>,
+    /// What was said to run in it (`switchctl deploy --version`).
+    #[serde(default)]
+    pub version: Option<String>,
     /// Over all generations of this slot.
     pub in_flight: CountsStatus,
     pub queued: u64,
@@ -205,18 +212,21 @@ pub struct RequestStatus {
     pub id: u64,
     /// `request`, `transfer` or `websocket`.
     pub kind: String,
-    /// `receiving` (its body, before it has a slot), `queued`, `connecting`, `sending`, `waiting`, `answering`,
+    /// `receiving` (its body, before it has a slot), `queued`, `held`, `connecting`, `sending`, `waiting`, `answering`,
     /// `delivering` (the upstream is done) or `tunnel`.
     pub state: String,
     pub service: String,
     /// None while it waits for a place.
     pub slot: Option<String>,
-    /// Its place in the queue, counted from 1; none when it waits for no place.
+    /// Its place in the queue, or among those who are held, counted from 1; none when it waits for no place.
     #[serde(default)]
     pub queue_place: Option<u64>,
     /// How long it has waited or had waited for a place; none when it had one at once.
     #[serde(default)]
     pub queued_ms: Option<u64>,
+    /// How long it was held; none when it was not.
+    #[serde(default)]
+    pub held_ms: Option<u64>,
     pub generation: Option<u64>,
     pub endpoint: Option<String>,
     pub client: String,

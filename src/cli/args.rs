@@ -1,7 +1,10 @@
 //! What may be written behind `switchctl`.
 
 use super::canary::CanaryArgs;
+use super::deploy::DeployArgs;
+use super::hold::HoldArgs;
 use crate::config;
+use crate::switch::Label;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -72,6 +75,10 @@ pub(super) enum Verb {
     Canary(CanaryArgs),
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
+    /// Make new requests wait, until Ctrl-C: what is under way ends meanwhile
+    Hold(HoldArgs),
+    /// End a hold: those who wait go on, to the slot that is active now
+    Release,
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break
@@ -84,6 +91,8 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Answers that are kept for the next client
     Cache(CacheArgs),
+    /// Deploy a new version: prepare, migrate, prove, flip, watch; or take it all back
+    Deploy(DeployArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd
@@ -107,6 +116,9 @@ pub(super) struct FlipArgs {
     /// Refuse unless generation N is still active (`status` shows it)
     #[arg(long, value_name = "N")]
     pub(super) expect_generation: Option<u64>,
+    /// What runs in SLOT; shown in status, history, metrics and logs
+    #[arg(long, value_name = "TEXT", value_parser = version)]
+    pub(super) version: Option<String>,
 }
 
 #[derive(Debug, Group)]
@@ -203,7 +215,15 @@ fn path_prefix(text: &str) -> Result<String, String> {
     Err("a path begins with `/`".to_owned())
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+/// What a slot may be labelled with.
+pub(super) fn version(text: &str) -> Result<String, String> {
+    match Label::new(text) {
+        Ok(label) => Ok(label.as_str().to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     match config::parse_duration(text) {
         Ok(duration) if duration.is_zero() => Err("must be more than nothing".to_owned()),
         Ok(duration) => Ok(duration),

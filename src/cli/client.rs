@@ -11,7 +11,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -45,6 +45,10 @@ pub(super) struct Lines {
 impl Client {
     pub(super) fn new(socket: PathBuf) -> Self {
         Self { socket }
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Document, Failure> {

@@ -14,6 +14,7 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         reason: args.moving.reason.clone(),
         expect_generation: args.expect_generation,
         no_wait: args.moving.no_wait,
+        version: args.version.clone(),
     };
     operation::run(session, &path, &request, &args.moving).await
 }

@@ -43,6 +43,9 @@ fn row(record: &AuditRecord, look: &Look) -> Vec<Cell> {
         (None, Some(only)) | (Some(only), None) => format!("{} {only}", record.command),
         (None, None) => record.command.clone(),
     };
+    if let Some(version) = &record.version {
+        let _ = write!(what, " ({version})");
+    }
     if record.forced {
         what.push_str(", forced");
     }
@@ -89,6 +92,7 @@ mod tests {
             forced: false,
             from: Some("blue".to_owned()),
             to: Some("green".to_owned()),
+            version: None,
             result: result.to_owned(),
             details: Vec::new(),
             published_ms: Some(410),

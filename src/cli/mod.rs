@@ -12,10 +12,12 @@ mod cache;
 mod canary;
 mod check;
 mod client;
+mod deploy;
 mod events;
 mod failure;
 mod flip;
 mod history;
+mod hold;
 mod kill;
 mod operation;
 mod output;
@@ -66,12 +68,15 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Probe(args) => probe::run(session, args).await,
         Verb::Canary(args) => canary::run(session, args).await,
+        Verb::Hold(args) => hold::run(session, args).await,
+        Verb::Release => hold::release(session).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,
         Verb::Ack(args) => ack::run(session, args).await,
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
+        Verb::Deploy(args) => deploy::run(session, args).await,
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),
     }

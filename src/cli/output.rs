@@ -134,6 +134,11 @@ enum Line {
 }
 
 impl Progress {
+    /// Whether there is a line that the next one replaces.
+    pub(super) fn is_live(&self) -> bool {
+        self.reader == Reader::Terminal
+    }
+
     /// A line that stays.
     pub(super) fn milestone(&mut self, paint: Paint, text: &str) {
         self.end();

@@ -21,7 +21,7 @@ fn render(list: &RequestList, look: &Look) -> String {
         return "no request is under way".to_owned();
     }
     // A column for those who wait or waited is of use where there are any.
-    let queues = list.requests.iter().any(|it| it.queued_ms.is_some());
+    let queues = list.requests.iter().any(|it| waited(it).is_some());
     let talks = list.requests.iter().any(is_websocket);
     let mut headings = vec![
         Cell::number("ID"),
@@ -30,7 +30,7 @@ fn render(list: &RequestList, look: &Look) -> String {
         Cell::new("STATE"),
     ];
     if queues {
-        headings.push(Cell::number("QUEUED"));
+        headings.push(Cell::number("WAITED"));
     }
     headings.extend([
         Cell::new("SERVICE"),
@@ -59,6 +59,14 @@ struct Columns {
     talks: bool,
 }
 
+/// For a place, or behind a hold.
+fn waited(request: &RequestStatus) -> Option<u64> {
+    match (request.queued_ms, request.held_ms) {
+        (None, None) => None,
+        (queued, held) => Some(queued.unwrap_or(0) + held.unwrap_or(0)),
+    }
+}
+
 fn is_websocket(request: &RequestStatus) -> bool {
     request.kind == "websocket"
 }
@@ -71,7 +79,8 @@ fn row(request: &RequestStatus, columns: Columns) -> Vec<Cell> {
     };
     let (state, paint) = match (request.state.as_str(), request.queue_place) {
         ("queued", Some(place)) => (format!("queued #{place}"), Paint::Notable),
-        ("queued", None) => ("queued".to_owned(), Paint::Notable),
+        ("held", Some(place)) => (format!("held #{place}"), Paint::Notable),
+        ("queued" | "held", None) => (request.state.clone(), Paint::Notable),
         (state, _) => (state.to_owned(), Paint::Plain),
     };
     let mut row = vec![
@@ -81,7 +90,7 @@ fn row(request: &RequestStatus, columns: Columns) -> Vec<Cell> {
         Cell::new(state).painted(paint),
     ];
     if columns.queues {
-        let waited = request.queued_ms.map_or("-".to_owned(), words::took);
+        let waited = waited(request).map_or("-".to_owned(), words::took);
         row.push(Cell::number(waited));
     }
     row.extend([
@@ -116,6 +125,7 @@ mod tests {
             slot: Some("blue".to_owned()),
             queue_place: None,
             queued_ms: None,
+            held_ms: None,
             generation: Some(6),
             endpoint: Some("127.0.0.1:8069".to_owned()),
             client: "10.0.0.7:51234".to_owned(),
@@ -142,7 +152,7 @@ mod tests {
         };
         assert_eq!(
             render(&list, &look()),
-            "  ID        AGE  KIND       STATE      QUEUED  SERVICE  SLOT      CLIENT             IN      OUT  MESSAGES  REQUEST
+            "  ID        AGE  KIND       STATE      WAITED  SERVICE  SLOT      CLIENT             IN      OUT  MESSAGES  REQUEST
   17  1 h 6 min  websocket  tunnel          -  odoo     blue (6)  10.0.0.7:51234  620 B  1.5 MiB    12/340  GET /odoo
 1009     120 ms  request    queued #3  118 ms  odoo     -         10.0.0.7:51234  620 B  1.5 MiB         -  GET /a\u{fffd}[2J
 "

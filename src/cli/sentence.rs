@@ -1,6 +1,7 @@
 //! Events as sentences.
 
 use super::canary;
+use super::hold;
 use super::style::Paint;
 use super::table::printable;
 use super::words;
@@ -26,6 +27,11 @@ impl Sentence {
             | EventKind::Drained { .. }
             | EventKind::Settled
             | EventKind::Done { .. } => after_the_move(&event.kind),
+            EventKind::Held { .. }
+            | EventKind::Holding { .. }
+            | EventKind::HoldDrained { .. }
+            | EventKind::Releasing { .. }
+            | EventKind::Released { .. } => hold::sentence(&event.kind),
             _ => beside(&event.kind),
         };
         Self {
@@ -35,7 +41,7 @@ impl Sentence {
     }
 }
 
-fn say(text: impl Into<String>, paint: Paint) -> Sentence {
+pub(super) fn say(text: impl Into<String>, paint: Paint) -> Sentence {
     Sentence {
         text: text.into(),
         paint,
@@ -175,6 +181,13 @@ fn beside(event: &EventKind) -> Sentence {
         EventKind::Acknowledged { slot, by } => {
             say(format!("{slot} acknowledged by {by}"), Paint::Plain)
         }
+        EventKind::Labelled { slot, version, by } => say(
+            match version {
+                Some(version) => format!("{slot} runs {version}, says {by}"),
+                None => format!("{slot} has no version any more, says {by}"),
+            },
+            Paint::Plain,
+        ),
         EventKind::Staying { slot, reason } => {
             say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
         }

@@ -3,6 +3,7 @@
 use super::args::StatusArgs;
 use super::canary;
 use super::failure::Failure;
+use super::hold;
 use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
@@ -160,6 +161,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     if let Some(operation) = &service.operation {
         push(&mut text, &printable(&under_way(operation, look)));
     }
+    if let Some(held) = &service.hold {
+        push(&mut text, &paint(Paint::Notable, &hold::status(held, look)));
+    }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
     }
@@ -193,12 +197,20 @@ fn phase(service: &ServiceStatus, look: &Look) -> String {
 fn slots(service: &ServiceStatus, look: &Look) -> String {
     let mut headings = vec![Cell::new("SLOT"), Cell::new("")];
     headings.extend(["REQUESTS", "TRANSFERS", "WEBSOCKETS", "QUEUED", "SERVED"].map(Cell::number));
+    if has_versions(service) {
+        headings.insert(1, Cell::new("VERSION"));
+    }
     headings.push(Cell::new("HEALTH"));
     let mut table = Table::new("  ", headings);
     for slot in &service.slots {
         table.row(slot_row(service, slot, look));
     }
     table.render(look.style)
+}
+
+/// Without any there is no column for them.
+fn has_versions(service: &ServiceStatus) -> bool {
+    service.slots.iter().any(|slot| slot.version.is_some())
 }
 
 fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell> {
@@ -229,7 +241,7 @@ fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell
         };
         Cell::number(number.to_string()).painted(paint)
     };
-    vec![
+    let mut row = vec![
         Cell::new(&slot.name).painted(if slot.active {
             Paint::Strong
         } else {
@@ -246,7 +258,11 @@ fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell
         count(slot.queued),
         count(slot.requests),
         Cell::new(health).painted(Paint::of_health(&slot.health)),
-    ]
+    ];
+    if has_versions(service) {
+        row.insert(1, Cell::new(slot.version.as_deref().unwrap_or("-")));
+    }
+    row
 }
 
 fn under_way(operation: &OperationStatus, look: &Look) -> String {
@@ -336,6 +352,7 @@ mod tests {
             since: Some("2026-08-01T09:00:00Z".to_owned()),
             reason: None,
             quarantine: None,
+            version: None,
             in_flight: CountsStatus::default(),
             queued: 0,
             requests: 0,
@@ -377,6 +394,7 @@ mod tests {
                 },
                 shared: None,
                 canary: None,
+                hold: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
             }],

@@ -8,8 +8,11 @@ use super::canary;
 use super::compression;
 use super::cookies;
 use super::cors;
+use super::deploy;
 use super::errors;
+use super::gates;
 use super::headers;
+use super::hold;
 use super::keepalive;
 use super::listeners;
 use super::preview;
@@ -271,6 +274,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.value("timeouts total", &total(a.total), &total(b.total));
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
+    hold::changes(lines, &old.hold, &new.hold);
     errors::changes(lines, &old.errors, &new.errors);
     headers::changes(lines, &old.headers, &new.headers);
     cors::changes(lines, &old.cors, &new.cors);
@@ -281,6 +285,8 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     compression::changes(lines, &old.compression, &new.compression);
     cache::changes(lines, &old.cache, &new.cache);
     sendfile::changes(lines, &old.sendfile, &new.sendfile);
+    deploy::changes(lines, &old.deploy, &new.deploy);
+    gates::changes(lines, &old.gates, &new.gates);
     let (a, b) = (&old.flip, &new.flip);
     lines.time("flip drain_requests", a.drain_requests, b.drain_requests);
     lines.time("flip drain_transfers", a.drain_transfers, b.drain_transfers);
@@ -551,6 +557,7 @@ http = ["127.0.0.1:6001"]
                 "upstream_proxy_protocol = \"/dev/x\"",
                 "upstream_proxy_protocol = \"off\"",
             )
+            .replace("smoke_test = \"/dev/x\"", "smoke_test = \"off\"")
             .replace("hsts = \"/dev/x\"", "hsts = \"365d\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
             .replace("secret = \"/dev/x\"", "secret = \"tell nobody\"")
@@ -593,6 +600,16 @@ http = ["127.0.0.1:6001"]
         let (key, value) = line.split_once(" = ")?;
         let other = match (key, value) {
             ("workers", _) => "200".to_owned(),
+            ("severity", _) => r#""warn""#.to_owned(),
+            ("origin", _) => r#""https://b.example""#.to_owned(),
+            ("method", _) => r#""POST""#.to_owned(),
+            ("member", _) => r#""http""#.to_owned(),
+            ("smoke_test", _) => r#""always""#.to_owned(),
+            ("modules" | "models", _) => r#"["sale"]"#.to_owned(),
+            ("expect_headers", _) => r#"{ x-version = "1" }"#.to_owned(),
+            ("expect_json", _) => r#"{ "/a" = 1 }"#.to_owned(),
+            ("expect_json_exists", _) => r#"["/a"]"#.to_owned(),
+            ("capture", _) => r#"{ a = "cookie:b" }"#.to_owned(),
             ("hosts", _) => r#"["a.example"]"#.to_owned(),
             ("initial", _) => r#""green""#.to_owned(),
             ("on_flip", _) => r#""keep""#.to_owned(),
@@ -636,6 +653,8 @@ http = ["127.0.0.1:6001"]
             ("address", _) => r#""0.0.0.0:8081""#.to_owned(),
             ("codings", _) => r#"["br", "zstd"]"#.to_owned(),
             ("types", _) => r#"["text/*"]"#.to_owned(),
+            ("run" | "undo", _) => r#"["/bin/other"]"#.to_owned(),
+            ("env", _) => r#"{ OTHER = "1" }"#.to_owned(),
             ("keep_on_flip", _) => r#""all""#.to_owned(),
             ("zstd_level" | "brotli_level" | "gzip_level", _) => "7".to_owned(),
             ("prefix", r#""""#) => r#""/other""#.to_owned(),

@@ -168,7 +168,7 @@ fn refuse_contradictions(table: &Table<'_>, health: &Health, gate: &Gate) {
     }
 }
 
-fn path(value: &Value<'_>) -> Option<String> {
+pub(super) fn path(value: &Value<'_>) -> Option<String> {
     let text = value.text()?;
     let shown = clip(text);
     if let Some((_, rest)) = text.split_once("://") {
@@ -196,7 +196,7 @@ fn path(value: &Value<'_>) -> Option<String> {
     Some(text.to_owned())
 }
 
-fn statuses(value: &Value<'_>) -> Option<Vec<(u16, u16)>> {
+pub(super) fn statuses(value: &Value<'_>) -> Option<Vec<(u16, u16)>> {
     let items = value.list()?;
     if items.is_empty() {
         value.wrong(
@@ -272,7 +272,7 @@ const OWN_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-fn headers(value: &Value<'_>) -> Vec<(String, Secret)> {
+pub(super) fn headers(value: &Value<'_>) -> Vec<(String, Secret)> {
     let Some(table) = value.as_table("headers".to_owned(), &HEADERS) else {
         value.expected("a table");
         return Vec::new();

@@ -26,7 +26,8 @@ impl Default for Keepalive {
             enabled: true,
             // Many servers close idle connections after 5 s: we let go first.
             idle: Duration::from_secs(4),
-            max_idle: 64,
+            // A few HTTP/2 connections ask for hundreds of things at once, again and again.
+            max_idle: 512,
         }
     }
 }
@@ -69,7 +70,7 @@ impl Keepalives {
 const KEYS: &[super::keys::Key] = &[
     key("enabled", "true"),
     key("idle", r#""4s""#),
-    key("max_idle", "64"),
+    key("max_idle", "512"),
 ];
 
 pub(super) const KEEPALIVE: Section = Section {

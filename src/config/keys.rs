@@ -10,7 +10,9 @@ use super::canary::CANARY;
 use super::cookies::COOKIES;
 use super::cors::CORS;
 use super::errors::ERRORS;
+use super::gates::{GATE, STEP};
 use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
+use super::hold::HOLD;
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::preview::PREVIEW;
@@ -166,6 +168,7 @@ pub(super) const SERVICE: Section = section(
         key("slots", "[service.NAME.slots.SLOT]"),
         key("route", "[[service.NAME.route]]"),
         key("health", "[service.NAME.health]"),
+        key("gate", "[[service.NAME.gate]]"),
         key("flip", "[service.NAME.flip]"),
         key("failback", "[service.NAME.failback]"),
         key("shared", "[service.NAME.shared]"),
@@ -173,6 +176,7 @@ pub(super) const SERVICE: Section = section(
         key("keepalive", "[service.NAME.keepalive]"),
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
+        key("hold", "[service.NAME.hold]"),
         key("errors", "[service.NAME.errors]"),
         key("headers", "[service.NAME.headers]"),
         key("cors", "[service.NAME.cors]"),
@@ -188,6 +192,7 @@ pub(super) const SERVICE: Section = section(
         key("compression", "[service.NAME.compression]"),
         key("cache", "[service.NAME.cache]"),
         key("sendfile", "[service.NAME.sendfile]"),
+        key("deploy", "[service.NAME.deploy]"),
     ],
 );
 
@@ -315,6 +320,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &ODOO,
     &ROUTE,
     &HEALTH,
+    &GATE,
+    &STEP,
     &FLIP,
     &FAILBACK,
     &SHARED,
@@ -322,6 +329,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &KEEPALIVE,
     &TIMEOUTS,
     &QUEUE,
+    &HOLD,
     &ERRORS,
     &SERVICE_HEADERS,
     &REQUEST_HEADERS,
@@ -340,6 +348,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::cache::CACHE_ROOM,
     &super::cache::CACHE,
     &super::sendfile::SENDFILE,
+    &super::deploy::DEPLOY,
+    &super::deploy::DEPLOY_STEP,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.
@@ -396,16 +406,17 @@ mod tests {
         let mut found = 0;
         for section in SECTIONS.iter().chain([&&MEMBER_HEALTH, &&MEMBER_KEEPALIVE]) {
             let parts = section.header.split('.').filter(|part| !part.is_empty());
-            let place = parts.fold(&tree, |place, part| match part {
-                "MEMBER" => &table(place)["websocket"],
-                name if name.chars().all(|c| c.is_ascii_uppercase()) => {
-                    table(place).values().next().unwrap()
-                }
-                name => &table(place)[name],
+            let places = parts.fold(tables(&tree), |places, part| {
+                let inside = |place| within(place, part);
+                places
+                    .into_iter()
+                    .filter_map(inside)
+                    .flat_map(tables)
+                    .collect()
             });
             for key in section.keys {
                 let header = section.header;
-                let documented = table(place).contains_key(key.name);
+                let documented = places.iter().any(|place| place.contains_key(key.name));
                 assert!(documented, "{} in [{header}] is not documented", key.name);
                 found += 1;
             }
@@ -413,17 +424,31 @@ mod tests {
         assert!(found > 60, "found only {found} keys");
     }
 
-    fn table(value: &Value) -> &toml::Table {
+    fn within<'v>(place: &'v toml::Table, part: &str) -> Option<&'v Value> {
+        match part {
+            "MEMBER" => place.get("websocket"),
+            name if name.chars().all(|c| c.is_ascii_uppercase()) => place.values().next(),
+            name => place.get(name),
+        }
+    }
+
+    /// It, or each of the list.
+    fn tables(value: &Value) -> Vec<&toml::Table> {
         match value {
-            Value::Array(items) => items[0].as_table().unwrap(),
-            other => other.as_table().unwrap(),
+            Value::Array(items) => items.iter().map(|item| item.as_table().unwrap()).collect(),
+            other => vec![other.as_table().unwrap()],
         }
     }
 
     /// A file that is read must be there.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `filter` calls it")]
     fn is_no_file(key: &&Key) -> bool {
-        !["users", "page"].contains(&key.name)
+        !["users", "page", "password"].contains(&key.name)
+    }
+
+    /// Each kind of gate has keys of its own.
+    fn is_kind_of_gate(section: &Section, key: &Key) -> bool {
+        section.header == GATE.header && key.name == "kind"
     }
 
     #[test]
@@ -435,6 +460,7 @@ mod tests {
             for key in section.keys.iter().filter(is_no_file) {
                 // Of these two one asks for the other.
                 let text = match (section.header, key.name) {
+                    _ if is_kind_of_gate(section, key) => continue,
                     ("acme", "hosts") => text.replace("acme = false", "acme = true"),
                     ("listener", "acme") => {
                         text.replacen("hosts = []", "hosts = [\"a.example\"]", 1)

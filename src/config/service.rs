@@ -7,9 +7,12 @@ use super::canary;
 use super::compression::{self, Compression};
 use super::cookies;
 use super::cors;
+use super::deploy;
 use super::errors;
+use super::gates;
 use super::headers;
 use super::health;
+use super::hold;
 use super::keepalive;
 use super::keys::SERVICE;
 use super::preview;
@@ -78,6 +81,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         at: rules::gate_timeout_at(&table),
     };
     let checks = health::read(&table, &members, &gate);
+    let gates = gates::read(&table, &members);
     let (shared, shared_at) = rules::shared(&table);
     // Read before anything is put together: a missing name must not hide their problems.
     let limits = service_limits::read(&table, common);
@@ -87,7 +91,9 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let compression = compression::read(&table, Compression::default());
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
+    let deploy = deploy::read(&table);
     let queue = queue::read(&table, &members);
+    let hold = hold::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
@@ -113,6 +119,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         keepalive,
         timeouts,
         queue,
+        hold,
         errors,
         headers,
         cors,
@@ -126,6 +133,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         compression,
         cache,
         sendfile,
+        deploy,
+        gates,
         flip,
         failback,
         shared,

@@ -9,8 +9,11 @@ use super::canary::Canary;
 use super::compression::Compression;
 use super::cookies::Cookies;
 use super::cors::Cors;
+use super::deploy::Deploy;
 use super::errors::Errors;
+use super::gates::Gate;
 use super::headers::Headers;
+use super::hold::Hold;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::preview::Preview;
@@ -165,6 +168,7 @@ pub struct Service {
     pub keepalive: Keepalives,
     pub timeouts: Timeouts,
     pub queue: Queue,
+    pub hold: Hold,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,
@@ -180,6 +184,10 @@ pub struct Service {
     pub compression: Compression,
     pub cache: Cache,
     pub sendfile: Sendfile,
+    /// For `switchctl deploy`; nothing in the daemon looks at it.
+    pub deploy: Deploy,
+    /// Tried in this order.
+    pub gates: Vec<Gate>,
     pub flip: Flip,
     pub failback: FailbackRules,
     /// What all slots depend on; none means not checked.

@@ -28,6 +28,7 @@ use crate::switch::Event;
 use crate::switch::FlipId;
 use crate::switch::Generation;
 use crate::switch::Moment;
+use crate::switch::Passed;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -167,6 +168,7 @@ impl Conductor {
                 answer,
             } => self.probe(&service, &slot, answer),
             Message::Reload(request) => self.reload(request),
+            Message::Hold(message) => self.hold(message),
             Message::Status(answer) => drop(answer.send(self.status())),
             Message::Page(answer) => drop(answer.send(self.page())),
             Message::Audit(record) => self.finish(&record),
@@ -336,7 +338,7 @@ impl Conductor {
         tokio::spawn(drain::run(drain, self.jobs.clone()));
     }
 
-    fn gated(&mut self, service: &ServiceName, flip: FlipId, verdict: Result<(), Vec<String>>) {
+    fn gated(&mut self, service: &ServiceName, flip: FlipId, verdict: Result<Passed, Vec<String>>) {
         let Some(at) = self.index_of(service) else {
             return;
         };
@@ -344,7 +346,7 @@ impl Conductor {
         let target = operation
             .filter(|it| it.flip == flip)
             .map(|it| it.to.clone());
-        if let (Some(slot), Ok(())) = (target, &verdict) {
+        if let (Some(slot), Ok(_)) = (target, &verdict) {
             // The gate is as good a proof as the probers', and fresher: they must not contradict it.
             let now = self.jobs.clock.now();
             self.stock.endpoints.prove(service, &slot, now);

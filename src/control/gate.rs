@@ -7,6 +7,7 @@ use super::prober::Target;
 use super::prober::once;
 use crate::api::EventKind;
 use crate::switch::FlipId;
+use crate::switch::Passed;
 use crate::switch::ServiceName;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -26,7 +27,7 @@ pub(super) struct Gate {
 
 /// Proves the slot and reports the verdict.
 pub(super) async fn run(gate: Gate, jobs: Jobs) {
-    let verdict = prove(&gate, &jobs).await;
+    let verdict = prove(&gate, &jobs).await.map(|()| Passed::default());
     let Gate { service, flip, .. } = gate;
     jobs.report(Message::Gated {
         service,

@@ -4,6 +4,9 @@ use super::clock::Clock;
 use super::clock::stamp;
 use super::events::Events;
 use super::events::Subscription;
+use super::holds::HoldMessage;
+use super::holds::HoldOrder;
+use super::holds::HoldTaken;
 use super::message::Accepted;
 use super::message::Answer;
 use super::message::Denied;
@@ -12,6 +15,7 @@ use super::message::Order;
 use super::message::ReloadRequest;
 use super::underway::audit;
 use crate::api::History;
+use crate::api::HoldReleased;
 use crate::api::ProbeReport;
 use crate::api::Reloaded;
 use crate::api::RequestStatus;
@@ -58,6 +62,28 @@ impl Handle {
     /// [`Denied::Refused`] when the machine says no; nothing has changed then.
     pub async fn order(&self, order: Order) -> Result<Accepted, Denied> {
         self.ask(|answer| Message::Order(order, answer)).await?
+    }
+
+    /// Holds the new requests of one service. When it returns, no new one is counted on any slot.
+    ///
+    /// # Errors
+    /// When it is held already, or shall be for too long.
+    pub async fn hold(&self, order: HoldOrder) -> Result<HoldTaken, Denied> {
+        self.ask(|answer| Message::Hold(HoldMessage::Take(order, answer)))
+            .await?
+    }
+
+    /// Ends a hold: those who wait are let go from now on.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn release(&self, service: String, by: Actor) -> Result<HoldReleased, Denied> {
+        let message = |answer| HoldMessage::Release {
+            service,
+            by,
+            answer,
+        };
+        self.ask(|answer| Message::Hold(message(answer))).await?
     }
 
     /// Probes every endpoint of a slot once, now.

@@ -1,5 +1,7 @@
 //! What the conductor is told and asked.
 
+use super::holds::HoldMessage;
+use super::holds::HoldRefusal;
 use super::prober::ProbeReport;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
@@ -13,6 +15,7 @@ use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::FlipId;
 use crate::switch::Generation;
+use crate::switch::Passed;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
@@ -33,6 +36,7 @@ pub(super) enum Message {
         answer: Answer<Result<SlotProbe, Denied>>,
     },
     Reload(ReloadRequest),
+    Hold(HoldMessage),
     Status(Answer<Status>),
     Page(Answer<Page>),
     /// Something was done that is kept in the history, and moves no traffic.
@@ -47,7 +51,7 @@ pub(super) enum Message {
     Gated {
         service: ServiceName,
         flip: FlipId,
-        verdict: Result<(), Vec<String>>,
+        verdict: Result<Passed, Vec<String>>,
     },
     Drained {
         service: ServiceName,
@@ -108,6 +112,8 @@ pub enum Denied {
     UnknownSlot { asked: String, slots: Vec<String> },
     #[error(transparent)]
     Refused(#[from] Refusal),
+    #[error(transparent)]
+    Hold(HoldRefusal),
     /// One problem each.
     #[error("the config was not taken; what was in force stays in force")]
     Config(Vec<String>),

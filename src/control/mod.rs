@@ -14,6 +14,7 @@ mod events;
 mod gate;
 mod handle;
 mod health;
+mod holds;
 mod jobs;
 mod message;
 mod operations;
@@ -35,5 +36,6 @@ pub(crate) mod tests;
 
 pub use events::Subscription;
 pub use handle::Handle;
+pub use holds::{HoldOrder, HoldRefusal, HoldTaken};
 pub use message::{Accepted, Denied, Order, Until};
 pub use start::{Control, Prepared};

@@ -58,6 +58,12 @@ impl Conductor {
                 plain(EventKind::Acknowledged { slot, by });
             }
             Notice::Canary(notice) => self.tell_canary(at, notice),
+            Notice::Labelled { slot, label, by } => {
+                let version = label.map(|label| label.to_string());
+                tracing::info!(service, %slot, version, actor = %by, "slot labelled");
+                let (slot, by) = (slot.to_string(), by.to_string());
+                plain(EventKind::Labelled { slot, version, by });
+            }
             Notice::Staying { slot, reason } => {
                 tracing::error!(service, %slot, reason, "traffic stays on a bad slot");
                 let slot = slot.to_string();
@@ -87,7 +93,10 @@ impl Conductor {
         };
         let about = About::flip(service.as_str(), operation.flip);
         self.jobs.events.tell(about, kind);
-        let underway = Underway::new(operation, asker);
+        let label = self.services[at].switch.label(&operation.to);
+        let version = label.map(ToString::to_string);
+        let mut underway = Underway::new(operation, asker);
+        underway.version = version;
         if let Err(error) = self.journal.begin(&underway.audit(service.as_str())) {
             tracing::error!(%service, error = error.in_words(), "cannot note the start of an operation");
         }
@@ -167,7 +176,7 @@ impl Conductor {
             after_ms: took_ms,
         });
         tracing::info!(service = %service.name, slot = %operation.to, generation = generation.0, epoch,
-            flip_id = operation.flip.0, actor = %operation.by, took_ms, "traffic moved");
+            flip_id = operation.flip.0, actor = %operation.by, version = underway.version, took_ms, "traffic moved");
         let about = About::flip(service.name.as_str(), operation.flip);
         let kind = EventKind::Published {
             from: operation.from.to_string(),

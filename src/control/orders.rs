@@ -26,6 +26,9 @@ impl Conductor {
         record.to = target(&order.command);
         record.reason = reason(&order.command);
         record.forced = is_forced(&order.command);
+        if let Command::Label { label, .. } = &order.command {
+            record.version = label.as_ref().map(ToString::to_string);
+        }
         let asker = Asker {
             until: order.until,
             done,
@@ -34,9 +37,16 @@ impl Conductor {
             asker: Some(asker),
             flip: None,
         });
+        let moves_nothing = matches!(
+            order.command,
+            Command::Acknowledge { .. } | Command::Label { .. }
+        );
         let acknowledged = match &order.command {
             Command::Acknowledge { slot } => Some(slot.clone()),
-            Command::Flip { .. } | Command::Rollback { .. } | Command::Canary(_) => None,
+            Command::Flip { .. }
+            | Command::Rollback { .. }
+            | Command::Label { .. }
+            | Command::Canary(_) => None,
         };
         let event = Event::Command {
             by: order.by,
@@ -51,7 +61,7 @@ impl Conductor {
             return Err(refusal.into());
         }
         if flip.is_none() {
-            if acknowledged.is_none() {
+            if !moves_nothing {
                 "unchanged".clone_into(&mut record.result);
             }
             self.finish(&record);
@@ -72,13 +82,14 @@ fn command_words(command: &Command) -> &'static str {
         Command::Rollback { .. } => "rollback",
         Command::Acknowledge { .. } => "ack",
         Command::Canary(order) => Ordered::of(order).command,
+        Command::Label { .. } => "label",
     }
 }
 
 fn target(command: &Command) -> Option<String> {
     match command {
         Command::Flip { to, .. } => Some(to.to_string()),
-        Command::Acknowledge { slot } => Some(slot.to_string()),
+        Command::Acknowledge { slot } | Command::Label { slot, .. } => Some(slot.to_string()),
         Command::Rollback { .. } => None,
         Command::Canary(order) => Ordered::of(order).to,
     }
@@ -87,15 +98,15 @@ fn target(command: &Command) -> Option<String> {
 fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
-        Command::Acknowledge { .. } => None,
         Command::Canary(order) => Ordered::of(order).reason,
+        Command::Acknowledge { .. } | Command::Label { .. } => None,
     }
 }
 
 fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
-        Command::Acknowledge { .. } => false,
         Command::Canary(order) => Ordered::of(order).forced,
+        Command::Acknowledge { .. } | Command::Label { .. } => false,
     }
 }

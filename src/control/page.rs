@@ -1,7 +1,9 @@
 //! Figures for the Prometheus page.
 
+use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
+use super::holds::HoldDesk;
 use super::prober::EndpointKey;
 use super::status::queued;
 use super::steered::Steered;
@@ -13,6 +15,7 @@ use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
+use crate::telemetry::HoldFigures;
 use crate::telemetry::InFlightFigures;
 use crate::telemetry::Page;
 use crate::telemetry::ServiceFigures;
@@ -41,6 +44,22 @@ fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
         }
     };
     zones.map(figures).collect()
+}
+
+fn hold_figures(desk: &HoldDesk) -> HoldFigures {
+    let (now, counts) = (desk.lobby.now(), desk.lobby.counts());
+    HoldFigures {
+        held: desk.current.is_some(),
+        holds: desk.count,
+        waiting: now.waiting as u64,
+        oldest_ms: millis(now.oldest),
+        bytes: now.bytes,
+        released: counts.released,
+        full: counts.full,
+        late: counts.late,
+        left: counts.left,
+        waited_ms: millis(counts.waited),
+    }
 }
 
 impl Conductor {
@@ -76,6 +95,7 @@ impl Conductor {
                 .collect(),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
+            hold: hold_figures(&service.holds),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
     }
@@ -94,6 +114,7 @@ impl Conductor {
                 Some(SlotHealth::Unhealthy { .. }) => Some(false),
                 Some(SlotHealth::Unknown) | None => None,
             },
+            version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
             percent: percent.map(|canary| canary.share.percent()),
             counts: metrics.unwrap_or_default(),

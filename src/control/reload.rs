@@ -173,6 +173,9 @@ impl Conductor {
         for line in left {
             line.close();
         }
+        for gone in &mut old {
+            self.hold_is_gone(&mut gone.holds);
+        }
         self.start_tasks();
         for at in 0..self.services.len() {
             let rules = rules(&self.services[at].settings);

@@ -143,6 +143,7 @@ impl Conductor {
             },
             shared: shared_status(service),
             canary: canary_status(service),
+            hold: service.holds.status(),
             slots: service
                 .settings
                 .slots
@@ -175,6 +176,7 @@ impl Conductor {
                 acknowledged: it.acknowledged,
                 ends: it.ends,
             }),
+            version: service.switch.label(&slot.name).map(ToString::to_string),
             in_flight: counts_status(sum(&pictures)),
             queued: queued(&pictures),
             requests: requests.unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::holds::HoldDesk;
 use super::underway::Underway;
 use super::views::Stock;
 use crate::config::Service as ServiceSettings;
@@ -49,6 +50,7 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) holds: HoldDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
 }
 
@@ -155,6 +157,7 @@ impl Steered {
             name: settings.name.clone(),
             shared: SharedCheck::for_service(&settings),
             filter: stock.filter(&settings, None),
+            holds: HoldDesk::new(&settings.hold),
             settings: Arc::new(settings),
             switch,
             wake: None,
@@ -255,6 +258,7 @@ impl Steered {
         let old_settings = std::mem::replace(&mut self.settings, Arc::new(settings));
         let settings = Arc::clone(&self.settings);
         self.filter = stock.filter(&settings, self.filter.as_deref());
+        self.holds.configure(&settings.hold);
         if old_settings.shared != settings.shared {
             self.shared = SharedCheck::for_service(&settings);
             self.withheld = None;
@@ -288,10 +292,16 @@ impl Steered {
             .retain(|name, _| settings.slots.iter().any(|slot| slot.name == *name));
     }
 
+    /// Every picture of any slot that somebody may still count on.
+    pub(super) fn all_pictures(&self) -> Vec<Arc<Slot>> {
+        self.pictures.iter().filter_map(Weak::upgrade).collect()
+    }
+
     /// Every picture of a slot that somebody may still count on.
     pub(super) fn pictures_of(&self, slot: &SlotName) -> Vec<Arc<Slot>> {
-        let all = self.pictures.iter().filter_map(Weak::upgrade);
-        all.filter(|picture| picture.name == *slot).collect()
+        let mut all = self.all_pictures();
+        all.retain(|picture| picture.name == *slot);
+        all
     }
 
     pub(super) fn pictures_of_generation(
@@ -314,6 +324,7 @@ impl Steered {
             slots: self.slots.clone(),
             left: self.left.clone(),
             choices: self.choices(),
+            hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Underway {
     pub(super) started: Instant,
     pub(super) gated: bool,
     pub(super) published: Option<Published>,
+    /// What was said to run in its target.
+    pub(super) version: Option<String>,
     /// Traffic left its target again by itself.
     pub(super) moved_back: bool,
     pub(super) asker: Option<Asker>,
@@ -92,6 +94,7 @@ pub(super) fn audit(at: Moment, by: &Actor, command: &str) -> AuditRecord {
         forced: false,
         from: None,
         to: None,
+        version: None,
         result: "done".to_owned(),
         details: Vec::new(),
         published_ms: None,
@@ -108,6 +111,7 @@ impl Underway {
             started: Instant::now(),
             gated: false,
             published: None,
+            version: None,
             moved_back: false,
             asker,
         }
@@ -131,6 +135,7 @@ impl Underway {
             forced: operation.forced,
             from: Some(operation.from.to_string()),
             to: Some(operation.to.to_string()),
+            version: self.version.clone(),
             published_ms: self.published.as_ref().map(|it| it.after_ms),
             ..audit(operation.started, &operation.by, command)
         }

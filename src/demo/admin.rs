@@ -43,6 +43,7 @@ impl Admin {
     /// Flips and waits until the old slot is drained; the error holds the refusal.
     pub(super) async fn flip(&self, service: &str, to: &str) -> anyhow::Result<()> {
         let request = FlipRequest {
+            version: None,
             to: to.to_owned(),
             force: false,
             reason: Some("the demo flips by itself".to_owned()),

@@ -265,6 +265,7 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
         State::Idle | State::Reading | State::Carrying | State::Closing => return None,
         State::Receiving => "receiving",
         State::Queued => "queued",
+        State::Held => "held",
         State::Connecting => "connecting",
         State::Sending => "sending",
         State::Waiting => "waiting",
@@ -275,12 +276,15 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
     let seat = flight.seat.borrow();
     let ticket = seat.as_ref().map(|seat| &seat.ticket);
     let queued = flight.queued.borrow();
+    let held = flight.held.borrow();
     let bound_for = flight.bound_for.borrow();
     let settings = ticket
         .map(|ticket| &ticket.service().settings)
         .or(queued.as_ref().map(|queued| &queued.service))
+        .or(held.as_ref().map(|held| &held.service))
         .or(bound_for.as_ref());
-    let spot = queued.as_ref().and_then(|queued| queued.spot());
+    let behind = held.as_ref().and_then(|held| held.spot());
+    let spot = behind.or(queued.as_ref().and_then(|queued| queued.spot()));
     let websocket = flight.websocket.borrow();
     let messages = |count: fn(&Websocket) -> u64| websocket.as_deref().map_or(0, count);
     Some(RequestStatus {
@@ -293,6 +297,7 @@ fn describe(flight: &Flight, standings: &mut Standings) -> Option<RequestStatus>
         slot: ticket.map(|ticket| ticket.slot().name.to_string()),
         queue_place: spot.and_then(|spot| standings.of(spot)),
         queued_ms: queued.as_ref().map(|queued| millis(queued.took())),
+        held_ms: held.as_ref().map(|held| millis(held.took())),
         generation: ticket.map(|ticket| ticket.slot().generation.0),
         endpoint: seat
             .as_ref()

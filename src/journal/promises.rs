@@ -20,6 +20,7 @@ pub(super) fn state(active: &str, flip: u64) -> Persisted {
         canary: None,
         newest: Generation(0),
         quarantines: BTreeMap::new(),
+        labels: BTreeMap::new(),
     }
 }
 
@@ -39,6 +40,7 @@ fn record(service: &str, flip: u64) -> AuditRecord {
         forced: false,
         from: Some("blue".to_owned()),
         to: Some("green".to_owned()),
+        version: None,
         result: "done".to_owned(),
         details: Vec::new(),
         published_ms: None,

@@ -192,7 +192,23 @@ impl Places {
         wakers.wake(inner);
     }
 
-    /// Gives free places to those whose turn it is.
+    /// Gives a place to the next `count` in line, beyond the limit; how many there were.
+    pub fn let_go(self: &Arc<Self>, count: usize) -> usize {
+        let mut inner = self.line.lock();
+        let mut wakers = Wakers::default();
+        let mut gone = 0;
+        while gone < count
+            && inner.waiting(self.number) > 0
+            && let Some(place) = self.take(|_| true)
+        {
+            inner.give(place, self.number, &mut wakers);
+            gone += 1;
+        }
+        wakers.wake(inner);
+        gone
+    }
+
+    /// Gives free places to those whose turn it is. The line waits for these places.
     fn fill(self: &Arc<Self>, inner: &mut Inner, wakers: &mut Wakers) {
         if inner.waiting(self.number) > 0 {
             // The mark before the look: from here on who gives a place back comes to the lock.

@@ -4,6 +4,7 @@ use super::admission::InFlight;
 use super::choices::Choices;
 use super::departure::Departure;
 use super::health::EndpointHealth;
+use super::hold::Hold;
 use super::places::Places;
 use crate::config::CacheRoom;
 use crate::config::HostPattern;
@@ -84,6 +85,8 @@ pub struct Service {
     pub choices: Option<Box<Choices>>,
     /// None where upstreams are spoken to without TLS.
     pub tls: Option<Arc<tls::Upstream>>,
+    /// While it is there, new requests wait.
+    pub hold: Option<Arc<Hold>>,
 }
 
 impl Service {

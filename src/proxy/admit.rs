@@ -4,6 +4,7 @@ use super::belongings::Proxy;
 use super::client::Client;
 use super::fault::Fault;
 use super::flight::Flight;
+use super::hold;
 use super::local::Local;
 use super::prepare::Decision;
 use super::prepare::Judge;
@@ -27,7 +28,7 @@ pub(super) async fn admit(
     out: &mut Vec<u8>,
 ) -> Result<Option<Box<Local>>, Fault> {
     let flight = client.flight.clone();
-    let mut held = None;
+    let mut place = None;
     loop {
         let view = proxy.view();
         // A View that came in between may hold the services in another order.
@@ -51,11 +52,16 @@ pub(super) async fn admit(
             prepared,
             slot: prepared.slot,
         };
-        held = match sit_down(proxy, &flight, bid, held) {
+        place = match sit_down(proxy, &flight, bid, place) {
             Seating::Done => return Ok(None),
             Seating::Moved(place) => place,
             // Whatever the wait brings is looked at in the newest View.
             Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
+            Seating::Held => {
+                let kept = out.len() + client.input.len();
+                Box::pin(hold::wait(&view, prepared, client, kept)).await?;
+                None
+            }
         };
     }
 }
@@ -88,7 +94,7 @@ pub(super) async fn readmit(
     }
     // Its place is for others: it may have to wait for one elsewhere.
     drop(old);
-    let mut held = None;
+    let mut place = None;
     loop {
         let view = proxy.view();
         if is_same(&view).is_none() {
@@ -99,10 +105,14 @@ pub(super) async fn readmit(
             prepared,
             slot: view.services[prepared.service].active,
         };
-        held = match sit_down(proxy, &flight, bid, held) {
+        place = match sit_down(proxy, &flight, bid, place) {
             Seating::Done => return Ok(true),
             Seating::Moved(place) => place,
             Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
+            Seating::Held => {
+                Box::pin(hold::wait(&view, prepared, client, prepared.length)).await?;
+                None
+            }
         };
     }
 }
@@ -113,19 +123,25 @@ enum Seating {
     Moved(Option<Place>),
     /// No place is free.
     Busy,
+    /// Nobody is let in for now.
+    Held,
 }
 
-/// Takes a place where one is needed, unless the one that is `held` does, and counts the request: one step.
-fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, held: Option<Place>) -> Seating {
+/// Takes a place where one is needed, unless the one it `has` does, and counts the request: one step.
+fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, has: Option<Place>) -> Seating {
     let Bid {
         view,
         prepared,
         slot,
     } = bid;
+    let service = bid.service();
+    if service.hold.is_some() && hold::is_held(flight, service) {
+        return Seating::Held;
+    }
     let place = match queue::places(bid) {
         None => None,
         Some(places) => {
-            let usable = held.filter(|place| place.is_of(places));
+            let usable = has.filter(|place| place.is_of(places));
             match usable.or_else(|| places.try_take()) {
                 Some(place) => Some(place),
                 None => return Seating::Busy,
@@ -138,8 +154,9 @@ fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, held: Option<Place>) -
     if let Some(queued) = flight.queued.borrow_mut().as_mut() {
         queued.is_served(proxy.worker());
     }
+    hold::is_through(flight);
     flight.disarm();
-    flight.arm_total(bid.service().settings.timeouts.total);
+    flight.arm_total(service.settings.timeouts.total);
     let seat = Seat::new(ticket, place, proxy.worker());
     flight.seat.replace(Some(seat));
     Seating::Done

@@ -24,6 +24,8 @@ pub enum Timer {
     Handshake,
     Head,
     Queue,
+    /// Its service is held.
+    Hold,
     /// A password waited too long to be compared.
     Password,
     Connect,
@@ -74,6 +76,8 @@ pub enum Fault {
     Timeout(Timer),
     #[error("the queue is full")]
     QueueFull,
+    #[error("the service is held, and no more may wait")]
+    HoldFull,
     #[error("cannot connect to the upstream")]
     Connect(#[source] io::Error),
     /// Before a byte of the answer arrived.
@@ -117,6 +121,7 @@ impl Timer {
             Self::Handshake => "timeout-handshake",
             Self::Head => "timeout-head",
             Self::Queue => "timeout-queue",
+            Self::Hold => "timeout-hold",
             Self::Password => "timeout-password",
             Self::Connect => "timeout-connect",
             Self::FirstByte => "timeout-first-byte",
@@ -137,6 +142,7 @@ impl Timer {
             Self::Handshake => "the TLS handshake was not over in time",
             Self::Head => "the headers of the request did not arrive in time",
             Self::Queue => "no place became free in time",
+            Self::Hold => "the service was held for too long",
             Self::Password => "the password was not compared in time",
             Self::Connect => "connecting to the upstream took too long",
             Self::FirstByte => "the upstream did not begin its answer in time",
@@ -182,8 +188,9 @@ impl Fault {
                 | Timer::ClientRate
                 | Timer::KeepAlive,
             ) => 408,
-            Self::Timeout(Timer::Queue | Timer::Password)
+            Self::Timeout(Timer::Queue | Timer::Hold | Timer::Password)
             | Self::QueueFull
+            | Self::HoldFull
             | Self::LoggedOut
             | Self::Killed
             | Self::CutOff
@@ -228,6 +235,7 @@ impl Fault {
             }
             Self::Timeout(_)
             | Self::QueueFull
+            | Self::HoldFull
             | Self::Denied
             | Self::BlockedPath
             | Self::RateLimited { .. }
@@ -259,6 +267,7 @@ impl Fault {
             Self::ClientGone => "client-gone",
             Self::Timeout(timer) => timer.code(),
             Self::QueueFull => "queue-full",
+            Self::HoldFull => "hold-full",
             Self::Connect(_) => "connect",
             Self::NoAnswer(_) => "no-answer",
             Self::BadAnswer(_) => "bad-answer",
@@ -281,6 +290,7 @@ impl Fault {
             Self::RateLimited { wait, .. } => Some(*wait),
             Self::Connect(_)
             | Self::QueueFull
+            | Self::HoldFull
             | Self::LoggedOut
             | Self::Spool(_)
             | Self::Stopping => Some(usual),

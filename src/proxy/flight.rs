@@ -6,6 +6,7 @@
 use super::fault::Fault;
 use super::fault::Timer;
 use super::floor::Floor;
+use super::hold::Held;
 use super::queue::Queued;
 use super::said::Said;
 use super::seat::Seat;
@@ -41,6 +42,8 @@ pub enum State {
     /// The body of a request is taken whole before it asks for a slot.
     Receiving,
     Queued,
+    /// Its service is held.
+    Held,
     Connecting,
     Sending,
     Waiting,
@@ -95,6 +98,8 @@ pub struct Flight {
     pub seat: RefCell<Option<Seat>>,
     /// Its time in line, if it had to wait for a place.
     pub queued: RefCell<Option<Box<Queued>>>,
+    /// Its time behind a hold, if there was one.
+    pub held: RefCell<Option<Box<Held>>>,
     /// It waits for what wakes nobody: it is woken at each tick to look for itself.
     pub(super) is_unwatched: Cell<bool>,
     /// While it is one.
@@ -135,6 +140,7 @@ impl Flight {
             bound_for: RefCell::default(),
             seat: RefCell::new(None),
             queued: RefCell::new(None),
+            held: RefCell::new(None),
             is_unwatched: Cell::new(false),
             websocket: RefCell::new(None),
             said: RefCell::default(),
@@ -373,6 +379,7 @@ impl Flight {
         self.seat.take();
         self.bound_for.take();
         self.queued.take();
+        self.held.take();
         self.is_unwatched.set(false);
         self.websocket.take();
         self.bytes_in.set(0);

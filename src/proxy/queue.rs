@@ -57,6 +57,11 @@ impl Queued {
         self.spot.as_ref().filter(|_| !self.is_over)
     }
 
+    /// It waits for something else meanwhile; its time in line does not go on.
+    pub(super) fn pause(&mut self) {
+        self.end();
+    }
+
     fn end(&mut self) {
         self.earlier = self.took();
         self.is_over = true;
@@ -183,7 +188,7 @@ fn enter(flight: &Flight, bid: Bid<'_>, spot: Option<Spot>) {
 }
 
 /// Until its turn comes or the client leaves.
-async fn stand(
+pub(super) async fn stand(
     client: &mut Client,
     flight: &Flight,
     mut waiting: Waiting,

@@ -4,6 +4,7 @@ use super::belongings::Proxy;
 use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
+use super::hold;
 use super::response::Asked;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Looked;
@@ -75,6 +76,7 @@ impl Record {
             };
             queued.is_unserved(proxy.worker(), reason);
         }
+        let held = hold::close(flight, fault);
         let (bytes_in, bytes_out) = (flight.bytes_in.get(), flight.bytes_out.get());
         let service = seat.as_ref().map(|seat| seat.ticket.service());
         let slot = seat.as_ref().map(|seat| seat.ticket.slot());
@@ -99,7 +101,9 @@ impl Record {
         }
         let said = flight.said.borrow();
         let websocket = flight.websocket.borrow();
-        let waited_for = queued.as_ref().map(|queued| &queued.service);
+        let behind = flight.held.borrow();
+        let behind = behind.as_ref().map(|held| &held.service);
+        let waited_for = queued.as_ref().map(|queued| &queued.service).or(behind);
         let bound_for = flight.bound_for.borrow();
         let service_name = service
             .map(|service| &service.settings)
@@ -122,6 +126,7 @@ impl Record {
             queued: queued
                 .as_ref()
                 .map_or(Duration::ZERO, |queued| queued.took()),
+            held,
             service: service_name.map_or("", |settings| settings.name.as_str()),
             slot: slot.map_or("", |slot| slot.name.as_str()),
             endpoint: seat

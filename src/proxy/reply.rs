@@ -171,6 +171,9 @@ fn for_people(fault: &Fault) -> Cow<'static, str> {
         Fault::QueueFull | Fault::Timeout(Timer::Queue) => {
             "More is asked for right now than can be answered. Nothing of your request was begun."
         }
+        Fault::HoldFull | Fault::Timeout(Timer::Hold) => {
+            "The application is being worked on. Nothing of your request was begun."
+        }
         Fault::Connect(_) | Fault::LoggedOut | Fault::Timeout(Timer::Connect) => {
             "The application cannot be reached right now. Nothing of your request was begun."
         }

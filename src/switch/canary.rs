@@ -3,11 +3,10 @@
 //! It has a generation of its own, which becomes the active one when traffic follows to it: whoever is there
 //! stays there. Whatever else moves traffic ends it, and so does a slot that turns bad.
 
-use super::event::{
-    Actor, Direction, Effect, Moment, Notice, Operation, Persisted, Refusal, SlotHealth,
-};
+use super::event::{Actor, Direction, Effect, Notice, Operation, Persisted, Refusal, SlotHealth};
 use super::failback::PROOF_LASTS;
 use super::machine::Switch;
+use super::moment::Moment;
 use super::quarantine;
 use super::share::{CanaryStep, Share};
 use super::slot::{Generation, SlotName};

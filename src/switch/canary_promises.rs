@@ -113,6 +113,7 @@ mod tests {
 
         fn gated(&mut self, verdict: Result<(), Vec<String>>) {
             let flip = self.flip_id();
+            let verdict = verdict.map(|()| Passed::default());
             self.send(Event::Gated { flip, verdict });
         }
 

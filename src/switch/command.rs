@@ -14,6 +14,7 @@ impl Switch {
         match command {
             Command::Acknowledge { slot } => self.acknowledge(slot, by, effects),
             Command::Canary(order) => self.canary_order(by, order, effects),
+            Command::Label { slot, label } => self.put_label(by, slot, label, effects),
             Command::Flip {
                 to,
                 force,

@@ -3,44 +3,13 @@
 use super::canary::{
     CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, PersistedCanary, Portion,
 };
+use super::label::Label;
+use super::moment::Moment;
 use super::share::CanaryRules;
 use super::slot::{FlipId, Generation, SlotName};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-
-/// A point in time: milliseconds since the Unix epoch, never going backwards within one run.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-#[serde(transparent)]
-pub struct Moment(pub u64);
-
-impl Moment {
-    #[must_use]
-    pub fn after(self, wait: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-        )
-    }
-
-    /// Zero when `earlier` is not earlier.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
-}
 
 /// Who asked: `uid 1000 (alice)` for a peer of the admin socket, `switchd` for the daemon itself.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -82,6 +51,11 @@ pub enum Command {
         slot: SlotName,
     },
     Canary(CanaryOrder),
+    /// Says what runs in a slot; none takes it back.
+    Label {
+        slot: SlotName,
+        label: Option<Label>,
+    },
 }
 
 /// How well a whole slot is: every member, every endpoint.
@@ -97,6 +71,14 @@ pub enum SlotHealth {
     },
 }
 
+/// What a gate that was passed has found besides.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Passed {
+    /// Which modules the database holds, in which versions: the same text for the same ones. None where no
+    /// gate looks at that.
+    pub fingerprint: Option<String>,
+}
+
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
@@ -104,10 +86,10 @@ pub enum Event {
         by: Actor,
         command: Command,
     },
-    /// The gate of `flip` is through; `Err` holds every probe's reason.
+    /// The gate of `flip` is through; `Err` holds every reason.
     Gated {
         flip: FlipId,
-        verdict: Result<(), Vec<String>>,
+        verdict: Result<Passed, Vec<String>>,
     },
     /// The transition of `flip` is on disk, or could not be put there.
     Recorded {
@@ -230,6 +212,9 @@ pub struct Persisted {
     /// The newest generation given out, where a canary had it.
     #[serde(default)]
     pub newest: Generation,
+    /// What was said to run in each slot.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<SlotName, Label>,
 }
 
 /// A slot that traffic left by itself.
@@ -319,6 +304,11 @@ pub enum Notice {
         by: Actor,
     },
     Canary(CanaryNotice),
+    Labelled {
+        slot: SlotName,
+        label: Option<Label>,
+        by: Actor,
+    },
     /// The active slot is bad and traffic stays; told once per change of the reason.
     Staying {
         slot: SlotName,

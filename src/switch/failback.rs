@@ -3,8 +3,9 @@
 //! After a move the slot that was left is in quarantine, and never a target until that has ended:
 //! traffic does not swing back and forth by itself.
 
-use super::event::{Actor, Direction, Effect, FailbackMode, Moment, Notice, Operation, SlotHealth};
+use super::event::{Actor, Direction, Effect, FailbackMode, Notice, Operation, SlotHealth};
 use super::machine::Switch;
+use super::moment::Moment;
 use super::slot::SlotName;
 use super::status::words;
 use std::time::Duration;

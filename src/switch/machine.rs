@@ -10,9 +10,10 @@
 use super::canary;
 use super::disk::Disk;
 use super::event::{
-    Direction, Effect, Event, Moment, Notice, Operation, Persisted, Refusal, Rules, SlotHealth,
+    Direction, Effect, Event, Notice, Operation, Passed, Persisted, Refusal, Rules, SlotHealth,
     Transition,
 };
+use super::moment::Moment;
 use super::quarantine;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, Phase};
@@ -139,14 +140,19 @@ impl Switch {
         });
     }
 
-    fn gated(&mut self, flip: FlipId, verdict: Result<(), Vec<String>>, effects: &mut Vec<Effect>) {
+    fn gated(
+        &mut self,
+        flip: FlipId,
+        verdict: Result<Passed, Vec<String>>,
+        effects: &mut Vec<Effect>,
+    ) {
         let Some(current) = self.current.take_if(|current| {
             current.operation.flip == flip && matches!(current.stage, Stage::Gating)
         }) else {
             return;
         };
         match verdict {
-            Ok(()) => {
+            Ok(Passed { fingerprint: _ }) => {
                 self.proven = Some(Proof {
                     slot: current.operation.to.clone(),
                     at: self.now,

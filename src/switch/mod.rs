@@ -13,7 +13,9 @@ mod disk;
 mod event;
 mod failback;
 mod invariants;
+mod label;
 mod machine;
+mod moment;
 mod quarantine;
 mod restore;
 mod share;
@@ -29,10 +31,12 @@ mod properties;
 
 pub use canary::{CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, PersistedCanary, Portion};
 pub use event::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Operation, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
+    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Notice, Operation,
+    Passed, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
 };
+pub use label::{Label, LabelError};
 pub use machine::Switch;
+pub use moment::Moment;
 pub use quarantine::Quarantine;
 pub use share::{CanaryRules, CanaryStep, Share, ShareError};
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};

@@ -136,6 +136,7 @@ mod tests {
         }
 
         fn gated(&mut self, flip: FlipId, verdict: Result<(), Vec<String>>) {
+            let verdict = verdict.map(|()| Passed::default());
             self.send(Event::Gated { flip, verdict });
         }
 

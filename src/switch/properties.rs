@@ -23,6 +23,7 @@ mod tests {
         Canary(CanaryOrder),
         /// Somebody came to the canary of this generation.
         Came(u64),
+        Label(SlotName, Option<u8>),
         /// The gate of the latest operation but `age` answers.
         Gated {
             age: u64,
@@ -141,6 +142,7 @@ mod tests {
             3 => slot().prop_map(Step::Acknowledge),
             8 => canary().prop_map(Step::Canary),
             1 => (0..9_u64).prop_map(Step::Came),
+            2 => (slot(), any::<Option<u8>>()).prop_map(|(slot, label)| Step::Label(slot, label)),
             8 => (0..3_u64, any::<bool>()).prop_map(|(age, passed)| Step::Gated { age, passed }),
             12 => Just(Step::Answered),
             2 => (0..20_u64).prop_map(Step::Invented),
@@ -222,6 +224,10 @@ mod tests {
                     self.send(Event::Canary(CanaryEvent::Seen(generation)));
                 }
                 Step::Acknowledge(slot) => self.command(Command::Acknowledge { slot }),
+                Step::Label(slot, label) => {
+                    let label = label.map(|version| Label::new(&format!("v{version}")).unwrap());
+                    self.command(Command::Label { slot, label });
+                }
                 Step::Gated { age, passed } => self.gated(age, passed),
                 Step::Answered => self.deliver_answers(),
                 Step::Invented(flip) => self.invented(FlipId(flip)),
@@ -251,7 +257,7 @@ mod tests {
 
         fn command(&mut self, command: Command) {
             let busy = matches!(self.switch.phase(), Phase::Gating | Phase::Publishing);
-            let moves = !matches!(command, Command::Acknowledge { .. });
+            let moves = !matches!(command, Command::Acknowledge { .. } | Command::Label { .. });
             let before = self.switch.persisted();
             let phase = self.switch.phase();
             let event = Event::Command {
@@ -275,7 +281,7 @@ mod tests {
 
         fn gated(&mut self, age: u64, passed: bool) {
             let verdict = if passed {
-                Ok(())
+                Ok(Passed::default())
             } else {
                 Err(vec!["no".to_owned()])
             };

@@ -2,8 +2,9 @@
 
 use super::canary::{PersistedCanary, Watch};
 use super::disk::Disk;
-use super::event::{Moment, Persisted, Refusal, Rules, SlotHealth};
+use super::event::{Persisted, Refusal, Rules, SlotHealth};
 use super::machine::{Seen, Switch};
+use super::moment::Moment;
 use super::slot::{FlipId, Generation, SlotName};
 use std::collections::BTreeMap;
 
@@ -91,6 +92,7 @@ impl Switch {
         }
         let state = &mut self.state;
         state.quarantines.retain(|slot, _| slots.contains(slot));
+        state.labels.retain(|slot, _| slots.contains(slot));
         state.previous.take_if(|slot| !slots.contains(slot));
     }
 }
@@ -107,6 +109,7 @@ fn first(rules: &Rules) -> Persisted {
         quarantines: BTreeMap::new(),
         canary: None,
         newest: Generation(1),
+        labels: BTreeMap::new(),
     }
 }
 

@@ -45,6 +45,10 @@ pub(super) fn json(record: &AccessRecord<'_>, stamp: &mut Stamp, out: &mut Vec<u
     }
     out.extend_from_slice(b",\"queued_ms\":");
     millis(record.queued, out);
+    if !record.held.is_zero() {
+        out.extend_from_slice(b",\"held_ms\":");
+        millis(record.held, out);
+    }
     out.extend_from_slice(b",\"request_id\":\"");
     escaped(record.request_id.as_bytes(), out);
     out.extend_from_slice(b"\",\"fault\":");
@@ -162,6 +166,7 @@ pub(super) mod tests {
             took: Duration::from_micros(2_000_042),
             upstream: None,
             queued: Duration::from_millis(1500),
+            held: Duration::from_millis(2500),
             service: "odoo",
             slot: "blue",
             endpoint: "127.0.0.1:8069",
@@ -183,6 +188,7 @@ pub(super) mod tests {
         assert_eq!(value["took_ms"], 2000.042);
         assert_eq!(value["upstream_ms"], serde_json::Value::Null);
         assert_eq!(value["queued_ms"], 1500.0);
+        assert_eq!(value["held_ms"], 2500.0);
         assert_eq!(value["fault"], "timeout-first-byte");
         assert_eq!(value["request_id"], "ab-cd");
         assert_eq!(value["protocol"], "h2");

@@ -91,6 +91,8 @@ pub struct AccessRecord<'a> {
     pub upstream: Option<Duration>,
     /// In line for a place.
     pub queued: Duration,
+    /// While its service was held.
+    pub held: Duration,
     pub service: &'a str,
     pub slot: &'a str,
     pub endpoint: &'a str,

@@ -11,6 +11,7 @@ mod certificates;
 mod content;
 mod denied;
 mod handshakes;
+mod holds;
 mod metrics;
 mod prometheus;
 mod samples;
@@ -24,6 +25,7 @@ pub use certificates::{CertificateFigures, ExpiryFigures, HandshakeFigures};
 pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, Encoded, Looked};
 pub use denied::{DeniedFigures, ZoneFigures};
 pub use handshakes::{Handshake, HandshakeFailure};
+pub use holds::HoldFigures;
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{

@@ -6,6 +6,7 @@ use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
+use super::holds::HoldFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -70,6 +71,7 @@ pub struct ServiceFigures {
     pub flips: Vec<FlipFigures>,
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
+    pub hold: HoldFigures,
     pub slots: Vec<SlotFigures>,
 }
 
@@ -89,6 +91,8 @@ pub struct SlotFigures {
     pub quarantined: bool,
     /// Of the new visitors, where it is a canary.
     pub percent: Option<f64>,
+    /// What was said to run in it.
+    pub version: Option<String>,
     pub counts: SlotCounts,
     pub in_flight: InFlightFigures,
     pub queued: u64,
@@ -141,6 +145,7 @@ impl Collector for Page {
         self.certificates.encode(out)?;
         self.traffic(out)?;
         self.queues(out)?;
+        self.holds(out)?;
         self.times(out)?;
         self.websockets(out)?;
         self.slots(out)?;
@@ -307,6 +312,13 @@ impl Page {
             })
         });
         gauge(out, &about, shares)?;
+        let about = About("slot_info", "1 for each slot that has a version, with it");
+        let versions = self.each_slot().filter_map(|(service, slot)| {
+            let version = slot.version.as_deref()?;
+            let [first, second] = labels(service, slot);
+            Some(Sample::new(&[first, second, ("version", version)], 1))
+        });
+        gauge(out, &about, versions)?;
         let endpoints = self.each_slot().flat_map(|(service, slot)| {
             slot.endpoints.iter().map(move |it| {
                 let [first, second] = labels(service, slot);
@@ -459,6 +471,12 @@ mod tests {
                     limited: 6,
                     evicted: 1,
                 }],
+                hold: HoldFigures {
+                    held: true,
+                    oldest_ms: 1500,
+                    late: 2,
+                    ..HoldFigures::default()
+                },
                 slots: vec![blue],
             }],
             ..Page::default()
@@ -481,6 +499,9 @@ mod tests {
             r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
             r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_held{service="odoo"} 1.0"#,
+            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
+            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,

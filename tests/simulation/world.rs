@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
     Actor, CanaryNotice, CanaryOrder, CanaryRules, CanaryStep, Command, Direction, Effect, Event,
-    FailbackMode, FailbackRules, Moment, Notice, Persisted, Phase, Refusal, Rules, Share,
-    SlotHealth, SlotName, Switch, Transition,
+    FailbackMode, FailbackRules, Label, Moment, Notice, Passed, Persisted, Phase, Refusal, Rules,
+    Share, SlotHealth, SlotName, Switch, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -260,16 +260,20 @@ impl World {
         let slot = self.rng.choice(&slots).unwrap().clone();
         let force = self.rng.u8(0..5) == 0;
         let reason = Some("a hunch".to_owned());
-        let command = match self.rng.u8(0..7) {
-            0 => Command::Rollback { force, reason },
-            1 => Command::Acknowledge { slot },
-            2 => Command::Canary(CanaryOrder::Abort { slot: None, reason }),
-            3 => Command::Canary(CanaryOrder::Promote {
+        let command = match self.rng.u8(0..14) {
+            0 | 1 => Command::Rollback { force, reason },
+            2 | 3 => Command::Acknowledge { slot },
+            4 => Command::Label {
+                slot,
+                label: self.rng.bool().then(|| Label::new("v1").unwrap()),
+            },
+            5 | 6 => Command::Canary(CanaryOrder::Abort { slot: None, reason }),
+            7 => Command::Canary(CanaryOrder::Promote {
                 slot: None,
                 force,
                 reason,
             }),
-            4 => Command::Canary(CanaryOrder::Share {
+            8 | 9 => Command::Canary(CanaryOrder::Share {
                 slot: Some(slot),
                 share: self.rng.bool().then(|| share(&mut self.rng)),
                 force,
@@ -410,7 +414,7 @@ impl World {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
         } else if self.well[&end.slot] {
-            Ok(())
+            Ok(Passed::default())
         } else {
             Err(vec!["connection refused".to_owned()])
         };
@@ -475,7 +479,8 @@ impl World {
             | Notice::Canary(CanaryNotice::Unchanged { .. } | CanaryNotice::Halted { .. })
             | Notice::Drained { .. }
             | Notice::Quarantined { .. }
-            | Notice::Acknowledged { .. } => {}
+            | Notice::Acknowledged { .. }
+            | Notice::Labelled { .. } => {}
         }
     }
 

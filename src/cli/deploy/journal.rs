@@ -1,0 +1,211 @@
+//! The file that knows how far a deploy came: one JSON object per line, each on disk before what follows it.
+
+use super::plan::Plan;
+use super::story::Story;
+use crate::cli::failure::Failure;
+use jiff::{Timestamp, Unit};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Entry {
+    /// RFC 3339, in UTC.
+    pub(super) at: String,
+    #[serde(flatten)]
+    pub(super) record: Record,
+}
+
+/// What happened; the field `record` names it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "snake_case")]
+pub(super) enum Record {
+    Planned(Box<Plan>),
+    /// A runner has begun, or has begun anew after a crash.
+    Running {
+        pid: u32,
+    },
+    /// `log` is where its output begins.
+    Started {
+        step: String,
+        log: u64,
+    },
+    Finished {
+        step: String,
+        took_ms: u64,
+    },
+    Failed {
+        step: String,
+        took_ms: u64,
+        why: String,
+    },
+    /// New requests wait at the daemon.
+    Held,
+    /// And nothing is under way on the slots.
+    Drained {
+        took_ms: u64,
+    },
+    /// They go on.
+    Released {
+        held_ms: u64,
+        why: String,
+    },
+    Labelled {
+        slot: String,
+        was: Option<String>,
+    },
+    /// Traffic is on the new slot.
+    Flipped {
+        generation: u64,
+        took_ms: u64,
+    },
+    /// Traffic is on the old slot again.
+    MovedBack {
+        generation: u64,
+        why: String,
+    },
+    /// Nothing is left on the slot that traffic left.
+    Emptied {
+        took_ms: u64,
+        cut: u64,
+    },
+    /// What the gates said, one line each.
+    Gated {
+        lines: Vec<String>,
+    },
+    /// The oldest request that was seen under way.
+    Worst {
+        ms: u64,
+        what: String,
+    },
+    Undoing {
+        why: String,
+    },
+    Undone {
+        step: String,
+        how: Undone,
+        took_ms: u64,
+    },
+    NotUndone {
+        step: String,
+        why: String,
+    },
+    Ended {
+        outcome: Outcome,
+        took_ms: u64,
+    },
+}
+
+/// What taking a step back meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Undone {
+    /// Its `undo` ran, or switchctl took it back.
+    Done,
+    /// It has no `undo`, or there was nothing to take back.
+    Nothing,
+}
+
+/// How a deploy ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Outcome {
+    Done,
+    /// Everything is as it was.
+    Undone,
+    /// Something is left to do by hand.
+    Stuck,
+}
+
+/// The journal of a deploy under way.
+#[derive(Debug)]
+pub(super) struct Journal {
+    path: PathBuf,
+    file: File,
+}
+
+pub(super) fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.round(Unit::Millisecond).unwrap_or(now)
+}
+
+impl Journal {
+    /// None when a deploy of that name is there already.
+    pub(super) fn create(path: &Path) -> io::Result<Option<Self>> {
+        let file = OpenOptions::new()
+            .create_new(true)
+            .append(true)
+            .mode(0o640)
+            .open(path);
+        match file {
+            Ok(file) => {
+                if let Some(dir) = path.parent() {
+                    File::open(dir)?.sync_all()?;
+                }
+                Ok(Some(Self {
+                    path: path.to_owned(),
+                    file,
+                }))
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            Err(cause) => Err(cause),
+        }
+    }
+
+    /// Goes on after the last whole line: half a line was never acted upon.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes)?;
+        let end = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at as u64 + 1);
+        if end < bytes.len() as u64 {
+            file.set_len(end)?;
+            file.sync_all()?;
+        }
+        file.seek(SeekFrom::Start(end))?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+        })
+    }
+
+    /// Returns when it is on disk.
+    pub(super) fn write(&mut self, record: &Record) -> io::Result<()> {
+        let entry = Entry {
+            at: now().to_string(),
+            record: record.clone(),
+        };
+        let mut line = serde_json::to_vec(&entry)?;
+        line.push(b'\n');
+        self.file.write_all(&line)?;
+        self.file.sync_data()
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// Everything that a journal says.
+pub(super) fn read(path: &Path) -> Result<Story, Failure> {
+    let broken = |why: &str| {
+        Failure::Usage(format!(
+            "the journal {} cannot be used: {why}\n  look into it, then remove it if nothing of that deploy runs any more",
+            path.display()
+        ))
+    };
+    let text = std::fs::read(path).map_err(|cause| broken(&cause.to_string()))?;
+    Story::of(entries(&text)).ok_or_else(|| broken("it does not begin with a plan"))
+}
+
+/// The whole lines of `bytes`; what cannot be read is passed over, as a newer switchctl may have written it.
+pub(super) fn entries(bytes: &[u8]) -> Vec<Entry> {
+    let whole = memchr::memrchr(b'\n', bytes).map_or(0, |at| at + 1);
+    bytes[..whole]
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| serde_json::from_slice(line).ok())
+        .collect()
+}

@@ -1,0 +1,291 @@
+//! What is going to be done, decided once: a config that changes meanwhile changes nothing in a deploy under way.
+
+use super::args::DeployArgs;
+use crate::api::ServiceStatus;
+use crate::cli::failure::{Exit, Failure};
+use crate::config::Program;
+use crate::config::format_duration;
+use crate::config::{DeployStep, Service, Settings};
+use crate::net::EndpointAddr;
+use serde::{Deserialize, Serialize};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Plan {
+    pub(super) id: String,
+    pub(super) service: String,
+    /// Where the new version goes.
+    pub(super) slot: String,
+    /// Where traffic is.
+    pub(super) old_slot: String,
+    /// The generation that is active before.
+    pub(super) generation: u64,
+    pub(super) version: Option<String>,
+    /// What the old slot was labelled with.
+    pub(super) old_version: Option<String>,
+    pub(super) reason: Option<String>,
+    pub(super) by: String,
+    pub(super) config: PathBuf,
+    pub(super) socket: PathBuf,
+    /// Of the first address of each slot.
+    pub(super) url: String,
+    pub(super) old_url: String,
+    pub(super) hold: Duration,
+    pub(super) watch: Duration,
+    pub(super) keep: usize,
+    pub(super) steps: Vec<DeployStep>,
+}
+
+/// The config, and which of its services is meant.
+pub(super) struct Meant {
+    pub(super) settings: Settings,
+    pub(super) config: PathBuf,
+    at: usize,
+}
+
+impl Meant {
+    pub(super) fn load(args: &DeployArgs, named: Option<&str>) -> Result<Self, Failure> {
+        let config = std::path::absolute(&args.config).map_err(Failure::Output)?;
+        let settings = crate::config::load(&config).map_err(|problems| {
+            Failure::Usage(format!(
+                "the config is not valid, nothing was done:\n{}",
+                crate::config::summary(&problems).trim_end()
+            ))
+        })?;
+        let names: Vec<&str> = settings
+            .services
+            .iter()
+            .map(|service| service.name.as_str())
+            .collect();
+        let at = match named {
+            Some(named) => names.iter().position(|name| *name == named),
+            None => (names.len() == 1).then_some(0),
+        };
+        let Some(at) = at else {
+            let names = names.join(", ");
+            return Err(Failure::Usage(match named {
+                Some(named) => format!(
+                    "there is no service {named}; {} has {names}",
+                    config.display()
+                ),
+                None => format!(
+                    "which service? {} has {names}\n  name one: --service NAME, or SWITCHD_SERVICE",
+                    config.display()
+                ),
+            }));
+        };
+        Ok(Self {
+            settings,
+            config,
+            at,
+        })
+    }
+
+    pub(super) fn service(&self) -> &Service {
+        &self.settings.services[self.at]
+    }
+
+    pub(super) fn dir(&self) -> PathBuf {
+        let dir = &self.service().deploy.dir;
+        dir.clone()
+            .unwrap_or_else(|| self.settings.state.dir.join("deploys"))
+    }
+}
+
+impl Plan {
+    /// What `args` ask for, where the daemon says that `now` is the case.
+    pub(super) fn new(
+        meant: &Meant,
+        args: &DeployArgs,
+        now: &ServiceStatus,
+        socket: &Path,
+    ) -> Result<Self, Failure> {
+        let service = meant.service();
+        let slot = target(service, args, now)?;
+        let label = |name: &str| {
+            let slot = now.slots.iter().find(|it| it.name == name);
+            slot.and_then(|slot| slot.version.clone())
+        };
+        let old_slot = now.active.clone();
+        Ok(Self {
+            id: String::new(),
+            service: service.name.to_string(),
+            generation: now.generation,
+            version: args.version.clone(),
+            old_version: label(&old_slot),
+            reason: args.reason.clone(),
+            by: who(),
+            config: meant.config.clone(),
+            socket: socket.to_owned(),
+            url: url(service, &slot),
+            old_url: url(service, &old_slot),
+            hold: service.deploy.hold,
+            watch: service.deploy.watch,
+            keep: service.deploy.keep,
+            steps: service.deploy.steps.clone(),
+            slot,
+            old_slot,
+        })
+    }
+
+    /// Why traffic moves, for the history.
+    pub(super) fn why(&self) -> String {
+        let mut why = format!("deploy {}", self.id);
+        if let Some(version) = &self.version {
+            let _ = write!(why, " of {version}");
+        }
+        if let Some(reason) = &self.reason {
+            let _ = write!(why, ": {reason}");
+        }
+        why
+    }
+
+    /// As `--dry-run` shows it.
+    pub(super) fn in_words(&self) -> String {
+        let version = self.version.as_deref().unwrap_or("no version given");
+        let mut text = format!(
+            "{}: deploy to {} ({version}); {} is active{}\n",
+            self.service,
+            self.slot,
+            self.old_slot,
+            self.old_version
+                .as_deref()
+                .map(|version| format!(" ({version})"))
+                .unwrap_or_default()
+        );
+        for (at, step) in self.steps.iter().enumerate() {
+            let _ = write!(text, "{:>3}. {}", at + 1, self.step_in_words(step));
+        }
+        text
+    }
+
+    fn step_in_words(&self, step: &DeployStep) -> String {
+        use crate::config::StepKind;
+        let Self { slot, old_slot, .. } = self;
+        let mut text = format!("{}\n", step.name);
+        let mut line = |words: String| {
+            let _ = writeln!(text, "     {words}");
+        };
+        match step.kind {
+            StepKind::Migrate => line(format!(
+                "clients are held from here until the flip is done, at most {}; it begins when nothing is under way",
+                format_duration(self.hold)
+            )),
+            StepKind::Gates => line(format!("switchd proves {slot}")),
+            StepKind::Flip => line(format!(
+                "traffic moves from {old_slot} to {slot}; taken back: it moves to {old_slot} again"
+            )),
+            StepKind::Watch if self.watch.is_zero() => {
+                line("nobody waits (watch = \"0s\")".to_owned());
+            }
+            StepKind::Watch => line(format!(
+                "{slot} must stay active for {}",
+                format_duration(self.watch)
+            )),
+            _ => {}
+        }
+        if let Some(run) = &step.run {
+            line(format!(
+                "{} (at most {})",
+                written(run),
+                format_duration(step.timeout)
+            ));
+        }
+        match &step.undo {
+            Some(undo) => line(format!("taken back by: {}", written(undo))),
+            None if step.run.is_some() => line("not taken back: it has no `undo`".to_owned()),
+            None => {}
+        }
+        text
+    }
+}
+
+/// As a shell would take it.
+pub(super) fn written(program: &Program) -> String {
+    let (words, by_shell) = match program {
+        Program::Direct(words) => (words, false),
+        Program::Shell(words) => (words, true),
+    };
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./=:,@%+".contains(&b);
+    let quoted: Vec<String> = words
+        .iter()
+        .map(|word| {
+            if !word.is_empty() && word.bytes().all(plain) {
+                word.clone()
+            } else {
+                format!("'{}'", word.replace('\'', "'\\''"))
+            }
+        })
+        .collect();
+    if by_shell {
+        format!("sh -c {}", quoted.join(" "))
+    } else {
+        quoted.join(" ")
+    }
+}
+
+fn target(service: &Service, args: &DeployArgs, now: &ServiceStatus) -> Result<String, Failure> {
+    let refused = |text: String| Failure::Ended {
+        exit: Exit::Refused,
+        text,
+    };
+    if let Some(wanted) = &args.to {
+        if wanted.as_str() == now.active {
+            return Err(refused(format!(
+                "{wanted} is active: a deploy goes to a slot without traffic\n  leave --to out, or name another slot"
+            )));
+        }
+        if !service.slots.iter().any(|slot| slot.name == *wanted) {
+            let names: Vec<&str> = service.slots.iter().map(|it| it.name.as_str()).collect();
+            return Err(Failure::Usage(format!(
+                "there is no slot {wanted}; {} has {}",
+                service.name,
+                names.join(", ")
+            )));
+        }
+        return Ok(wanted.to_string());
+    }
+    let idle: Vec<&str> = service
+        .slots
+        .iter()
+        .map(|slot| slot.name.as_str())
+        .filter(|name| *name != now.active)
+        .collect();
+    match idle[..] {
+        [only] => Ok(only.to_owned()),
+        _ => Err(Failure::Usage(format!(
+            "which slot? {} are idle\n  name one: --to SLOT",
+            idle.join(", ")
+        ))),
+    }
+}
+
+fn url(service: &Service, slot: &str) -> String {
+    let slot = service.slots.iter().find(|it| it.name.as_str() == slot);
+    let member = slot.and_then(|slot| slot.members.first());
+    let address = member.and_then(|member| member.addresses.first());
+    let scheme = match service.upstream_tls {
+        Some(_) => "https",
+        None => "http",
+    };
+    match address {
+        Some(EndpointAddr::Unix(path)) => format!("unix:{}", path.display()),
+        Some(address) => format!("{scheme}://{address}"),
+        None => String::new(),
+    }
+}
+
+/// `uid 0 (root, for alice)`.
+fn who() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    let user = name("USER").or_else(|| name("LOGNAME"));
+    let behind = name("SUDO_USER").filter(|behind| Some(behind) != user.as_ref());
+    match (user, behind) {
+        (Some(user), Some(behind)) => format!("uid {uid} ({user}, for {behind})"),
+        (Some(only), None) | (None, Some(only)) => format!("uid {uid} ({only})"),
+        (None, None) => format!("uid {uid}"),
+    }
+}

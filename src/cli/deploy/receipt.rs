@@ -1,0 +1,227 @@
+//! What is left of a deploy: for programs, and for the ticket.
+
+use super::journal::{Outcome, Record, Undone};
+use super::places::Places;
+use super::story::{StepState, Story};
+use crate::api::SCHEMA;
+use crate::cli::words;
+use serde::Serialize;
+use std::fmt::Write;
+use std::io;
+
+/// A deploy, as told afterwards (and as far as it came).
+#[derive(Debug, Serialize)]
+pub(super) struct Receipt<'s> {
+    schema: u32,
+    id: &'s str,
+    service: &'s str,
+    /// None while it is not over.
+    pub(super) outcome: Option<Outcome>,
+    /// Why it was taken back.
+    why: Option<&'s str>,
+    by: &'s str,
+    reason: Option<&'s str>,
+    slot: &'s str,
+    old_slot: &'s str,
+    version: Option<&'s str>,
+    old_version: Option<&'s str>,
+    began: &'s str,
+    ended: Option<&'s str>,
+    pub(super) took_ms: Option<u64>,
+    pub(super) steps: Vec<Step<'s>>,
+    gates: Vec<&'s str>,
+    /// All holds together.
+    pub(super) held_ms: Option<u64>,
+    /// Until the slot that traffic left was empty.
+    pub(super) emptied_ms: Option<u64>,
+    pub(super) cut: Option<u64>,
+    pub(super) worst: Option<Worst<'s>>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Step<'s> {
+    pub(super) name: &'s str,
+    pub(super) state: &'static str,
+    pub(super) took_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<&'s str>,
+}
+
+#[derive(Debug, Serialize)]
+pub(super) struct Worst<'s> {
+    pub(super) ms: u64,
+    pub(super) what: &'s str,
+}
+
+impl<'s> Receipt<'s> {
+    pub(super) fn of(story: &'s Story) -> Self {
+        let plan = &story.plan;
+        let mut receipt = Self {
+            schema: SCHEMA,
+            id: &plan.id,
+            service: &plan.service,
+            outcome: story.outcome,
+            why: story.undoing.as_deref(),
+            by: &plan.by,
+            reason: plan.reason.as_deref(),
+            slot: &plan.slot,
+            old_slot: &plan.old_slot,
+            version: plan.version.as_deref(),
+            old_version: plan.old_version.as_deref(),
+            began: &story.began,
+            ended: None,
+            took_ms: None,
+            steps: plan.steps.iter().map(|it| step(story, &it.name)).collect(),
+            gates: Vec::new(),
+            held_ms: None,
+            emptied_ms: None,
+            cut: None,
+            worst: None,
+        };
+        for entry in &story.entries {
+            receipt.add(&entry.at, &entry.record);
+        }
+        receipt
+    }
+
+    fn add(&mut self, at: &'s str, record: &'s Record) {
+        match record {
+            Record::Gated { lines } => {
+                self.gates = lines.iter().map(String::as_str).collect();
+            }
+            Record::Released { held_ms, .. } => {
+                self.held_ms = Some(self.held_ms.unwrap_or(0) + held_ms);
+            }
+            Record::Emptied { took_ms, cut } => {
+                self.emptied_ms = Some(*took_ms);
+                self.cut = Some(*cut);
+            }
+            Record::Worst { ms, what } if self.worst.as_ref().is_none_or(|it| it.ms < *ms) => {
+                self.worst = Some(Worst { ms: *ms, what });
+            }
+            Record::Ended { took_ms, .. } => {
+                self.ended = Some(at);
+                self.took_ms = Some(*took_ms);
+            }
+            _ => {}
+        }
+    }
+
+    /// For people.
+    fn markdown(&self) -> String {
+        let outcome = match self.outcome {
+            Some(outcome) => outcome_words(outcome),
+            None => "not over",
+        };
+        let mut text = format!("# Deploy {} of {}: {outcome}\n\n", self.id, self.service);
+        let dash = "-";
+        let version = |version: Option<&str>| version.unwrap_or(dash).to_owned();
+        let mut row = |name: &str, value: String| {
+            let _ = writeln!(text, "| {name} | {} |", cell(&value));
+        };
+        row("what", "value".to_owned());
+        row("---", "---".to_owned());
+        row("by", self.by.to_owned());
+        row("why", self.reason.unwrap_or(dash).to_owned());
+        row(
+            "to",
+            format!("{}, version {}", self.slot, version(self.version)),
+        );
+        row(
+            "from",
+            format!("{}, version {}", self.old_slot, version(self.old_version)),
+        );
+        row("began", self.began.to_owned());
+        row("ended", self.ended.unwrap_or(dash).to_owned());
+        row("took", time(self.took_ms));
+        if let Some(why) = self.why {
+            row("taken back because", why.to_owned());
+        }
+        row("clients held for", time(self.held_ms));
+        row(
+            "old slot empty after",
+            match self.cut {
+                None => dash.to_owned(),
+                Some(cut) => format!("{}, {cut} cut off", time(self.emptied_ms)),
+            },
+        );
+        row(
+            "worst request",
+            match &self.worst {
+                None => dash.to_owned(),
+                Some(worst) => format!("{}, {}", time(Some(worst.ms)), worst.what),
+            },
+        );
+        text.push_str("\n| step | result | took |\n| --- | --- | --- |\n");
+        for step in &self.steps {
+            let why = step.why.map(|why| format!(": {why}")).unwrap_or_default();
+            let _ = writeln!(
+                text,
+                "| {} | {} | {} |",
+                step.name,
+                cell(&format!("{}{why}", step.state)),
+                time(step.took_ms)
+            );
+        }
+        if !self.gates.is_empty() {
+            text.push_str("\nThe gates said:\n\n");
+            for line in &self.gates {
+                let _ = writeln!(text, "- {line}");
+            }
+        }
+        text
+    }
+}
+
+fn step<'s>(story: &'s Story, name: &'s str) -> Step<'s> {
+    let told = story.steps.get(name);
+    let nothing = story.entries.iter().any(|entry| {
+        matches!(&entry.record, Record::Undone { step, how: Undone::Nothing, .. } if step == name)
+    });
+    Step {
+        name,
+        state: match story.state(name) {
+            StepState::Waiting => "not begun",
+            StepState::Started => "begun",
+            StepState::Finished => "done",
+            StepState::Failed => "failed",
+            StepState::Undone if nothing => "nothing to take back",
+            StepState::Undone => "taken back",
+            StepState::NotUndone => "not taken back",
+        },
+        took_ms: told.and_then(|it| it.took_ms),
+        why: told.and_then(|it| it.why.as_deref()),
+    }
+}
+
+pub(super) fn outcome_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Done => "done",
+        Outcome::Undone => "taken back",
+        Outcome::Stuck => "something is left to do by hand",
+    }
+}
+
+fn time(ms: Option<u64>) -> String {
+    ms.map_or_else(|| "-".to_owned(), words::took)
+}
+
+/// Text that ends no cell and no row.
+fn cell(text: &str) -> String {
+    words::in_one_line(text).replace('|', "\\|")
+}
+
+/// Both forms. A disk that is full changes nothing in what was done.
+pub(super) fn write(places: &Places, story: &Story) {
+    let receipt = Receipt::of(story);
+    let id = &story.plan.id;
+    let written = || -> io::Result<()> {
+        let mut json = serde_json::to_vec_pretty(&receipt)?;
+        json.push(b'\n');
+        std::fs::write(places.receipt(id, "json"), json)?;
+        std::fs::write(places.receipt(id, "md"), receipt.markdown())
+    };
+    if let Err(cause) = written() {
+        eprintln!("cannot write the receipt of {id}: {cause}");
+    }
+}

@@ -1,0 +1,264 @@
+//! What each step is.
+
+use super::daemon::No;
+use super::gates;
+use super::hold::Hold;
+use super::journal::Record;
+use super::program::{Purpose, Task};
+use super::runner::{Runner, millis};
+use super::watching;
+use super::worst::Worst;
+use crate::api::{FlipRequest, LabelRequest, Verdict};
+use crate::config::{DeployStep, StepKind};
+use tokio::time::Instant;
+
+/// How often something is tried while the daemon comes and goes.
+const TRIES: usize = 5;
+
+impl Runner {
+    /// Does step `at`. The result is why it could not be done.
+    pub(super) async fn step(&mut self, at: usize) -> Result<(), String> {
+        let step = self.story.plan.steps[at].clone();
+        if matches!(step.kind, StepKind::Migrate | StepKind::Gates) && self.worst.is_none() {
+            let socket = self.story.plan.socket.clone();
+            self.worst = Some(Worst::watch(socket, &self.daemon));
+        }
+        match step.kind {
+            StepKind::Gates => self.gates(at, &step).await,
+            StepKind::Flip => self.flip(at).await,
+            StepKind::Watch => self.watch(&step).await,
+            _ => {
+                self.keep_held(at).await?;
+                self.program(&step).await
+            }
+        }
+    }
+
+    /// Runs the program of a step, if it has one. When the clients are no longer held although they should be,
+    /// it is ended: nobody may write while it works.
+    async fn program(&mut self, step: &DeployStep) -> Result<(), String> {
+        let Some(program) = &step.run else {
+            return Ok(());
+        };
+        let task = Task {
+            plan: &self.story.plan,
+            places: &self.places,
+            step,
+            program,
+            purpose: Purpose::Do,
+            flipped: self.story.flipped.is_some(),
+        };
+        let over = self.hold.as_ref().map(Hold::over);
+        let released = async {
+            match over {
+                Some(over) => over.await,
+                None => std::future::pending().await,
+            }
+        };
+        let signals = self.signals.clone();
+        let stop = async {
+            tokio::select! {
+                why = signals.stop() => why,
+                why = released => why,
+            }
+        };
+        task.run(stop).await
+    }
+
+    /// Holds the clients where they must be held while step `at` runs, until nothing is under way.
+    async fn keep_held(&mut self, at: usize) -> Result<(), String> {
+        if !self.story.is_held(at) {
+            return Ok(());
+        }
+        self.hold_clients(Asker::Deploy).await
+    }
+
+    /// Once clients are held already, this only looks whether they still are.
+    pub(super) async fn hold_clients(&mut self, asker: Asker) -> Result<(), String> {
+        if let Some(hold) = &self.hold {
+            if !hold.is_over() {
+                return Ok(());
+            }
+            if !hold.is_lost() {
+                return Err(hold.over().await);
+            }
+            // The daemon has started anew, and holds nobody.
+            self.hold = None;
+        }
+        let since = Instant::now();
+        let signals = self.signals.clone();
+        let stop = async {
+            match asker {
+                Asker::Deploy => signals.stop().await,
+                Asker::Undo => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            held = self.take_hold() => held?,
+            why = stop => {
+                self.hold = None;
+                return Err(why);
+            }
+        }
+        self.note(&Record::Drained {
+            took_ms: millis(since.elapsed()),
+        })
+    }
+
+    async fn take_hold(&mut self) -> Result<(), String> {
+        let mut tries = 0;
+        loop {
+            // Waits for a daemon that starts anew.
+            self.daemon.service().await?;
+            let taken = Hold::take(&self.daemon, self.story.plan.hold).await;
+            tries += 1;
+            let mut hold = match taken {
+                Ok(hold) => hold,
+                Err(No::Gone(_)) if tries < TRIES => continue,
+                Err(no) => return Err(format!("the clients cannot be held: {}", no.words())),
+            };
+            self.note(&Record::Held)?;
+            let drained = hold.drained().await;
+            let is_lost = hold.is_lost();
+            self.hold = Some(hold);
+            match drained {
+                Err(_) if is_lost && tries < TRIES => self.hold = None,
+                drained => return drained,
+            }
+        }
+    }
+
+    async fn gates(&mut self, at: usize, step: &DeployStep) -> Result<(), String> {
+        self.label().await?;
+        let mut tries = 0;
+        loop {
+            self.keep_held(at).await?;
+            tries += 1;
+            let slot = self.story.plan.slot.clone();
+            let signals = self.signals.clone();
+            let said = tokio::select! {
+                said = gates::run(&self.daemon, &slot) => said,
+                why = signals.stop() => return Err(why),
+            };
+            match said {
+                Ok(said) => {
+                    let lines = said.lines;
+                    self.note(&Record::Gated { lines })?;
+                    if let Some(why) = said.refused {
+                        return Err(why);
+                    }
+                    break;
+                }
+                Err(No::Gone(_)) if tries < TRIES => {
+                    self.daemon.service().await?;
+                }
+                Err(no) => return Err(no.words()),
+            }
+        }
+        self.program(step).await
+    }
+
+    /// Says what is in the slot now.
+    async fn label(&mut self) -> Result<(), String> {
+        let plan = &self.story.plan;
+        let Some(version) = plan.version.clone() else {
+            return Ok(());
+        };
+        let slot = plan.slot.clone();
+        let now = self.daemon.service().await?;
+        let was = now.slots.into_iter().find(|it| it.name == slot);
+        self.note(&Record::Labelled {
+            slot: slot.clone(),
+            was: was.and_then(|slot| slot.version),
+        })?;
+        self.put_label(slot, Some(version)).await
+    }
+
+    pub(super) async fn put_label(
+        &self,
+        slot: String,
+        version: Option<String>,
+    ) -> Result<(), String> {
+        let body = LabelRequest { slot, version };
+        for _ in 0..TRIES {
+            match self.daemon.post("label", &body).await {
+                Ok(_) => return Ok(()),
+                Err(No::Refused(why)) => return Err(why),
+                Err(No::Gone(_)) => {
+                    self.daemon.service().await?;
+                }
+            }
+        }
+        Err("switchd comes and goes".to_owned())
+    }
+
+    async fn flip(&mut self, at: usize) -> Result<(), String> {
+        for _ in 0..TRIES {
+            self.reconcile().await?;
+            if self.story.flipped.is_some() {
+                self.release().await;
+                return Ok(());
+            }
+            self.keep_held(at).await?;
+            let plan = &self.story.plan;
+            let request = FlipRequest {
+                to: plan.slot.clone(),
+                force: false,
+                reason: Some(plan.why()),
+                expect_generation: Some(plan.generation),
+                // A hold must not last until the last websocket has left.
+                no_wait: true,
+                version: plan.version.clone(),
+            };
+            let since = Instant::now();
+            let signals = self.signals.clone();
+            let moved = tokio::select! {
+                moved = self.daemon.moved("flip", &request) => moved,
+                why = signals.stop() => return Err(why),
+            };
+            match moved {
+                Ok(moved) if matches!(moved.verdict, Verdict::Done | Verdict::Unchanged) => {
+                    let generation = self.daemon.service().await?.generation;
+                    self.note(&Record::Flipped {
+                        generation,
+                        took_ms: millis(since.elapsed()),
+                    })?;
+                    self.release().await;
+                    return Ok(());
+                }
+                Ok(moved) => return Err(moved.reasons.join("\n")),
+                Err(No::Refused(why)) => return Err(why),
+                // Whether it happened is told by the next look.
+                Err(No::Gone(_)) => {}
+            }
+        }
+        Err("switchd comes and goes".to_owned())
+    }
+
+    async fn watch(&mut self, step: &DeployStep) -> Result<(), String> {
+        let signals = self.signals.clone();
+        let emptied = tokio::select! {
+            emptied = watching::empty(&self.daemon, &self.story.plan) => emptied?,
+            why = signals.stop() => return Err(why),
+        };
+        self.note_worst();
+        self.note(&Record::Emptied {
+            took_ms: emptied.took_ms,
+            cut: emptied.cut,
+        })?;
+        let signals = self.signals.clone();
+        tokio::select! {
+            stayed = watching::stay(&self.daemon, &self.story.plan) => stayed?,
+            why = signals.stop() => return Err(why),
+        }
+        self.program(step).await
+    }
+}
+
+/// For what clients are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asker {
+    Deploy,
+    /// Nobody stops an undo.
+    Undo,
+}

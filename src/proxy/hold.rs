@@ -1,0 +1,172 @@
+//! Held: what a request's flight knows of its wait while its service is held, and the wait itself.
+
+use super::client::Client;
+use super::fault::Fault;
+use super::fault::Timer;
+use super::flight::Flight;
+use super::flight::State;
+use super::prepare::Prepared;
+use super::queue::stand;
+use crate::config::Service as ServiceSettings;
+use crate::live::Guest;
+use crate::live::Hold;
+use crate::live::Origin;
+use crate::live::Place;
+use crate::live::Refused;
+use crate::live::Service;
+use crate::live::Spot;
+use crate::live::ViewRef;
+use crate::live::Waited;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// One request's time behind a hold. Made when it is held, kept until the request is over.
+#[derive(Debug)]
+pub struct Held {
+    pub service: Arc<ServiceSettings>,
+    /// None once its wait is over.
+    guest: Option<Guest>,
+    spot: Option<Spot>,
+    /// It was let go.
+    place: Option<Place>,
+    /// In waits before this one.
+    earlier: Duration,
+}
+
+impl Held {
+    /// Held, now or in the past.
+    #[must_use]
+    pub fn took(&self) -> Duration {
+        let now = self.guest.as_ref();
+        self.earlier + now.map_or(Duration::ZERO, |guest| guest.since().elapsed())
+    }
+
+    /// Where it stands; none when it waits no longer.
+    #[must_use]
+    pub fn spot(&self) -> Option<&Spot> {
+        self.spot.as_ref().filter(|_| self.guest.is_some())
+    }
+
+    fn is_let_go_by(&self, hold: &Hold) -> bool {
+        let place = self.place.as_ref();
+        place.is_some_and(|place| place.is_of(&hold.places))
+    }
+
+    /// Nothing when its wait was over before.
+    pub(super) fn ends(&mut self, how: Waited) {
+        self.earlier = self.took();
+        self.place = None;
+        if let Some(guest) = self.guest.take() {
+            guest.leaves(how);
+        }
+    }
+}
+
+/// Whether a request has to wait, as this View has it.
+pub(super) fn is_held(flight: &Flight, service: &Service) -> bool {
+    let Some(hold) = &service.hold else {
+        return false;
+    };
+    let held = flight.held.borrow();
+    let was_let_go = held.as_ref().is_some_and(|held| held.is_let_go_by(hold));
+    !was_let_go && !passes(flight, service)
+}
+
+fn passes(flight: &Flight, service: &Service) -> bool {
+    let hold = &service.settings.hold;
+    hold.lets_pass(&flight.method.borrow(), &flight.target.borrow())
+}
+
+/// Waits until it is let go or the View has to be looked at again.
+pub(super) async fn wait(
+    view: &ViewRef,
+    prepared: &Prepared,
+    client: &mut Client,
+    kept: usize,
+) -> Result<(), Fault> {
+    let flight = client.flight.clone();
+    let service = &view.services[prepared.service];
+    let Some(hold) = &service.hold else {
+        return Ok(());
+    };
+    let before = enter(&flight, service, hold, kept as u64)?;
+    let origin = Origin::from(prepared.client);
+    let waiting = match hold.places.join(origin, view.epoch.0, before.as_ref()) {
+        Ok(waiting) => waiting,
+        Err(Refused::Outdated) => return Ok(()),
+        Err(Refused::Full) => return Err(full(&flight)),
+    };
+    note(&flight, |held| held.spot = Some(waiting.spot()));
+    let outcome = stand(client, &flight, waiting).await;
+    flight.is_unwatched.set(false);
+    match outcome? {
+        Ok(place) => note(&flight, |held| held.place = Some(place)),
+        Err(Refused::Outdated) => {}
+        Err(Refused::Full) => return Err(full(&flight)),
+    }
+    Ok(())
+}
+
+fn note(flight: &Flight, what: impl FnOnce(&mut Held)) {
+    if let Some(held) = flight.held.borrow_mut().as_mut() {
+        what(held);
+    }
+}
+
+fn full(flight: &Flight) -> Fault {
+    note(flight, |held| held.ends(Waited::Full));
+    Fault::HoldFull
+}
+
+/// From now on it waits; `kept` bytes of it are here. Gives where it stood, if it has been here before: one that
+/// comes back has no more time than what was left.
+fn enter(
+    flight: &Flight,
+    service: &Service,
+    hold: &Hold,
+    kept: u64,
+) -> Result<Option<Spot>, Fault> {
+    let mut held = flight.held.borrow_mut();
+    if let Some(held) = held.as_ref().filter(|held| held.guest.is_some()) {
+        // A look at the View between two waits is part of the wait, and its timer still runs.
+        return Ok(held.spot.clone());
+    }
+    let earlier = held.take().map_or(Duration::ZERO, |held| held.earlier);
+    if let Some(queued) = flight.queued.borrow_mut().as_mut() {
+        queued.pause();
+    }
+    let guest = hold.lobby.enter(kept + flight.bytes_in.get());
+    let is_full = guest.is_none();
+    *held = Some(Box::new(Held {
+        service: Arc::clone(&service.settings),
+        guest,
+        spot: None,
+        place: None,
+        earlier,
+    }));
+    if is_full {
+        return Err(Fault::HoldFull);
+    }
+    flight.at(State::Held);
+    let most = service.settings.hold.max_wait;
+    flight.arm(Timer::Hold, most.saturating_sub(earlier));
+    Ok(None)
+}
+
+/// It is counted on a slot: it waits no longer.
+pub(super) fn is_through(flight: &Flight) {
+    note(flight, |held| held.ends(Waited::Released));
+}
+
+/// The request is over: how long it was held, and that it is no more.
+pub(super) fn close(flight: &Flight, fault: Option<&Fault>) -> Duration {
+    let mut held = flight.held.borrow_mut();
+    let Some(held) = held.as_mut() else {
+        return Duration::ZERO;
+    };
+    held.ends(match fault {
+        Some(Fault::Timeout(Timer::Hold)) => Waited::Late,
+        _ => Waited::Left,
+    });
+    held.earlier
+}

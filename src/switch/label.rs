@@ -1,0 +1,96 @@
+//! What runs in a slot, in the operator's words: shown everywhere, and decides nothing.
+
+use super::event::{Actor, Effect, Notice, Refusal};
+use super::machine::Switch;
+use super::slot::SlotName;
+use std::fmt;
+use std::sync::Arc;
+
+/// Why a text cannot be a label.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a version is 1 to 128 letters, digits and any of . _ - + : @ ~, and starts with a letter or digit; got {0:?}"
+)]
+pub struct LabelError(pub String);
+
+/// A version such as `v2.1.0`: good for a log line, a metric, and the name of a folder.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(transparent)]
+pub struct Label(Arc<str>);
+
+impl Label {
+    /// # Errors
+    /// [`LabelError`] holds the text that was refused.
+    pub fn new(text: &str) -> Result<Self, LabelError> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-+:@~".contains(&b);
+        let starts_well = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+        if starts_well && text.len() <= 128 && text.bytes().all(plain) {
+            return Ok(Self(text.into()));
+        }
+        Err(LabelError(text.to_owned()))
+    }
+
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Label {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        Self::new(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+impl Switch {
+    /// What `slot` was said to run.
+    #[must_use]
+    pub fn label(&self, slot: &SlotName) -> Option<&Label> {
+        self.state.labels.get(slot)
+    }
+
+    /// Labels a slot, or takes its label away.
+    pub(super) fn put_label(
+        &mut self,
+        by: Actor,
+        slot: SlotName,
+        label: Option<Label>,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        self.known(&slot)?;
+        if self.label(&slot) == label.as_ref() {
+            return Ok(());
+        }
+        match label.clone() {
+            Some(label) => self.state.labels.insert(slot.clone(), label),
+            None => self.state.labels.remove(&slot),
+        };
+        effects.push(Effect::Tell(Notice::Labelled { slot, label, by }));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_label_is_good_for_a_folder_and_for_a_metric() {
+        for good in ["v2.1.0", "18.0-20260801", "1", "sha256:ab", "a+b~1@x_y"] {
+            assert_eq!(Label::new(good).unwrap().as_str(), good);
+        }
+        let long = "x".repeat(129);
+        for bad in [
+            "", ".", "..", "../x", "a/b", "a b", "a\"b", "-x", "ü", "a\n", &long,
+        ] {
+            assert!(Label::new(bad).is_err(), "{bad:?}");
+        }
+    }
+}
