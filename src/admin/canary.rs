@@ -12,7 +12,7 @@ use crate::api::CanaryAction;
 use crate::api::CanaryRequest;
 use crate::switch::CanaryOrder;
 use crate::switch::Command;
-use crate::switch::Share;
+use crate::switch::Percent;
 
 impl Admin {
     pub(super) async fn canary(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
@@ -20,7 +20,7 @@ impl Admin {
         let share =
             match request.percent {
                 None => None,
-                Some(percent) => Some(Share::of_percent(percent).ok_or_else(|| {
+                Some(percent) => Some(Percent::of_percent(percent).ok_or_else(|| {
                     bad_request(&format!("percent is 0 to 100, and not {percent}"))
                 })?),
             };

@@ -10,6 +10,7 @@ mod answer;
 mod cache;
 mod canary;
 mod clients;
+mod gates;
 mod holds;
 mod label;
 mod metrics;
@@ -20,6 +21,7 @@ mod routes;
 mod server;
 mod socket;
 mod streams;
+mod watch;
 
 #[cfg(test)]
 mod tests;

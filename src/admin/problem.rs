@@ -88,6 +88,7 @@ pub(super) fn denied(denied: Denied) -> Wrong {
             refused.0.way_around = way_around(&refusal).map(str::to_owned);
             refused
         }
+        Denied::Gating { .. } => refused(detail),
         Denied::Hold(refusal) => {
             let mut refused = refused(detail);
             refused.0.way_around = hold_way_around(&refusal).map(str::to_owned);
@@ -124,8 +125,10 @@ fn way_around(refusal: &Refusal) -> Option<&'static str> {
             Some("switchctl canary SLOT 5%")
         }
         Refusal::Canary(CanaryRefusal::Another { .. }) => Some("switchctl canary abort"),
+        Refusal::SchemaMoved { .. } => Some("--accept-schema-change"),
         Refusal::UnknownSlot { .. }
         | Refusal::Canary(CanaryRefusal::OnActive { .. })
+        | Refusal::NothingToConfirm { .. }
         | Refusal::Busy { .. }
         | Refusal::NotQuarantined { .. }
         | Refusal::SlotInUse { .. } => None,

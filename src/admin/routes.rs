@@ -13,7 +13,9 @@ pub(super) enum Route<'a> {
     Status,
     Flip { service: &'a str },
     Rollback { service: &'a str },
+    Confirm { service: &'a str },
     Probe { service: &'a str },
+    Gate { service: &'a str },
     Acknowledge { service: &'a str },
     Canary { service: &'a str },
     Label { service: &'a str },
@@ -45,7 +47,9 @@ fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
         ["v1", "status"] => (Method::GET, Route::Status),
         ["v1", "services", service, "flip"] => (Method::POST, Route::Flip { service }),
         ["v1", "services", service, "rollback"] => (Method::POST, Route::Rollback { service }),
+        ["v1", "services", service, "confirm"] => (Method::POST, Route::Confirm { service }),
         ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
+        ["v1", "services", service, "gate"] => (Method::POST, Route::Gate { service }),
         ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
         ["v1", "services", service, "canary"] => (Method::POST, Route::Canary { service }),
         ["v1", "services", service, "label"] => (Method::POST, Route::Label { service }),
@@ -93,8 +97,18 @@ mod tests {
             ),
             (
                 Method::POST,
+                "/v1/services/odoo/confirm",
+                Route::Confirm { service },
+            ),
+            (
+                Method::POST,
                 "/v1/services/odoo/probe",
                 Route::Probe { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/gate",
+                Route::Gate { service },
             ),
             (
                 Method::POST,

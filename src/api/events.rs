@@ -1,10 +1,13 @@
 //! What is asked for, what is told, and what is kept.
 
+use super::gates::GateCheck;
+use super::gates::GateProgress;
+use super::gates::GatesDone;
 use super::status::CountsStatus;
 use super::status::ProbeResult;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FlipRequest {
     pub to: String,
@@ -18,6 +21,15 @@ pub struct FlipRequest {
     /// End the answer's stream once `to` is published, not when the old slot is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// Prove `to` and tell what would happen, and change nothing.
+    #[serde(default)]
+    pub rehearse: bool,
+    /// Go back unless it is confirmed within this time: `10m`.
+    #[serde(default)]
+    pub confirm_within: Option<String>,
+    /// Going back is fine even where the database has changed.
+    #[serde(default)]
+    pub accept_schema_change: bool,
     /// What runs in `to`; labels the slot before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -41,7 +53,7 @@ pub struct Labelled {
     pub version: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     #[serde(default)]
@@ -50,6 +62,9 @@ pub struct RollbackRequest {
     pub reason: Option<String>,
     #[serde(default)]
     pub no_wait: bool,
+    /// Go there even though the database has changed since.
+    #[serde(default)]
+    pub accept_schema_change: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,6 +224,26 @@ pub enum EventKind {
         drained_ms: Option<u64>,
         cut: u64,
     },
+    /// One thing that a gate looked at.
+    GateCheck(GateCheck),
+    /// A gate goes on.
+    GateProgress(GateProgress),
+    /// The last line of the stream of `gate` and of a rehearsal.
+    GatesDone(GatesDone),
+    /// What the watch over the active slot says has changed, or the watch is over.
+    Watch {
+        slot: String,
+        /// `inconclusive`, `good`, `warning` or `critical`.
+        verdict: String,
+        reasons: Vec<String>,
+        /// Nothing more is said: the watch is over.
+        over: bool,
+    },
+    /// Somebody said that the last move stays.
+    Confirmed {
+        slot: String,
+        by: String,
+    },
     /// New requests wait from now on.
     Held {
         hold: u64,
@@ -316,7 +351,8 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `label`, `kill`, `reload` or `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `confirm`, `label`, `kill`, `reload` or
+    /// `recover` (a start without the state).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -341,6 +377,9 @@ pub struct AuditRecord {
     pub took_ms: Option<u64>,
     /// How many requests were cut off.
     pub cut: u64,
+    /// What the gates looked at, and what they found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateCheck>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -8,7 +8,10 @@
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
 //! | `POST /v1/services/{service}/flip` | [`FlipRequest`] | a stream of [`StreamEvent`]s, one JSON object per line; the last one is [`EventKind::Done`] |
+//! | the same with `rehearse` | | the stream of `gate` |
+//! | `POST /v1/services/{service}/gate` | [`SlotRequest`] | a stream of [`StreamEvent`]s; the last one is [`EventKind::GatesDone`] |
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
+//! | `POST /v1/services/{service}/confirm` | `{}` | [`Confirmed`] |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
 //! | `POST /v1/services/{service}/label` | [`LabelRequest`] | [`Labelled`] |
@@ -28,8 +31,10 @@
 mod cache;
 mod canary;
 mod events;
+mod gates;
 mod hold;
 mod status;
+mod watch;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use canary::{CanaryAction, CanaryRequest, CanaryStatus};
@@ -38,12 +43,14 @@ pub use events::{
     ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
     StreamEvent, Verdict,
 };
+pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus};
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
     RequestList, RequestStatus, ServiceStatus, SharedStatus, SlotStatus, Status,
 };
+pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 
 /// The version of every JSON document, in its field `schema`.
 pub const SCHEMA: u32 = 1;

@@ -10,7 +10,7 @@ use super::style::{Look, Paint};
 use super::table::printable;
 use super::words;
 use crate::api::{CanaryAction, CanaryRequest, CanaryStatus, Status};
-use crate::switch::Share;
+use crate::switch::Percent;
 use clap::Args as Group;
 
 #[derive(Debug, Group)]
@@ -65,7 +65,7 @@ fn request(args: &CanaryArgs) -> Result<CanaryRequest, String> {
         Some("promote") => request.action = Some(CanaryAction::Promote),
         Some("abort") => request.action = Some(CanaryAction::Abort),
         Some(share) => {
-            let share: Share = share.parse().map_err(|error| {
+            let share: Percent = share.parse().map_err(|error| {
                 format!("{error}\n  or say `promote` or `abort`: switchctl canary --help")
             })?;
             request.percent = Some(share.percent());
@@ -118,7 +118,7 @@ pub(super) fn line(canary: &CanaryStatus, look: &Look) -> String {
 }
 
 pub(super) fn percent(percent: f64) -> String {
-    Share::of_percent(percent).map_or_else(|| format!("{percent}%"), |share| share.to_string())
+    Percent::of_percent(percent).map_or_else(|| format!("{percent}%"), |share| share.to_string())
 }
 
 #[cfg(test)]

@@ -99,6 +99,7 @@ mod tests {
             drained_ms: Some(3_250),
             took_ms: None,
             cut: 0,
+            gates: Vec::new(),
         }
     }
 

@@ -12,10 +12,12 @@ mod cache;
 mod canary;
 mod check;
 mod client;
+mod confirm;
 mod deploy;
 mod events;
 mod failure;
 mod flip;
+mod gate;
 mod history;
 mod hold;
 mod kill;
@@ -30,6 +32,7 @@ mod session;
 mod status;
 mod style;
 mod table;
+mod watch;
 mod words;
 
 pub use failure::Exit;
@@ -66,8 +69,10 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Status(args) => status::run(session, args).await,
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
+        Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
         Verb::Canary(args) => canary::run(session, args).await,
+        Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,
         Verb::Ps => ps::run(session).await,

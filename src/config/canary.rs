@@ -8,7 +8,7 @@ use super::units::{format_duration, parse_duration};
 use super::value::{Value, Zero, clip};
 use crate::switch::CanaryRules;
 use crate::switch::CanaryStep;
-use crate::switch::Share;
+use crate::switch::Percent;
 use std::time::Duration;
 
 /// Who comes to a canary.
@@ -58,6 +58,7 @@ pub(super) fn read(service: &Table<'_>) -> Canary {
             .and_then(|value| steps(&value))
             .unwrap_or(default.rules.steps),
         idle: table.duration("idle", Zero::Refused, default.rules.idle),
+        is_judged: default.rules.is_judged,
     };
     let cookies = table.get("known_cookies").and_then(|value| value.list());
     Canary {
@@ -107,7 +108,7 @@ fn steps(value: &Value<'_>) -> Option<Vec<CanaryStep>> {
                 format!("step \"{}\" does not say for how long", clip(text)),
                 "write \"5% 10m\", for example; only the last step may last for ever",
             ),
-            Some(CanaryStep::Share { share, .. }) if share == Share::NONE => item.wrong(
+            Some(CanaryStep::Share { share, .. }) if share == Percent::NONE => item.wrong(
                 "a step of 0% would show nothing",
                 "begin with a small share, such as \"1% 10m\"",
             ),

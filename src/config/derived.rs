@@ -2,6 +2,7 @@
 
 use super::toml_text::{in_order, quoted, shown};
 use super::units::{format_duration, parse_duration};
+use super::watch;
 use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
@@ -95,6 +96,12 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
                 return None;
             }
             (quoted(&format_duration(half)), "half of drain_websockets")
+        }
+        (_, name) if pattern.starts_with("service.NAME.watch") => {
+            let thresholds = service("watch", "thresholds")?;
+            let classic = thresholds.as_str().filter(|name| *name == "classic");
+            let words = watch::classic_words(pattern, name).filter(|_| classic.is_some())?;
+            (words.to_owned(), "classic")
         }
         _ => return None,
     };

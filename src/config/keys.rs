@@ -171,6 +171,7 @@ pub(super) const SERVICE: Section = section(
         key("gate", "[[service.NAME.gate]]"),
         key("flip", "[service.NAME.flip]"),
         key("failback", "[service.NAME.failback]"),
+        key("watch", "[service.NAME.watch]"),
         key("shared", "[service.NAME.shared]"),
         key("limits", "[service.NAME.limits]"),
         key("keepalive", "[service.NAME.keepalive]"),
@@ -273,7 +274,6 @@ pub(super) const FAILBACK: Section = section(
     "service.NAME.failback",
     &[
         key("mode", r#""always""#),
-        key("watch", r#""2m""#),
         key("quarantine", r#""5m""#),
         key("acknowledge", "true"),
         key("start_grace", r#""30s""#),
@@ -348,6 +348,9 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::cache::CACHE_ROOM,
     &super::cache::CACHE,
     &super::sendfile::SENDFILE,
+    &super::watch::WATCH,
+    &super::watch::CRITICAL,
+    &super::watch::WARNING,
     &super::deploy::DEPLOY,
     &super::deploy::DEPLOY_STEP,
 ];

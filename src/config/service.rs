@@ -28,6 +28,7 @@ use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::upstream_tls;
 use super::value::clip;
+use super::watch;
 use super::websocket;
 use super::welcome;
 use super::words;
@@ -100,7 +101,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let cookies = cookies::read(&table);
     let canary = canary::read(&table);
     let (preview, preview_at) = preview::read(&table);
-    let failback = rules::failback(&table);
+    let watch = watch::read(&table);
+    let failback = rules::failback(&table, watch.time);
     let websocket = websocket::read(&table, &flip);
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
@@ -137,6 +139,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         gates,
         flip,
         failback,
+        watch,
         shared,
         upstream_tls,
         websocket,

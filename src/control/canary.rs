@@ -21,12 +21,32 @@ use crate::switch::CanaryOrder;
 use crate::switch::CanaryStep;
 use crate::switch::Event;
 use crate::switch::Generation;
+use crate::switch::Judge;
+use crate::switch::Judgement;
+use crate::switch::Moment;
 use crate::switch::Operation;
+use crate::switch::Percent;
 use crate::switch::PersistedCanary;
-use crate::switch::Share;
 use crate::switch::SlotName;
+use crate::switch::WatchVerdict;
 use std::sync::Arc;
 use tokio::time::Instant;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Told {
+    verdict: WatchVerdict,
+    is_breach: bool,
+}
+
+/// The watch over a canary.
+#[derive(Debug)]
+pub(super) struct CanaryJudge {
+    /// When the share was set that it is judged at.
+    since: Moment,
+    judge: Judge,
+    /// As the machine and everybody else was told.
+    told: Told,
+}
 
 impl Steered {
     /// Gives the canary's slot counts of its own, or the slot of one that has ended. What was left by that.
@@ -71,12 +91,75 @@ impl Steered {
 }
 
 impl Conductor {
+    /// Looks at what the visitors of a canary got.
+    pub(super) fn judge_canary(&mut self, at: usize) {
+        let now = self.jobs.clock.now();
+        let baseline = self.baseline(at);
+        let service = &mut self.services[at];
+        let rules = &service.settings.watch.rules;
+        let Some(canary) = service.switch.canary().filter(|_| rules.enabled) else {
+            service.canary_judge = None;
+            return;
+        };
+        let (generation, slot, since) = (canary.generation, canary.slot.clone(), canary.changed);
+        let Some(index) = service.index_of(&slot) else {
+            return;
+        };
+        let tally = service.slots[index].metrics.tally();
+        service.canary_judge.take_if(|it| it.since != since);
+        let fresh = || CanaryJudge {
+            since,
+            judge: Judge::new(rules, now, &tally, baseline),
+            // That nothing is known at first goes without saying.
+            told: Told {
+                verdict: WatchVerdict::Inconclusive,
+                is_breach: false,
+            },
+        };
+        let watch = service.canary_judge.get_or_insert_with(fresh);
+        let finding = watch.judge.look(rules, now, (&tally, None));
+        let told = Told {
+            verdict: finding.verdict,
+            is_breach: finding.breach.is_some(),
+        };
+        if std::mem::replace(&mut watch.told, told) == told {
+            return;
+        }
+        let judgement = match (finding.breach, finding.verdict) {
+            (Some(reason), _) => Judgement::Breach(reason),
+            (None, WatchVerdict::Inconclusive) => Judgement::Inconclusive,
+            (None, _) => Judgement::Good,
+        };
+        let verdict = finding.verdict.as_str();
+        tracing::info!(service = %service.name, %slot, verdict, reasons = ?finding.reasons, "canary watch");
+        let kind = EventKind::Watch {
+            slot: slot.to_string(),
+            verdict: verdict.to_owned(),
+            reasons: finding.reasons,
+            over: false,
+        };
+        let about = About::service(service.name.as_str());
+        self.jobs.events.tell(about, kind);
+        let event = CanaryEvent::Judged {
+            generation,
+            judgement,
+        };
+        self.event(at, Event::Canary(event));
+    }
+
     /// From now on workers choose by what the machine says of a canary.
     pub(super) fn publish_canary(&mut self, at: usize) {
         let left = self.services[at].show_canary(&mut self.stock);
         self.publish();
         if let Some(left) = left {
             self.dismiss(&left);
+        }
+        // A look at once, and then at the pace of the watch.
+        let now = self.jobs.clock.now();
+        let service = &mut self.services[at];
+        let is_judged = service.settings.watch.rules.enabled && service.canary.is_some();
+        if is_judged {
+            service.watching.next = Some(now);
         }
     }
 
@@ -90,7 +173,11 @@ impl Conductor {
     /// A canary that takes nobody new lives as long as somebody comes to it.
     pub(super) fn look_at_canary(&mut self, at: usize) {
         let service = &mut self.services[at];
-        let Some(canary) = service.switch.canary().filter(|it| it.share == Share::NONE) else {
+        let Some(canary) = service
+            .switch
+            .canary()
+            .filter(|it| it.share == Percent::NONE)
+        else {
             return;
         };
         let (slot, generation) = (canary.slot.clone(), canary.generation);
@@ -196,7 +283,7 @@ impl Conductor {
             .tell(About::service(service.as_str()), kind);
     }
 
-    fn canary_halted(&self, at: usize, slot: &SlotName, share: Share) {
+    fn canary_halted(&self, at: usize, slot: &SlotName, share: Percent) {
         let service = &self.services[at].name;
         tracing::warn!(%service, %slot, %share, "canary halted");
         let kind = EventKind::CanaryHalted {

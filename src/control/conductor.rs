@@ -107,6 +107,7 @@ impl Conductor {
             // Puts the state of a first start on disk: from now on an edited `initial` moves nothing.
             self.event(at, Event::Tick);
         }
+        self.look_at_watches();
         loop {
             let wake = self.next_wake();
             tokio::select! {
@@ -120,7 +121,9 @@ impl Conductor {
     }
 
     fn next_wake(&self) -> Instant {
-        let wakes = self.services.iter().filter_map(|service| service.wake);
+        let services = self.services.iter();
+        let wakes = services.flat_map(|service| [service.wake, service.watching.next]);
+        let wakes = wakes.flatten();
         let next = wakes.min().map(|moment| self.jobs.clock.instant(moment));
         let latest = Instant::now() + LONGEST_SLEEP;
         next.unwrap_or(latest).min(latest)
@@ -138,6 +141,7 @@ impl Conductor {
                 self.event(at, Event::Tick);
             }
         }
+        self.tick_watches();
     }
 
     /// Starts the probers and checks that do not run yet.
@@ -188,6 +192,7 @@ impl Conductor {
                 flip,
                 verdict,
             } => self.gated(&service, flip, verdict),
+            Message::Gates(message) => self.gates(message),
             Message::Drained {
                 service,
                 slot,
@@ -265,9 +270,11 @@ impl Conductor {
         let service = &self.services[at];
         let gate = Gate {
             service: service.name.clone(),
-            targets: self.stock.endpoints.targets(&service.name, slot),
-            flip,
+            flip: Some(flip),
             within: service.settings.flip.gate_timeout,
+            trial: self.trial(at, slot),
+            hand: None,
+            is_warm: self.goes_back_to_a_warm_slot(at, flip),
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));
     }
@@ -294,6 +301,7 @@ impl Conductor {
     }
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
+        let baseline = self.baseline(at);
         let service = &mut self.services[at];
         let left = service.activate(slot, generation, &mut self.stock);
         service.withheld = None;
@@ -303,6 +311,7 @@ impl Conductor {
             places.aim(self.epoch.0);
         }
         left.iter().for_each(|left| self.dismiss(left));
+        self.watch_begins(at, baseline);
     }
 
     /// Shows the workers everything as it is now.

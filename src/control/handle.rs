@@ -4,12 +4,14 @@ use super::clock::Clock;
 use super::clock::stamp;
 use super::events::Events;
 use super::events::Subscription;
+use super::gates::GatesMessage;
 use super::holds::HoldMessage;
 use super::holds::HoldOrder;
 use super::holds::HoldTaken;
 use super::message::Accepted;
 use super::message::Answer;
 use super::message::Denied;
+use super::message::GateOrder;
 use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
@@ -62,6 +64,16 @@ impl Handle {
     /// [`Denied::Refused`] when the machine says no; nothing has changed then.
     pub async fn order(&self, order: Order) -> Result<Accepted, Denied> {
         self.ask(|answer| Message::Order(order, answer)).await?
+    }
+
+    /// Tries the gates of a slot, or rehearses a flip to it. Goes on to its end, whoever listens.
+    ///
+    /// # Errors
+    /// When there is no such service or slot, when they are being tried already, and whatever would refuse
+    /// the flip that is rehearsed.
+    pub async fn gate(&self, order: GateOrder) -> Result<Accepted, Denied> {
+        self.ask(|answer| Message::Gates(GatesMessage::Order(order, answer)))
+            .await?
     }
 
     /// Holds the new requests of one service. When it returns, no new one is counted on any slot.

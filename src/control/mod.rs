@@ -12,6 +12,7 @@ mod drain;
 mod endpoints;
 mod events;
 mod gate;
+mod gates;
 mod handle;
 mod health;
 mod holds;
@@ -30,6 +31,7 @@ mod steered;
 mod underway;
 mod verdict;
 mod views;
+mod watch;
 
 #[cfg(test)]
 pub(crate) mod tests;
@@ -37,5 +39,5 @@ pub(crate) mod tests;
 pub use events::Subscription;
 pub use handle::Handle;
 pub use holds::{HoldOrder, HoldRefusal, HoldTaken};
-pub use message::{Accepted, Denied, Order, Until};
+pub use message::{Accepted, Denied, GateOrder, Order, Rehearsal, Until};
 pub use start::{Control, Prepared};

@@ -39,14 +39,15 @@ impl Conductor {
         });
         let moves_nothing = matches!(
             order.command,
-            Command::Acknowledge { .. } | Command::Label { .. }
+            Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm
         );
         let acknowledged = match &order.command {
             Command::Acknowledge { slot } => Some(slot.clone()),
             Command::Flip { .. }
             | Command::Rollback { .. }
             | Command::Label { .. }
-            | Command::Canary(_) => None,
+            | Command::Canary(_)
+            | Command::Confirm => None,
         };
         let event = Event::Command {
             by: order.by,
@@ -82,6 +83,7 @@ fn command_words(command: &Command) -> &'static str {
         Command::Rollback { .. } => "rollback",
         Command::Acknowledge { .. } => "ack",
         Command::Canary(order) => Ordered::of(order).command,
+        Command::Confirm => "confirm",
         Command::Label { .. } => "label",
     }
 }
@@ -90,8 +92,8 @@ fn target(command: &Command) -> Option<String> {
     match command {
         Command::Flip { to, .. } => Some(to.to_string()),
         Command::Acknowledge { slot } | Command::Label { slot, .. } => Some(slot.to_string()),
-        Command::Rollback { .. } => None,
         Command::Canary(order) => Ordered::of(order).to,
+        Command::Rollback { .. } | Command::Confirm => None,
     }
 }
 
@@ -99,7 +101,7 @@ fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
         Command::Canary(order) => Ordered::of(order).reason,
-        Command::Acknowledge { .. } | Command::Label { .. } => None,
+        Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => None,
     }
 }
 
@@ -107,6 +109,6 @@ fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
         Command::Canary(order) => Ordered::of(order).forced,
-        Command::Acknowledge { .. } | Command::Label { .. } => false,
+        Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => false,
     }
 }

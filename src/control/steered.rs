@@ -1,13 +1,17 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::canary::CanaryJudge;
+use super::gates::SlotGates;
 use super::holds::HoldDesk;
 use super::underway::Underway;
 use super::views::Stock;
+use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
 use crate::live::Seal;
 use crate::live::Service;
 use crate::live::Slot;
+use crate::switch::CanaryRules;
 use crate::switch::Generation;
 use crate::switch::Moment;
 use crate::switch::Persisted;
@@ -40,6 +44,8 @@ pub(super) struct Steered {
     pub(super) left: Option<Arc<Slot>>,
     /// Requests that the canary's slot had when that was last looked at.
     pub(super) came_to_canary: Option<u64>,
+    /// How it does.
+    pub(super) canary_judge: Option<CanaryJudge>,
     pub(super) seal: Arc<Seal>,
     /// Every picture that somebody may still count on.
     pictures: Vec<Weak<Slot>>,
@@ -50,8 +56,10 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) watching: Watching,
     pub(super) holds: HoldDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
+    pub(super) gates: SlotGates,
 }
 
 /// A health and since when it has been that, whatever the words.
@@ -141,7 +149,10 @@ pub(super) fn rules(settings: &ServiceSettings) -> Rules {
             .collect(),
         initial: settings.initial.clone(),
         failback: settings.failback.clone(),
-        canary: settings.canary.rules.clone(),
+        canary: CanaryRules {
+            is_judged: settings.watch.rules.enabled,
+            ..settings.canary.rules.clone()
+        },
     }
 }
 
@@ -166,13 +177,16 @@ impl Steered {
             canary: None,
             left: None,
             came_to_canary: None,
+            canary_judge: None,
             seal: Arc::clone(&stock.seal),
             pictures: Vec::new(),
             underway: Vec::new(),
             drains: Vec::new(),
             health: BTreeMap::new(),
             withheld: None,
+            watching: Watching::default(),
             flips: BTreeMap::new(),
+            gates: SlotGates::default(),
         };
         steered.draw_all(stock);
         steered

@@ -20,6 +20,9 @@ pub(super) fn state(active: &str, flip: u64) -> Persisted {
         canary: None,
         newest: Generation(0),
         quarantines: BTreeMap::new(),
+        fingerprints: BTreeMap::new(),
+        accept_schema_change: false,
+        confirm: None,
         labels: BTreeMap::new(),
     }
 }
@@ -47,6 +50,7 @@ fn record(service: &str, flip: u64) -> AuditRecord {
         drained_ms: None,
         took_ms: None,
         cut: 0,
+        gates: Vec::new(),
     }
 }
 

@@ -3,8 +3,8 @@
 use super::seal::Seal;
 use super::seal::is_same;
 use crate::switch::Generation;
+use crate::switch::Percent;
 use crate::switch::ServiceName;
-use crate::switch::Share;
 use crate::switch::SlotName;
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ pub struct Canary {
     /// Index into the service's slots.
     pub slot: usize,
     pub generation: Generation,
-    pub share: Share,
+    pub share: Percent,
     /// What the cookie says of those who stay on the active slot.
     stays: Box<str>,
     /// What it says of those who have come to the canary.
@@ -47,7 +47,7 @@ pub struct Sides<'a> {
 impl Canary {
     /// `slot` is the index of `sides.canary`.
     #[must_use]
-    pub fn new(slot: usize, sides: Sides<'_>, share: Share, seal: &Seal) -> Self {
+    pub fn new(slot: usize, sides: Sides<'_>, share: Percent, seal: &Seal) -> Self {
         let value = |name: &SlotName| {
             let generation = sides.generation.0.to_string();
             let parts = [
@@ -104,7 +104,7 @@ impl Canary {
             .iter()
             .fold(0_u64, |sum, byte| (sum << 8) | u64::from(*byte));
         // It is below the number of lots, which fits.
-        u16::try_from(number % u64::from(Share::LOTS)).unwrap_or_default()
+        u16::try_from(number % u64::from(Percent::LOTS)).unwrap_or_default()
     }
 }
 

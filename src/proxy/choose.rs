@@ -11,7 +11,8 @@ use crate::live::Canary;
 use crate::live::Choices;
 use crate::live::Service;
 use crate::live::Side;
-use crate::switch::Share;
+use crate::switch::Percent;
+use std::cell::Cell;
 
 /// Where a request goes.
 #[derive(Debug, Default)]
@@ -89,13 +90,26 @@ fn visitor(
         return Visitor::of(canary.draw(canary.lot_of(&mark, &choices.seal)));
     }
     // What the cache keeps for all is no visit of one.
-    if is_known || canary.share == Share::NONE || is_kept_for_all(head, settings) {
+    if is_known || canary.share == Percent::NONE || is_kept_for_all(head, settings) {
         return Visitor::of(Side::Active);
     }
     Visitor {
-        side: canary.draw(fastrand::u16(..Share::LOTS)),
+        side: canary.draw(next_lot()),
         is_new: true,
     }
+}
+
+thread_local! {
+    /// The lot of the next new visitor; each worker begins somewhere else.
+    static LOT: Cell<u16> = Cell::new(fastrand::u16(..Percent::LOTS));
+}
+
+/// The lots are drawn without putting any back, far apart from each other: among a hundred visitors a share of
+/// 5 % is five, or four, or six.
+fn next_lot() -> u16 {
+    // About the golden section of all lots, and prime to their number.
+    const STRIDE: u16 = 6181;
+    LOT.replace((LOT.get() + STRIDE) % Percent::LOTS)
 }
 
 /// Name and value of each cookie, in order.
@@ -138,4 +152,25 @@ fn cookie(rules: &CanarySettings, value: &str, is_secure: bool) -> Box<[u8]> {
     format!("{name}={value}; Path=/; Max-Age={age}; HttpOnly; SameSite=Lax{secure}")
         .into_bytes()
         .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lots_are_spread_so_that_every_share_holds_among_few() {
+        for share in ["1%", "5%", "10%", "25%", "50%"] {
+            let share: Percent = share.parse().unwrap();
+            let wanted = share.percent() * 5.0;
+            for _ in 0..100 {
+                let taken = (0..500).filter(|_| share.takes(next_lot())).count();
+                let taken = f64::from(u32::try_from(taken).unwrap());
+                assert!((taken - wanted).abs() <= 3.0, "{taken} of 500 at {share}");
+            }
+        }
+        let mut lots: Vec<u16> = (0..Percent::LOTS).map(|_| next_lot()).collect();
+        lots.sort_unstable();
+        assert!(lots.iter().copied().eq(0..Percent::LOTS), "each once");
+    }
 }

@@ -7,10 +7,11 @@ use super::event::{Actor, Direction, Effect, Notice, Operation, Persisted, Refus
 use super::failback::PROOF_LASTS;
 use super::machine::Switch;
 use super::moment::Moment;
+use super::percent::{CanaryStep, Percent};
 use super::quarantine;
-use super::share::{CanaryStep, Share};
 use super::slot::{Generation, SlotName};
 use super::status::{Draining, words};
+use super::watch::Terms;
 use std::time::Duration;
 
 /// What an operator may ask of a canary.
@@ -21,7 +22,7 @@ pub enum CanaryOrder {
         /// None for the one that runs.
         slot: Option<SlotName>,
         /// None for the steps of the rules.
-        share: Option<Share>,
+        share: Option<Percent>,
         /// Skips the gate; needs a reason.
         force: bool,
         reason: Option<String>,
@@ -41,10 +42,27 @@ pub enum CanaryOrder {
 }
 
 /// What happened to a canary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CanaryEvent {
     /// Somebody came to this generation since that was last told.
     Seen(Generation),
+    /// How this generation does, by what its visitors got.
+    Judged {
+        generation: Generation,
+        judgement: Judgement,
+    },
+}
+
+/// How a canary does since its share was last set.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Judgement {
+    /// Too few came to say.
+    #[default]
+    Inconclusive,
+    /// Well enough to go on.
+    Good,
+    /// Too badly to stay; why.
+    Breach(String),
 }
 
 /// A slot that some of the new visitors go to.
@@ -53,7 +71,7 @@ pub struct PersistedCanary {
     pub slot: SlotName,
     /// Newer than the active one.
     pub generation: Generation,
-    pub share: Share,
+    pub share: Percent,
     /// Which of the rules' steps it is at; none when an operator sets the share.
     pub step: Option<usize>,
     pub since: Moment,
@@ -73,11 +91,11 @@ pub enum CanaryNotice {
         canary: Option<PersistedCanary>,
     },
     /// It has that share already.
-    Unchanged { slot: SlotName, share: Share },
+    Unchanged { slot: SlotName, share: Percent },
     /// Traffic has moved: to its slot, or elsewhere.
     Over { slot: SlotName, promoted: bool },
     /// Its next step failed, and no more follow by themselves.
-    Halted { slot: SlotName, share: Share },
+    Halted { slot: SlotName, share: Percent },
 }
 
 /// Why an order about a canary was not accepted.
@@ -110,7 +128,7 @@ impl Direction {
 /// What an operation wants of a canary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Portion {
-    pub share: Share,
+    pub share: Percent,
     /// Which of the rules' steps it is; none for one that an operator set.
     pub step: Option<usize>,
 }
@@ -120,6 +138,7 @@ pub struct Portion {
 pub(super) struct Watch {
     /// When somebody last came, or it was last said how many shall.
     seen: Option<Moment>,
+    judged: Judgement,
     /// Its slot has been well in this life of the daemon.
     was_well: bool,
 }
@@ -170,9 +189,11 @@ impl Switch {
                 let to = slot.or(running).ok_or_else(no_canary)?;
                 self.may_be_canary(&to)?;
                 let portion = self.portion(share)?;
-                let mut request = self
-                    .request(Direction::Canary, by, to)
-                    .with(force, reason)?;
+                let mut request = self.request(Direction::Canary, by, to).with(
+                    force,
+                    reason,
+                    Terms::default(),
+                )?;
                 request.portion = Some(portion);
                 self.is_free()?;
                 self.share(request, portion, effects);
@@ -185,14 +206,18 @@ impl Switch {
             } => {
                 let to = running.ok_or_else(no_canary)?;
                 self.may_be_canary(slot.as_ref().unwrap_or(&to))?;
-                let request = self.request(Direction::Flip, by, to).with(force, reason)?;
+                let request =
+                    self.request(Direction::Flip, by, to)
+                        .with(force, reason, Terms::default())?;
                 self.ask(request, effects)
             }
             CanaryOrder::Abort { slot, reason } => {
                 let from = running.ok_or_else(no_canary)?;
                 self.may_be_canary(slot.as_ref().unwrap_or(&from))?;
                 self.is_free()?;
-                let request = self.end_of_canary(from, by).with(false, reason)?;
+                let request = self
+                    .end_of_canary(from, by)
+                    .with(false, reason, Terms::default())?;
                 self.start(request, effects);
                 Ok(())
             }
@@ -213,7 +238,7 @@ impl Switch {
         }
     }
 
-    fn portion(&self, share: Option<Share>) -> Result<Portion, Refusal> {
+    fn portion(&self, share: Option<Percent>) -> Result<Portion, Refusal> {
         match (share, self.rules.canary.steps.first()) {
             (Some(share), _) => Ok(Portion { share, step: None }),
             (None, Some(CanaryStep::Share { share, .. })) => Ok(Portion {
@@ -259,7 +284,7 @@ impl Switch {
         let mut state = self.state.clone();
         let Some(portion) = operation.portion else {
             state.canary = None;
-            if operation.by == Actor::itself() && self.is_unhealthy(&operation.from) {
+            if operation.by == Actor::itself() && self.has_failed(&operation.from) {
                 let reason = operation.reason.clone().unwrap_or_default();
                 let quarantine = quarantine::begin(at, reason);
                 state.quarantines.insert(operation.from.clone(), quarantine);
@@ -272,6 +297,9 @@ impl Switch {
             canary.step = step;
             canary.changed = at;
             return state;
+        }
+        if let Some(fingerprint) = self.database_at(operation.flip) {
+            state.fingerprints.insert(operation.to.clone(), fingerprint);
         }
         state.newest = state.newest_generation().next();
         state.canary = Some(PersistedCanary {
@@ -305,6 +333,8 @@ impl Switch {
         let before = self.state.canary.clone();
         self.state = self.after_canary(&operation, at);
         self.canary_watch.seen = Some(self.now);
+        // What it did with fewer visitors says nothing of what it does with more.
+        self.canary_watch.judged = Judgement::Inconclusive;
         self.canary_watch.was_well |= self.is_healthy(&operation.to);
         effects.push(Effect::Share {
             flip: operation.flip,
@@ -375,14 +405,19 @@ impl Switch {
     }
 
     pub(super) fn canary_event(&mut self, event: CanaryEvent) {
-        let CanaryEvent::Seen(generation) = event;
+        let of = match &event {
+            CanaryEvent::Seen(generation) | CanaryEvent::Judged { generation, .. } => *generation,
+        };
         if self
             .state
             .canary
             .as_ref()
-            .is_some_and(|it| it.generation == generation)
+            .is_some_and(|it| it.generation == of)
         {
-            self.canary_watch.seen = Some(self.now);
+            match event {
+                CanaryEvent::Seen(_) => self.canary_watch.seen = Some(self.now),
+                CanaryEvent::Judged { judgement, .. } => self.canary_watch.judged = judgement,
+            }
         }
     }
 
@@ -448,7 +483,9 @@ impl Switch {
             return Some(Next::Abort(format!("nobody has come to it for {idle}")));
         }
         let is_due = self.canary_step_ends().is_some_and(|at| at <= self.now);
-        let goes_on = is_due && self.is_healthy(&canary.slot);
+        let is_judged = self.rules.canary.is_judged;
+        let is_good = !is_judged || self.canary_watch.judged == Judgement::Good;
+        let goes_on = is_due && is_good && self.is_healthy(&canary.slot);
         let step = canary.step.filter(|_| goes_on)?;
         Some(Next::Step(step + 1))
     }
@@ -456,7 +493,10 @@ impl Switch {
     /// Its slot is bad, and the active one may be better.
     fn canary_fails(&self, canary: &PersistedCanary) -> Option<String> {
         let Some(SlotHealth::Unhealthy { reason }) = self.health(&canary.slot) else {
-            return None;
+            return match &self.canary_watch.judged {
+                Judgement::Breach(reason) => Some(reason.clone()),
+                _ => None,
+            };
         };
         let shared_fails = matches!(self.shared, SlotHealth::Unhealthy { .. });
         let is_starting = !self.canary_watch.was_well && self.canary_grace_ends() > self.now;
@@ -481,7 +521,7 @@ impl Switch {
         let seen = self.canary_watch.seen.unwrap_or(self.began);
         let last = seen.max(canary.changed);
         let wait: Duration = self.rules.canary.idle;
-        (canary.share == Share::NONE).then(|| last.after(wait))
+        (canary.share == Percent::NONE).then(|| last.after(wait))
     }
 
     /// When time alone may change what becomes of a canary.
@@ -494,8 +534,9 @@ impl Switch {
         idles.into_iter().chain(grace).chain(steps).chain(proof)
     }
 
-    fn is_unhealthy(&self, slot: &SlotName) -> bool {
+    fn has_failed(&self, slot: &SlotName) -> bool {
         matches!(self.health(slot), Some(SlotHealth::Unhealthy { .. }))
+            || matches!(self.canary_watch.judged, Judgement::Breach(_))
     }
 }
 

@@ -10,7 +10,7 @@ mod tests {
         SlotName::new(name).unwrap()
     }
 
-    fn share(text: &str) -> Share {
+    fn share(text: &str) -> Percent {
         text.parse().unwrap()
     }
 
@@ -36,6 +36,7 @@ mod tests {
             canary: CanaryRules {
                 steps: steps.to_vec(),
                 idle: 30 * MINUTE,
+                is_judged: false,
             },
         }
     }
@@ -278,6 +279,7 @@ mod tests {
                     force: false,
                     reason: None,
                     expect: None,
+                    terms: Terms::default(),
                 },
             })
             .unwrap();

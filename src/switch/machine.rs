@@ -10,13 +10,14 @@
 use super::canary;
 use super::disk::Disk;
 use super::event::{
-    Direction, Effect, Event, Notice, Operation, Passed, Persisted, Refusal, Rules, SlotHealth,
-    Transition,
+    Direction, Effect, Event, Notice, Operation, Passed, Persisted, Refusal, SlotHealth, Transition,
 };
 use super::moment::Moment;
 use super::quarantine;
+use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, Phase};
+use super::watch::Watched;
 use std::collections::BTreeMap;
 
 /// The state machine of one service.
@@ -46,6 +47,7 @@ pub struct Switch {
     /// When the daemon started.
     pub(super) began: Moment,
     pub(super) canary_watch: canary::Watch,
+    pub(super) watched: Watched,
     pub(super) staying: Option<String>,
     pub(super) warning: Option<String>,
     pub(super) wake: Option<Moment>,
@@ -114,6 +116,7 @@ impl Switch {
             Event::Health { slot, health } => self.told_health(&slot, health),
             Event::Shared { health } => self.shared = health,
             Event::Canary(event) => self.canary_event(event),
+            Event::Judged { generation, breach } => self.judged(generation, breach),
             Event::Tick => {}
             Event::Configured { rules } => self.configure(rules)?,
         }
@@ -152,7 +155,8 @@ impl Switch {
             return;
         };
         match verdict {
-            Ok(Passed { fingerprint: _ }) => {
+            Ok(Passed { fingerprint }) => {
+                self.saw_database(flip, fingerprint);
                 self.proven = Some(Proof {
                     slot: current.operation.to.clone(),
                     at: self.now,
@@ -192,6 +196,11 @@ impl Switch {
         state.moved = Some(at);
         state.unproven = operation.forced && !self.is_healthy(&operation.to);
         state.quarantines.remove(&operation.to);
+        if let Some(fingerprint) = self.database_at(operation.flip) {
+            state.fingerprints.insert(operation.to.clone(), fingerprint);
+        }
+        state.accept_schema_change = operation.terms.accept_schema_change;
+        state.confirm = Self::confirm_by(at, &operation.terms);
         if operation.direction == Direction::Failback {
             state.automatic_moves.push(at);
             let reason = operation.reason.clone().unwrap_or_default();

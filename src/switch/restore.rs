@@ -2,10 +2,12 @@
 
 use super::canary::{PersistedCanary, Watch};
 use super::disk::Disk;
-use super::event::{Persisted, Refusal, Rules, SlotHealth};
+use super::event::{Persisted, Refusal, SlotHealth};
 use super::machine::{Seen, Switch};
 use super::moment::Moment;
+use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
+use super::watch::Watched;
 use std::collections::BTreeMap;
 
 impl Switch {
@@ -33,6 +35,7 @@ impl Switch {
             starting: Some(now),
             began: now,
             canary_watch: Watch::default(),
+            watched: Watched::default(),
             staying: None,
             warning,
             wake: None,
@@ -92,8 +95,13 @@ impl Switch {
         }
         let state = &mut self.state;
         state.quarantines.retain(|slot, _| slots.contains(slot));
+        state.fingerprints.retain(|slot, _| slots.contains(slot));
         state.labels.retain(|slot, _| slots.contains(slot));
         state.previous.take_if(|slot| !slots.contains(slot));
+        if state.previous.is_none() {
+            // There is nowhere to go back to.
+            state.confirm = None;
+        }
     }
 }
 
@@ -109,6 +117,9 @@ fn first(rules: &Rules) -> Persisted {
         quarantines: BTreeMap::new(),
         canary: None,
         newest: Generation(1),
+        fingerprints: BTreeMap::new(),
+        accept_schema_change: false,
+        confirm: None,
         labels: BTreeMap::new(),
     }
 }
@@ -122,6 +133,9 @@ fn resume(rules: &Rules, mut state: Persisted, now: Moment) -> (Persisted, Optio
     for quarantine in state.quarantines.values_mut() {
         quarantine.since = quarantine.since.min(now);
     }
+    if let Some(confirm) = &mut state.confirm {
+        confirm.until = confirm.until.min(now.after(confirm.within));
+    }
     let mut warning = None;
     if !rules.slots.contains(&state.active) {
         warning = Some(format!(
@@ -133,6 +147,7 @@ fn resume(rules: &Rules, mut state: Persisted, now: Moment) -> (Persisted, Optio
         state.generation = Switch::canary_gives_way(&mut state, &initial);
         state.moved = Some(now);
         state.unproven = false;
+        state.confirm = None;
     }
     state.quarantines.remove(&state.active);
     state.previous.take_if(|slot| *slot == state.active);

@@ -20,10 +20,14 @@ pub(crate) struct Tally {
     pub(crate) quarantines_ended: u64,
     pub(crate) canaries: u64,
     pub(crate) promoted: u64,
+    pub(crate) confirmed: u64,
+    pub(crate) unconfirmed: u64,
+    pub(crate) breaches: u64,
+    pub(crate) left_behind: u64,
 }
 
 impl Tally {
-    fn all(&mut self) -> [(&'static str, &mut u64); 17] {
+    fn all(&mut self) -> [(&'static str, &mut u64); 21] {
         [
             ("flips", &mut self.flips),
             ("rollbacks", &mut self.rollbacks),
@@ -42,6 +46,10 @@ impl Tally {
             ("ends of a quarantine", &mut self.quarantines_ended),
             ("shares of a canary", &mut self.canaries),
             ("moves to a canary", &mut self.promoted),
+            ("moves confirmed", &mut self.confirmed),
+            ("moves back unconfirmed", &mut self.unconfirmed),
+            ("moves back by the watch", &mut self.breaches),
+            ("stays because of the database", &mut self.left_behind),
         ]
     }
 

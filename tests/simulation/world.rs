@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
     Actor, CanaryNotice, CanaryOrder, CanaryRules, CanaryStep, Command, Direction, Effect, Event,
-    FailbackMode, FailbackRules, Label, Moment, Notice, Passed, Persisted, Phase, Refusal, Rules,
-    Share, SlotHealth, SlotName, Switch, Transition,
+    FailbackMode, FailbackRules, Label, Moment, Notice, Passed, Percent, Persisted, Phase, Refusal,
+    Rules, SlotHealth, SlotName, Switch, Terms, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -33,6 +33,7 @@ pub(crate) struct World {
     /// Which slots are really well.
     well: BTreeMap<SlotName, bool>,
     shared_is_well: bool,
+    database: u32,
     referee: Option<Referee>,
     crashes: u32,
     pub(crate) tally: Tally,
@@ -71,6 +72,10 @@ enum Happening {
     },
     SlotTurns(SlotName),
     SharedTurns,
+    /// The watch finds the active slot too bad, or not.
+    Judged,
+    /// Somebody changes the modules of the database.
+    DatabaseMoves,
     DiskTurns(Disk),
     OperatorActs,
     Crash,
@@ -109,6 +114,7 @@ impl World {
             disk_ever_failed: false,
             well,
             shared_is_well: true,
+            database: 0,
             referee: Some(Referee::default()),
             crashes: rng.u32(0..4),
             tally: Tally::default(),
@@ -141,6 +147,12 @@ impl World {
         for _ in 0..self.rng.u64(0..3) * 2 {
             self.some_time(end, Happening::SharedTurns);
         }
+        for _ in 0..self.rng.u64(0..8) {
+            self.some_time(end, Happening::Judged);
+        }
+        for _ in 0..self.rng.u64(0..3) {
+            self.some_time(end, Happening::DatabaseMoves);
+        }
         for _ in 0..self.rng.u64(0..3) {
             let disk = *self
                 .rng
@@ -167,6 +179,8 @@ impl World {
             self.happens(Happening::SharedTurns);
         }
         self.until(self.now.after(STORY));
+        self.judged(false);
+        self.command(Command::Confirm);
         for slot in self.switch.rules().slots.clone() {
             self.command(Command::Acknowledge { slot });
         }
@@ -176,7 +190,10 @@ impl World {
         let before = self.traffic.clone();
         self.happens(Happening::SlotTurns(before.clone()));
         self.until(self.now.after(Duration::from_secs(30)));
-        let moves = self.switch.rules().failback.mode == FailbackMode::Always;
+        let slots = self.switch.rules().slots.iter();
+        let mut others = slots.filter(|slot| **slot != before);
+        let somewhere = others.any(|slot| self.switch.schema_moved(slot).is_none());
+        let moves = self.switch.rules().failback.mode == FailbackMode::Always && somewhere;
         assert_eq!(
             self.traffic != before,
             moves,
@@ -209,6 +226,11 @@ impl World {
             }
             Happening::SlotTurns(slot) => self.slot_turns(slot),
             Happening::SharedTurns => self.shared_turns(),
+            Happening::Judged => {
+                let bad = self.rng.bool();
+                self.judged(bad);
+            }
+            Happening::DatabaseMoves => self.database += 1,
             Happening::DiskTurns(disk) => {
                 self.note(&format!("the disk turns {disk:?}"));
                 self.disk = disk;
@@ -255,25 +277,42 @@ impl World {
         self.tell(Event::Shared { health });
     }
 
+    fn judged(&mut self, bad: bool) {
+        let generation = self.switch.generation();
+        let breach = bad.then(|| "30 of 100 requests failed".to_owned());
+        self.refereed(|referee, _| referee.breach = bad.then_some(generation));
+        self.tell(Event::Judged { generation, breach });
+    }
+
     fn operator_acts(&mut self) {
         let slots = self.switch.rules().slots.clone();
         let slot = self.rng.choice(&slots).unwrap().clone();
         let force = self.rng.u8(0..5) == 0;
         let reason = Some("a hunch".to_owned());
-        let command = match self.rng.u8(0..14) {
-            0 | 1 => Command::Rollback { force, reason },
+        let within = Duration::from_secs(self.rng.u64(1..600));
+        let terms = Terms {
+            confirm_within: (self.rng.u8(0..3) == 0).then_some(within),
+            accept_schema_change: self.rng.u8(0..3) == 0,
+        };
+        let command = match self.rng.u8(0..16) {
+            0 | 1 => Command::Rollback {
+                force,
+                reason,
+                terms,
+            },
+            9 | 10 => Command::Confirm,
             2 | 3 => Command::Acknowledge { slot },
             4 => Command::Label {
                 slot,
                 label: self.rng.bool().then(|| Label::new("v1").unwrap()),
             },
-            5 | 6 => Command::Canary(CanaryOrder::Abort { slot: None, reason }),
-            7 => Command::Canary(CanaryOrder::Promote {
+            5 => Command::Canary(CanaryOrder::Abort { slot: None, reason }),
+            6 => Command::Canary(CanaryOrder::Promote {
                 slot: None,
                 force,
                 reason,
             }),
-            8 | 9 => Command::Canary(CanaryOrder::Share {
+            7 | 8 => Command::Canary(CanaryOrder::Share {
                 slot: Some(slot),
                 share: self.rng.bool().then(|| share(&mut self.rng)),
                 force,
@@ -284,6 +323,7 @@ impl World {
                 force,
                 reason,
                 expect: None,
+                terms,
             },
         };
         self.command(command);
@@ -414,7 +454,10 @@ impl World {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
         } else if self.well[&end.slot] {
-            Ok(Passed::default())
+            // Not every gate looks at the database.
+            let looks = self.rng.bool();
+            let fingerprint = looks.then(|| self.database.to_string());
+            Ok(Passed { fingerprint })
         } else {
             Err(vec!["connection refused".to_owned()])
         };
@@ -449,6 +492,9 @@ impl World {
     fn hear(&mut self, notice: Notice) {
         match notice {
             Notice::Started(operation) => {
+                let why = operation.reason.as_deref().unwrap_or_default();
+                self.tally.unconfirmed += u64::from(why.starts_with("not confirmed"));
+                self.tally.breaches += u64::from(why.ends_with("requests failed"));
                 self.refereed(|referee, world| referee.started(&operation, world));
             }
             Notice::Failed { operation, .. } => {
@@ -473,7 +519,10 @@ impl World {
                 self.tally.promoted += u64::from(promoted);
             }
             Notice::Settled => assert_eq!(self.switch.phase(), Phase::Steady),
-            Notice::Staying { .. } => self.tally.stayed += 1,
+            Notice::Staying { reason, .. } => {
+                self.tally.stayed += 1;
+                self.tally.left_behind += u64::from(reason.contains("modules have changed"));
+            }
             Notice::QuarantineEnded { .. } => self.tally.quarantines_ended += 1,
             Notice::Unchanged { .. }
             | Notice::Canary(CanaryNotice::Unchanged { .. } | CanaryNotice::Halted { .. })
@@ -481,6 +530,7 @@ impl World {
             | Notice::Quarantined { .. }
             | Notice::Acknowledged { .. }
             | Notice::Labelled { .. } => {}
+            Notice::Confirmed { .. } => self.tally.confirmed += 1,
         }
     }
 
@@ -546,12 +596,13 @@ fn rules(rng: &mut Rng) -> Rules {
         canary: CanaryRules {
             steps: steps(rng),
             idle: Duration::from_secs(rng.u64(1..300)),
+            is_judged: false,
         },
     }
 }
 
-fn share(rng: &mut Rng) -> Share {
-    Share::of_percent(f64::from(rng.u32(0..=100))).unwrap()
+fn share(rng: &mut Rng) -> Percent {
+    Percent::of_percent(f64::from(rng.u32(0..=100))).unwrap()
 }
 
 fn steps(rng: &mut Rng) -> Vec<CanaryStep> {

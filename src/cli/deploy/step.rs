@@ -202,13 +202,14 @@ impl Runner {
             self.keep_held(at).await?;
             let plan = &self.story.plan;
             let request = FlipRequest {
+                rehearse: false,
                 to: plan.slot.clone(),
-                force: false,
                 reason: Some(plan.why()),
                 expect_generation: Some(plan.generation),
                 // A hold must not last until the last websocket has left.
                 no_wait: true,
                 version: plan.version.clone(),
+                ..FlipRequest::default()
             };
             let since = Instant::now();
             let signals = self.signals.clone();

@@ -15,6 +15,7 @@ use super::socket::Arrived;
 use super::websocket::Order;
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -32,6 +33,8 @@ pub(super) struct Site {
     pub(super) record: Record,
     /// To all open websockets.
     pub(super) orders: broadcast::Sender<Order>,
+    /// Its registry is loaded.
+    pub(super) gevent_is_warm: AtomicBool,
     /// By hash and name.
     pub(super) bundles: Mutex<HashMap<String, Vec<u8>>>,
 }

@@ -19,14 +19,14 @@ use std::time::Duration;
     serde::Deserialize,
 )]
 #[serde(transparent)]
-pub struct Share(u16);
+pub struct Percent(u16);
 
 /// Why a text is no share.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a share is 0% to 100% with at most two decimals, such as 5% or 0.25%; got {0:?}")]
-pub struct ShareError(pub String);
+pub struct PercentError(pub String);
 
-impl Share {
+impl Percent {
     /// Nobody new.
     pub const NONE: Self = Self(0);
     /// As many lots as there are.
@@ -52,12 +52,12 @@ impl Share {
     }
 }
 
-impl FromStr for Share {
-    type Err = ShareError;
+impl FromStr for Percent {
+    type Err = PercentError;
 
     /// With or without the sign.
-    fn from_str(text: &str) -> Result<Self, ShareError> {
-        let refused = || ShareError(text.to_owned());
+    fn from_str(text: &str) -> Result<Self, PercentError> {
+        let refused = || PercentError(text.to_owned());
         let number = text.strip_suffix('%').unwrap_or(text).trim_end();
         let (whole, decimals) = number.split_once('.').unwrap_or((number, "0"));
         let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
@@ -75,7 +75,7 @@ impl FromStr for Share {
     }
 }
 
-impl fmt::Display for Share {
+impl fmt::Display for Percent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (whole, rest) = (self.0 / 100, self.0 % 100);
         match rest {
@@ -93,6 +93,8 @@ pub struct CanaryRules {
     pub steps: Vec<CanaryStep>,
     /// A canary that takes nobody new ends once nobody has come to it for so long.
     pub idle: Duration,
+    /// A step follows only once enough have come to say that the canary does well.
+    pub is_judged: bool,
 }
 
 /// One step of a canary that goes on by itself.
@@ -100,7 +102,7 @@ pub struct CanaryRules {
 pub enum CanaryStep {
     /// So many of the new visitors, for so long; none means until an operator says more.
     Share {
-        share: Share,
+        share: Percent,
         lasts: Option<Duration>,
     },
     /// All traffic follows.
@@ -112,6 +114,7 @@ impl Default for CanaryRules {
         Self {
             steps: Vec::new(),
             idle: Duration::from_mins(30),
+            is_judged: false,
         }
     }
 }
@@ -123,36 +126,36 @@ mod tests {
     #[test]
     fn a_share_is_written_as_it_is_read() {
         for text in ["0%", "5%", "0.25%", "12.5%", "0.05%", "100%", "99.99%"] {
-            assert_eq!(text.parse::<Share>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<Percent>().unwrap().to_string(), text);
         }
-        assert_eq!("5".parse::<Share>(), "5.00 %".parse());
+        assert_eq!("5".parse::<Percent>(), "5.00 %".parse());
         for wrong in [
             "", "%", "101%", "100.01%", "-1%", "5%%", "1.234%", ".5%", "5.%", "+5%", "five",
             "1e1%", "\u{665}%",
         ] {
-            assert!(wrong.parse::<Share>().is_err(), "{wrong}");
+            assert!(wrong.parse::<Percent>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn whoever_is_at_one_share_is_at_every_larger_one() {
-        let shares: Vec<Share> = (0..=100).map(|percent| Share(percent * 100)).collect();
-        for lot in 0..Share::LOTS {
+        let shares: Vec<Percent> = (0..=100).map(|percent| Percent(percent * 100)).collect();
+        for lot in 0..Percent::LOTS {
             let taken: Vec<bool> = shares.iter().map(|share| share.takes(lot)).collect();
             assert!(taken.is_sorted(), "lot {lot}");
             assert!(!taken[0] && taken[100]);
         }
-        let five = (0..Share::LOTS).filter(|lot| Share(500).takes(*lot));
+        let five = (0..Percent::LOTS).filter(|lot| Percent(500).takes(*lot));
         assert_eq!(five.count(), 500);
     }
 
     #[test]
     fn percent_is_rounded_to_a_hundredth() {
-        assert_eq!(Share::of_percent(2.5), "2.5%".parse().ok());
-        assert_eq!(Share::of_percent(33.333), "33.33%".parse().ok());
+        assert_eq!(Percent::of_percent(2.5), "2.5%".parse().ok());
+        assert_eq!(Percent::of_percent(33.333), "33.33%".parse().ok());
         for wrong in [-1.0, 100.01, f64::NAN, f64::INFINITY] {
-            assert_eq!(Share::of_percent(wrong), None, "{wrong}");
+            assert_eq!(Percent::of_percent(wrong), None, "{wrong}");
         }
-        assert!((Share(1250).percent() - 12.5).abs() < f64::EPSILON);
+        assert!((Percent(1250).percent() - 12.5).abs() < f64::EPSILON);
     }
 }
