@@ -64,6 +64,8 @@ fn view(settings: &config::Settings) -> View {
         left: None,
         tls: None,
         hold: None,
+        outage: None,
+        modes: None,
     });
     View {
         epoch: Epoch(1),

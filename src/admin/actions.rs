@@ -60,6 +60,8 @@ impl Admin {
             Route::Label { service } => self.label(service, asked).await,
             Route::Hold { service } => self.hold(service, asked).await,
             Route::Release { service } => self.release(service, asked).await,
+            Route::Maintenance { service } => self.maintenance(service, asked).await,
+            Route::ReadOnly { service } => self.read_only(service, asked).await,
             Route::Requests => self.requests(query).await,
             Route::Kill { id } => self.kill(id, &asked.by).await,
             Route::History => {

@@ -12,6 +12,7 @@ mod clients;
 mod holds;
 mod label;
 mod metrics;
+mod modes;
 mod peer;
 mod problem;
 mod query;

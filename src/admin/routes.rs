@@ -18,6 +18,8 @@ pub(super) enum Route<'a> {
     Label { service: &'a str },
     Hold { service: &'a str },
     Release { service: &'a str },
+    Maintenance { service: &'a str },
+    ReadOnly { service: &'a str },
     Requests,
     Kill { id: u64 },
     History,
@@ -49,6 +51,10 @@ fn lookup(path: &str) -> Result<(Method, Route<'_>), Wrong> {
         ["v1", "services", service, "label"] => (Method::POST, Route::Label { service }),
         ["v1", "services", service, "hold"] => (Method::POST, Route::Hold { service }),
         ["v1", "services", service, "release"] => (Method::POST, Route::Release { service }),
+        ["v1", "services", service, "maintenance"] => {
+            (Method::POST, Route::Maintenance { service })
+        }
+        ["v1", "services", service, "read_only"] => (Method::POST, Route::ReadOnly { service }),
         ["v1", "ps"] => (Method::GET, Route::Requests),
         ["v1", "requests", id] => {
             let id = id.parse();
@@ -113,6 +119,16 @@ mod tests {
                 Method::POST,
                 "/v1/services/odoo/release",
                 Route::Release { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/maintenance",
+                Route::Maintenance { service },
+            ),
+            (
+                Method::POST,
+                "/v1/services/odoo/read_only",
+                Route::ReadOnly { service },
             ),
             (Method::GET, "/v1/ps", Route::Requests),
             (Method::DELETE, "/v1/requests/17", Route::Kill { id: 17 }),

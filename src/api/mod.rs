@@ -14,6 +14,8 @@
 //! | `POST /v1/services/{service}/label` | [`LabelRequest`] | [`Labelled`] |
 //! | `POST /v1/services/{service}/hold` | [`HoldRequest`] | a stream of events, from [`EventKind::Held`] to [`EventKind::Released`]; its connection is the lease |
 //! | `POST /v1/services/{service}/release` | | [`HoldReleased`] |
+//! | `POST /v1/services/{service}/maintenance` | [`MaintenanceRequest`] | [`ModesStatus`] |
+//! | `POST /v1/services/{service}/read_only` | [`ReadOnlyRequest`] | [`ModesStatus`] |
 //! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
 //! | `DELETE /v1/requests/{id}` | | [`Killed`] |
 //! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
@@ -28,6 +30,7 @@
 mod cache;
 mod events;
 mod hold;
+mod modes;
 mod status;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
@@ -36,7 +39,10 @@ pub use events::{
     ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
     StreamEvent, Verdict,
 };
-pub use hold::{HoldReleased, HoldRequest, HoldStatus};
+pub use hold::{HoldReleased, HoldRequest, HoldStatus, OutageStatus};
+pub use modes::{
+    Bypass, MaintenanceRequest, MaintenanceStatus, ModesStatus, ReadOnlyRequest, ReadOnlyStatus,
+};
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,

@@ -1,6 +1,9 @@
 //! What `status` and `ps` show.
 
 use super::hold::HoldStatus;
+use super::hold::OutageStatus;
+use super::modes::MaintenanceStatus;
+use super::modes::ReadOnlyStatus;
 use serde::{Deserialize, Serialize};
 
 /// The whole daemon.
@@ -87,6 +90,15 @@ pub struct ServiceStatus {
     /// None while nobody is held.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
+    /// None while nobody waits for the active slot to be connected.
+    #[serde(default)]
+    pub outage: Option<OutageStatus>,
+    /// None while it is off.
+    #[serde(default)]
+    pub maintenance: Option<MaintenanceStatus>,
+    /// None while the service may be written.
+    #[serde(default)]
+    pub read_only: Option<ReadOnlyStatus>,
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,

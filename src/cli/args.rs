@@ -2,6 +2,7 @@
 
 use super::deploy::DeployArgs;
 use super::hold::HoldArgs;
+use super::modes::{MaintenanceArgs, ReadOnlyArgs};
 use crate::config;
 use crate::switch::Label;
 use crate::switch::ServiceName;
@@ -76,6 +77,10 @@ pub(super) enum Verb {
     Hold(HoldArgs),
     /// End a hold: those who wait go on, to the slot that is active now
     Release,
+    /// Answer 503 to clients, with a page of yours, until it is off again
+    Maintenance(MaintenanceArgs),
+    /// Let nothing write, and everything read
+    ReadOnly(ReadOnlyArgs),
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break

@@ -18,6 +18,7 @@ mod flip;
 mod history;
 mod hold;
 mod kill;
+mod modes;
 mod operation;
 mod output;
 mod probe;
@@ -68,6 +69,8 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Probe(args) => probe::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,
+        Verb::Maintenance(args) => modes::maintenance(session, args).await,
+        Verb::ReadOnly(args) => modes::read_only(session, args).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,
         Verb::Ack(args) => ack::run(session, args).await,

@@ -1,6 +1,7 @@
 //! Events as sentences.
 
 use super::hold;
+use super::modes;
 use super::style::Paint;
 use super::table::printable;
 use super::words;
@@ -30,7 +31,15 @@ impl Sentence {
             | EventKind::Holding { .. }
             | EventKind::HoldDrained { .. }
             | EventKind::Releasing { .. }
-            | EventKind::Released { .. } => hold::sentence(&event.kind),
+            | EventKind::Released { .. }
+            | EventKind::OutageBegan { .. }
+            | EventKind::OutageEnded { .. } => hold::sentence(&event.kind),
+            EventKind::Mode {
+                mode,
+                on,
+                by,
+                message,
+            } => modes::sentence(mode, *on, by, message.as_deref()),
             _ => beside(&event.kind),
         };
         Self {

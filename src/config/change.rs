@@ -14,7 +14,9 @@ use super::headers;
 use super::hold;
 use super::keepalive;
 use super::listeners;
+use super::maintenance;
 use super::queue;
+use super::read_only;
 use super::rate_limit;
 use super::sendfile;
 use super::service_limits;
@@ -273,6 +275,8 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
     hold::changes(lines, &old.hold, &new.hold);
+    maintenance::changes(lines, &old.maintenance, &new.maintenance);
+    read_only::changes(lines, &old.read_only, &new.read_only);
     errors::changes(lines, &old.errors, &new.errors);
     headers::changes(lines, &old.headers, &new.headers);
     cors::changes(lines, &old.cors, &new.cors);
@@ -627,7 +631,7 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            ("blocked" | "paths" | "open_paths" | "pass", _) => r#"["/x"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths" | "pass" | "calls", _) => r#"["/x"]"#.to_owned(),
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }

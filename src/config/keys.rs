@@ -14,8 +14,10 @@ use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
 use super::hold::HOLD;
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
+use super::maintenance::MAINTENANCE;
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
+use super::read_only::READ_ONLY;
 use super::service_limits::SERVICE_LIMITS;
 use super::upstream_tls::UPSTREAM_TLS;
 use super::websocket::WEBSOCKET;
@@ -175,6 +177,9 @@ pub(super) const SERVICE: Section = section(
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
         key("hold", "[service.NAME.hold]"),
+        key("hold_on_outage", r#""5s""#),
+        key("maintenance", "[service.NAME.maintenance]"),
+        key("read_only", "[service.NAME.read_only]"),
         key("errors", "[service.NAME.errors]"),
         key("headers", "[service.NAME.headers]"),
         key("cors", "[service.NAME.cors]"),
@@ -326,6 +331,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TIMEOUTS,
     &QUEUE,
     &HOLD,
+    &MAINTENANCE,
+    &READ_ONLY,
     &ERRORS,
     &SERVICE_HEADERS,
     &REQUEST_HEADERS,

@@ -14,9 +14,11 @@ use super::health;
 use super::hold;
 use super::keepalive;
 use super::keys::SERVICE;
+use super::maintenance;
 use super::problem::At;
 use super::queue;
 use super::rate_limit;
+use super::read_only;
 use super::routes;
 use super::rules;
 use super::sendfile::{self, Sendfile};
@@ -92,6 +94,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let deploy = deploy::read(&table);
     let queue = queue::read(&table, &members);
     let hold = hold::read(&table);
+    let maintenance = maintenance::read(&table);
+    let read_only = read_only::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
@@ -116,6 +120,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         timeouts,
         queue,
         hold,
+        maintenance,
+        read_only,
         errors,
         headers,
         cors,

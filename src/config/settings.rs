@@ -15,8 +15,10 @@ use super::headers::Headers;
 use super::hold::Hold;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
+use super::maintenance::Maintenance;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::read_only::ReadOnly;
 use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
 use super::upstream_tls::UpstreamTls;
@@ -167,6 +169,8 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub hold: Hold,
+    pub maintenance: Maintenance,
+    pub read_only: ReadOnly,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,

@@ -168,6 +168,7 @@ impl Conductor {
             } => self.probe(&service, &slot, answer),
             Message::Reload(request) => self.reload(request),
             Message::Hold(message) => self.hold(message),
+            Message::Mode(message) => self.mode(message),
             Message::Status(answer) => drop(answer.send(self.status())),
             Message::Page(answer) => drop(answer.send(self.page())),
             Message::Audit(record) => self.finish(&record),
@@ -176,9 +177,11 @@ impl Conductor {
             Message::CertificatesAge => self.certificates.warn(),
             Message::Probed(report) => {
                 let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
+                let passed = report.passed();
                 self.stock.endpoints.observe(report);
                 if let Some(at) = self.index_of(&service) {
                     self.look_at_health(at, &slot);
+                    self.look_at_outage(at, &slot, passed);
                 }
             }
             Message::Shared(report) => self.shared(&report),
@@ -300,6 +303,7 @@ impl Conductor {
         if let Some(places) = &self.services[at].active_slot().places {
             places.aim(self.epoch.0);
         }
+        self.end_outage(at);
     }
 
     /// Shows the workers everything as it is now.

@@ -2,6 +2,7 @@
 
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
+use super::modes::ModeMessage;
 use super::prober::ProbeReport;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
@@ -37,6 +38,7 @@ pub(super) enum Message {
     },
     Reload(ReloadRequest),
     Hold(HoldMessage),
+    Mode(ModeMessage),
     Status(Answer<Status>),
     Page(Answer<Page>),
     /// Something was done that is kept in the history, and moves no traffic.

@@ -1,6 +1,7 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
 use super::hold_desk::HoldDesk;
+use super::modes::ModeDesk;
 use super::underway::Underway;
 use super::views::Stock;
 use crate::config::Service as ServiceSettings;
@@ -45,6 +46,7 @@ pub(super) struct Steered {
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
     pub(super) holds: HoldDesk,
+    pub(super) modes: ModeDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
 }
 
@@ -151,6 +153,7 @@ impl Steered {
             shared: SharedCheck::for_service(&settings),
             filter: stock.filter(&settings, None),
             holds: HoldDesk::new(&settings.hold),
+            modes: ModeDesk::new(&settings),
             settings: Arc::new(settings),
             switch,
             wake: None,
@@ -289,6 +292,8 @@ impl Steered {
             slots: self.slots.clone(),
             left: self.left.clone(),
             hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
+            outage: self.holds.outage.picture(&self.settings.hold),
+            modes: self.modes.picture(),
         }
     }
 

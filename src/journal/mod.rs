@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `state.json` | [`Persisted`](crate::switch::Persisted) of every service, with version and checksum |
 //! | `audit.jsonl` | one [`AuditRecord`](crate::api::AuditRecord) per line, oldest first |
+//! | `modes.json` | which services are in maintenance or read only ([`Modes`]) |
 //! | `pending-<service>.json` | operations of that service that have not ended |
 //! | `lock` | locked while a daemon runs; names its process |
 
@@ -16,6 +17,7 @@ mod audit_log;
 mod error;
 mod files;
 mod lines;
+mod modes;
 mod pending;
 mod state_dir;
 mod state_file;
@@ -25,4 +27,5 @@ mod promises;
 
 pub use audit_log::AuditLog;
 pub use error::JournalError;
+pub use modes::{KeptMaintenance, KeptMode, Modes};
 pub use state_dir::{Journal, Recover};

@@ -4,6 +4,7 @@ use super::admission::InFlight;
 use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::hold::Hold;
+use super::modes::Modes;
 use super::places::Places;
 use crate::config::CacheRoom;
 use crate::config::HostPattern;
@@ -84,6 +85,10 @@ pub struct Service {
     pub tls: Option<Arc<tls::Upstream>>,
     /// While it is there, new requests wait.
     pub hold: Option<Arc<Hold>>,
+    /// Where those wait who cannot be connected; none where nobody waits for that.
+    pub outage: Option<Arc<Hold>>,
+    /// None while no mode is on.
+    pub modes: Option<Arc<Modes>>,
 }
 
 impl Service {

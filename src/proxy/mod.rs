@@ -39,6 +39,7 @@ mod idlers;
 mod lane;
 mod lines;
 mod local;
+mod modes;
 mod orphan;
 mod outlet;
 mod pieces;

@@ -25,7 +25,7 @@ pub use certificates::{CertificateFigures, ExpiryFigures, HandshakeFigures};
 pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, Encoded, Looked};
 pub use denied::{DeniedFigures, ZoneFigures};
 pub use handshakes::{Handshake, HandshakeFailure};
-pub use holds::HoldFigures;
+pub use holds::{HoldFigures, ModeFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{

@@ -7,6 +7,7 @@ use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::holds::HoldFigures;
+use super::holds::ModeFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -72,6 +73,9 @@ pub struct ServiceFigures {
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
     pub hold: HoldFigures,
+    pub outage: HoldFigures,
+    pub maintenance: ModeFigures,
+    pub read_only: ModeFigures,
     pub slots: Vec<SlotFigures>,
 }
 
@@ -459,6 +463,9 @@ mod tests {
                     evicted: 1,
                 }],
                 hold: HoldFigures::default(),
+                outage: HoldFigures::default(),
+                maintenance: ModeFigures::default(),
+                read_only: ModeFigures::default(),
                 slots: vec![blue],
             }],
             ..Page::default()

@@ -57,6 +57,7 @@ mod odoo_corpus;
 mod odoo_rules;
 mod odoo_site;
 mod odoo_websocket;
+mod outage;
 mod queue;
 mod reload;
 mod restart;
