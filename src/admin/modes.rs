@@ -18,19 +18,25 @@ use jiff::Timestamp;
 use std::time::SystemTime;
 
 impl Admin {
-    pub(super) async fn maintenance(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
+    pub(super) async fn maintenance(
+        &self,
+        service: &str,
+        asked: Asked<'_>,
+    ) -> Result<Answer, Wrong> {
         let request: MaintenanceRequest = parse(&asked.body)?;
         let wish = if request.on {
             Some(wish(request).map_err(|what| problem::bad_request(&what))?)
         } else {
             None
         };
-        self.switch(service, asked, ModeChange::Maintenance(wish)).await
+        self.switch(service, asked, ModeChange::Maintenance(wish))
+            .await
     }
 
     pub(super) async fn read_only(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: ReadOnlyRequest = parse(&asked.body)?;
-        self.switch(service, asked, ModeChange::ReadOnly(request.on)).await
+        self.switch(service, asked, ModeChange::ReadOnly(request.on))
+            .await
     }
 
     async fn switch(

@@ -1,10 +1,14 @@
 //! What is asked for, what is told, and what is kept.
 
+use super::gates::GateCheck;
+use super::gates::GateProgress;
+use super::gates::GatesDone;
 use super::status::CountsStatus;
 use super::status::ProbeResult;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlipRequest {
     pub to: String,
@@ -18,13 +22,22 @@ pub struct FlipRequest {
     /// End the answer's stream once `to` is published, not when the old slot is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// Prove `to` and tell what would happen, and change nothing.
+    #[serde(default)]
+    pub rehearse: bool,
+    /// Go back unless it is confirmed within this time: `10m`.
+    #[serde(default)]
+    pub confirm_within: Option<String>,
+    /// Going back is fine even where the database has changed.
+    #[serde(default)]
+    pub accept_schema_change: bool,
     /// What runs in `to`; labels the slot before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
 /// Says what runs in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRequest {
     pub slot: String,
@@ -34,14 +47,14 @@ pub struct LabelRequest {
 }
 
 /// The answer of `label`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Labelled {
     pub schema: u32,
     pub slot: String,
     pub version: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     #[serde(default)]
@@ -50,15 +63,18 @@ pub struct RollbackRequest {
     pub reason: Option<String>,
     #[serde(default)]
     pub no_wait: bool,
+    /// Go there even though the database has changed since.
+    #[serde(default)]
+    pub accept_schema_change: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlotRequest {
     pub slot: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {
     pub schema: u32,
     pub slot: String,
@@ -67,7 +83,7 @@ pub struct Acknowledged {
 }
 
 /// One line of an event stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamEvent {
     pub schema: u32,
     pub at: String,
@@ -80,7 +96,7 @@ pub struct StreamEvent {
 }
 
 /// What happened; the field `event` names it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// An operation was accepted; its gate runs.
@@ -190,6 +206,40 @@ pub enum EventKind {
         drained_ms: Option<u64>,
         cut: u64,
     },
+    /// One thing that a gate looked at.
+    GateCheck(GateCheck),
+    /// A gate goes on.
+    GateProgress(GateProgress),
+    /// The last line of the stream of `gate` and of a rehearsal.
+    GatesDone(GatesDone),
+    /// What the watch over the active slot says has changed, or the watch is over.
+    Watch {
+        slot: String,
+        /// `inconclusive`, `good`, `warning` or `critical`.
+        verdict: String,
+        reasons: Vec<String>,
+        /// Nothing more is said: the watch is over.
+        over: bool,
+    },
+    /// Somebody said that the last move stays.
+    Confirmed {
+        slot: String,
+        by: String,
+    },
+    /// A flip or rollback was asked for and not begun; nothing changed.
+    OrderRefused {
+        command: String,
+        by: String,
+        reasons: Vec<String>,
+    },
+    /// A certificate has to be renewed soon; told at the start, when it changes, and once a day.
+    CertificateExpiring {
+        certificate: String,
+    },
+    /// Sent to one hook, because somebody asked for it.
+    HookTest {
+        by: String,
+    },
     /// New requests wait from now on.
     Held {
         hold: u64,
@@ -248,7 +298,7 @@ pub enum EventKind {
 }
 
 /// What ended a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleaseCause {
     /// Somebody asked for it.
@@ -263,7 +313,7 @@ pub enum ReleaseCause {
 }
 
 /// How an operation ended for the one who asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Traffic is on the slot that was asked for.
@@ -279,7 +329,7 @@ pub enum Verdict {
 }
 
 /// The answer of `probe`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeReport {
     pub schema: u32,
     pub slot: String,
@@ -287,7 +337,7 @@ pub struct ProbeReport {
     pub endpoints: Vec<ProbedEndpoint>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbedEndpoint {
     pub member: String,
     pub address: String,
@@ -295,20 +345,20 @@ pub struct ProbedEndpoint {
     pub result: ProbeResult,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Killed {
     pub schema: u32,
     pub id: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     pub schema: u32,
     pub operations: Vec<AuditRecord>,
 }
 
 /// One line of the audit log: one operation, whoever started it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
     pub schema: u32,
     /// When it started.
@@ -316,7 +366,8 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `label`, `kill`, `reload` or `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `confirm`, `label`, `hold`, `kill`,
+    /// `reload`, `cache_purge`, `hook_test`, `recover` (a start without the state) or `call` (over TCP).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -341,9 +392,15 @@ pub struct AuditRecord {
     pub took_ms: Option<u64>,
     /// How many requests were cut off.
     pub cut: u64,
+    /// What the gate took, whatever it said; none when it did not run to its end.
+    #[serde(default)]
+    pub gate_ms: Option<u64>,
+    /// What the gates looked at, and what they found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateCheck>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     pub schema: u32,
     /// What changed, in words; empty when nothing did.
@@ -352,7 +409,7 @@ pub struct Reloaded {
 }
 
 /// An RFC 9457 problem.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// A stable name: `about:blank` or `urn:switchd:refused`.
     #[serde(rename = "type")]

@@ -8,7 +8,10 @@
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
 //! | `POST /v1/services/{service}/flip` | [`FlipRequest`] | a stream of [`StreamEvent`]s, one JSON object per line; the last one is [`EventKind::Done`] |
+//! | the same with `rehearse` | | the stream of `gate` |
+//! | `POST /v1/services/{service}/gate` | [`SlotRequest`] | a stream of [`StreamEvent`]s; the last one is [`EventKind::GatesDone`] |
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
+//! | `POST /v1/services/{service}/confirm` | `{}` | [`Confirmed`] |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
 //! | `POST /v1/services/{service}/label` | [`LabelRequest`] | [`Labelled`] |
@@ -29,9 +32,12 @@
 
 mod cache;
 mod events;
+mod gates;
 mod hold;
+mod hooks;
 mod modes;
 mod status;
+mod watch;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
@@ -39,7 +45,9 @@ pub use events::{
     ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
     StreamEvent, Verdict,
 };
+pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus, OutageStatus};
+pub use hooks::{HookList, HookStatus, HookTested};
 pub use modes::{
     Bypass, MaintenanceRequest, MaintenanceStatus, ModesStatus, ReadOnlyRequest, ReadOnlyStatus,
 };
@@ -48,6 +56,7 @@ pub use status::{
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
     RequestList, RequestStatus, ServiceStatus, SharedStatus, SlotStatus, Status,
 };
+pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 
 /// The version of every JSON document, in its field `schema`.
 pub const SCHEMA: u32 = 1;

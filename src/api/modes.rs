@@ -1,9 +1,10 @@
 //! What is asked and told of maintenance and of services that are read only.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Switches maintenance on or off. On again where it is on replaces what was said before.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MaintenanceRequest {
     pub on: bool,
@@ -22,14 +23,14 @@ pub struct MaintenanceRequest {
 }
 
 /// Switches read-only on or off.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReadOnlyRequest {
     pub on: bool,
 }
 
 /// How the modes of a service are now: the answer of `maintenance` and `read_only`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ModesStatus {
     pub schema: u32,
     pub maintenance: Option<MaintenanceStatus>,
@@ -39,7 +40,7 @@ pub struct ModesStatus {
 }
 
 /// A secret way past maintenance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Bypass {
     /// A visit of `https://HOST` and this sets the cookie.
     pub path: String,
@@ -49,7 +50,7 @@ pub struct Bypass {
     pub hosts: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MaintenanceStatus {
     pub by: String,
     pub since: String,
@@ -63,7 +64,7 @@ pub struct MaintenanceStatus {
     pub refused: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ReadOnlyStatus {
     pub by: String,
     pub since: String,

@@ -17,7 +17,7 @@ pub struct Maintenance {
 }
 
 /// A message fits on a page and into one line.
-pub const LONGEST_MESSAGE: usize = 500;
+const LONGEST_MESSAGE: usize = 500;
 
 pub(super) const MAINTENANCE: Section = section(
     "service.NAME.maintenance",

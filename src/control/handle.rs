@@ -2,19 +2,24 @@
 
 use super::clock::Clock;
 use super::clock::stamp;
+use super::doorway::Doorway;
 use super::events::Events;
 use super::events::Subscription;
+use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldOrder;
 use super::hold_desk::HoldTaken;
+use super::hooks::Board;
 use super::message::Accepted;
 use super::message::Answer;
 use super::message::Denied;
+use super::message::GateOrder;
 use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
 use super::modes::ModeOrder;
 use super::underway::audit;
+use crate::api::AuditRecord;
 use crate::api::History;
 use crate::api::HoldReleased;
 use crate::api::ModesStatus;
@@ -25,14 +30,21 @@ use crate::api::SCHEMA;
 use crate::api::Status;
 use crate::config::Settings;
 use crate::journal::AuditLog;
+use crate::journal::CallLog;
+use crate::journal::Search;
 use crate::switch::Actor;
 use crate::telemetry::Page;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 /// Longer than any single step of the conductor takes; probes on demand have their own timeouts inside it.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The kind of record that is kept beside the history.
+pub(super) const CALL: &str = "call";
 
 /// Sends messages to the conductor and waits for answers. Cheap to clone.
 ///
@@ -44,6 +56,9 @@ pub struct Handle {
     pub(super) events: Events,
     pub(super) clock: Clock,
     pub(super) audit_log: AuditLog,
+    pub(super) call_log: CallLog,
+    pub(super) hooks: Board,
+    pub(super) doorway: Arc<ArcSwap<Doorway>>,
 }
 
 impl Handle {
@@ -64,6 +79,16 @@ impl Handle {
     /// [`Denied::Refused`] when the machine says no; nothing has changed then.
     pub async fn order(&self, order: Order) -> Result<Accepted, Denied> {
         self.ask(|answer| Message::Order(order, answer)).await?
+    }
+
+    /// Tries the gates of a slot, or rehearses a flip to it. Goes on to its end, whoever listens.
+    ///
+    /// # Errors
+    /// When there is no such service or slot, when they are being tried already, and whatever would refuse
+    /// the flip that is rehearsed.
+    pub async fn gate(&self, order: GateOrder) -> Result<Accepted, Denied> {
+        self.ask(|answer| Message::Gates(GatesMessage::Order(order, answer)))
+            .await?
     }
 
     /// Holds the new requests of one service. When it returns, no new one is counted on any slot.
@@ -153,13 +178,17 @@ impl Handle {
         self.ask(Message::Settings).await
     }
 
-    /// The last `limit` operations, newest last. Read beside the conductor: a long file delays nothing.
+    /// What is looked for, newest last. Read beside the conductor: a long file delays nothing.
     ///
     /// # Errors
     /// When the history cannot be read.
-    pub async fn history(&self, service: Option<String>, limit: usize) -> Result<History, Denied> {
-        let log = self.audit_log.clone();
-        let read = tokio::task::spawn_blocking(move || log.history(service.as_deref(), limit));
+    pub async fn history(&self, search: Search) -> Result<History, Denied> {
+        let (operations, calls) = (self.audit_log.clone(), self.call_log.clone());
+        let read = tokio::task::spawn_blocking(move || match search.kind.as_deref() {
+            // There are many of them, and they changed nothing: who wants them asks for them.
+            Some(CALL) => calls.search(&search),
+            _ => operations.search(&search),
+        });
         let read = tokio::time::timeout(PATIENCE, read).await;
         let read = read.map_err(|_| Denied::Busy(PATIENCE))?;
         Ok(History {
@@ -168,9 +197,39 @@ impl Handle {
         })
     }
 
+    /// Who may come in over TCP, as of now.
+    #[must_use]
+    pub fn doorway(&self) -> Arc<Doorway> {
+        self.doorway.load_full()
+    }
+
+    /// Who else is told what happens.
+    #[must_use]
+    pub fn hooks(&self) -> &Board {
+        &self.hooks
+    }
+
+    /// Where calls of the admin API are kept.
+    #[must_use]
+    pub fn call_log(&self) -> CallLog {
+        self.call_log.clone()
+    }
+
+    /// Begins a line of the history, as of now; [`Handle::keep`] puts it there.
+    #[must_use]
+    pub fn record(&self, by: &Actor, command: &str) -> AuditRecord {
+        audit(self.clock.now(), by, command)
+    }
+
+    /// Puts what was done, and moved no traffic, into the history.
+    pub async fn keep(&self, record: AuditRecord) {
+        // A control that is stopping keeps no history any more.
+        drop(self.conductor.send(Message::Audit(Box::new(record))).await);
+    }
+
     /// Puts a killed request into the history; none when it was too young to be listed.
     pub async fn killed(&self, by: &Actor, id: u64, request: Option<&RequestStatus>) {
-        let mut record = audit(self.clock.now(), by, "kill");
+        let mut record = self.record(by, "kill");
         let mut words = format!("request {id}");
         if let Some(request) = request {
             record.service.clone_from(&request.service);
@@ -184,8 +243,7 @@ impl Handle {
             words = format!("{words} ({method} {path} of {client})");
         }
         record.details.push(words);
-        // A control that is stopping keeps no history any more.
-        drop(self.conductor.send(Message::Audit(Box::new(record))).await);
+        self.keep(record).await;
     }
 
     /// Everything that happens from now on.

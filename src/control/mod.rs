@@ -7,15 +7,18 @@
 mod certificates;
 mod clock;
 mod conductor;
+mod doorway;
 mod drain;
 mod endpoints;
 mod events;
 mod gate;
+mod gates;
 mod handle;
 mod health;
 mod hold_desk;
 mod hold_watch;
 mod holds;
+mod hooks;
 mod jobs;
 mod message;
 mod modes;
@@ -33,13 +36,16 @@ mod steered;
 mod underway;
 mod verdict;
 mod views;
+mod watch;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use doorway::Doorway;
 pub use events::Subscription;
 pub use handle::Handle;
 pub use hold_desk::{HoldOrder, HoldRefusal, HoldTaken};
-pub use message::{Accepted, Denied, Order, Until};
+pub use hooks::{Board, Tested};
+pub use message::{Accepted, Denied, GateOrder, Order, Rehearsal, Until};
 pub use modes::{MaintenanceWish, ModeChange, ModeOrder};
 pub use start::{Control, Prepared};

@@ -186,7 +186,10 @@ fn message(kept: &KeptMaintenance, settings: &ServiceSettings) -> Option<String>
 
 /// Whoever wrote the file wrote networks; what a newer switchd may have written lets nobody in.
 fn allow(kept: &KeptMaintenance, settings: &ServiceSettings) -> Vec<Network> {
-    let own = kept.allow.iter().filter_map(|text| parse_network(text).ok());
+    let own = kept
+        .allow
+        .iter()
+        .filter_map(|text| parse_network(text).ok());
     own.chain(settings.maintenance.allow.iter().copied())
         .collect()
 }

@@ -16,9 +16,10 @@ use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
+use crate::telemetry::GateFigures;
 use crate::telemetry::HoldFigures;
-use crate::telemetry::ModeFigures;
 use crate::telemetry::InFlightFigures;
+use crate::telemetry::ModeFigures;
 use crate::telemetry::Page;
 use crate::telemetry::ServiceFigures;
 use crate::telemetry::SlotFigures;
@@ -32,6 +33,16 @@ fn denied(filter: Option<&Filter>) -> DeniedFigures {
         paths: refused.paths,
         passwords: refused.passwords,
     }
+}
+
+fn gates(service: &Steered) -> Vec<GateFigures> {
+    let counts = service.gates.counts.iter();
+    let figures = counts.map(|(what, count)| GateFigures {
+        gate: what.gate.clone(),
+        outcome: what.outcome.as_str(),
+        count: *count,
+    });
+    figures.collect()
 }
 
 fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
@@ -79,6 +90,7 @@ impl Conductor {
             services: services
                 .map(|service| self.service_figures(service))
                 .collect(),
+            hooks: self.hooks.board().figures(),
         }
     }
 
@@ -95,6 +107,7 @@ impl Conductor {
                     count: *count,
                 })
                 .collect(),
+            gates: gates(service),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
             hold: HoldFigures {
@@ -111,6 +124,7 @@ impl Conductor {
                 is_on: service.modes.is_read_only(),
                 refused: ModeCounts::get(&service.modes.refused().read_only),
             },
+            watch: service.watch_metrics(),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
     }
@@ -120,6 +134,7 @@ impl Conductor {
         let in_flight = sum(&pictures);
         let told = service.health.get(&slot.name).map(|told| &told.health);
         let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        let tally = pictures.first().map(|picture| picture.metrics.tally());
         SlotFigures {
             name: slot.name.to_string(),
             active: slot.name == *service.switch.active(),
@@ -131,6 +146,7 @@ impl Conductor {
             version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
             counts: metrics.unwrap_or_default(),
+            tally: tally.unwrap_or_default(),
             in_flight: InFlightFigures {
                 requests: in_flight.requests,
                 transfers: in_flight.transfers,

@@ -105,6 +105,7 @@ impl Conductor {
             started: stamp(self.started),
             listeners: Vec::new(),
             metrics: None,
+            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),
@@ -139,6 +140,7 @@ impl Conductor {
                 mode: mode_words(failback.mode).to_owned(),
                 moves_in_window: machine.moves_in_window(),
                 max_moves: failback.max_moves,
+                blocked: service.blocked(),
             },
             shared: shared_status(service),
             hold: service.holds.status(),
@@ -152,6 +154,8 @@ impl Conductor {
                 .map(|slot| self.slot_status(service, slot))
                 .collect(),
             draining: service.drains.iter().rev().map(drain_status).collect(),
+            watch: service.watch_status(),
+            confirm: service.confirm_status(),
         }
     }
 
@@ -186,6 +190,7 @@ impl Conductor {
                 .iter()
                 .map(|member| self.member_status(service, slot, member))
                 .collect(),
+            gates: service.gates.status(&slot.name),
         }
     }
 

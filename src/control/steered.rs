@@ -1,9 +1,11 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::gates::SlotGates;
 use super::hold_desk::HoldDesk;
 use super::modes::ModeDesk;
 use super::underway::Underway;
 use super::views::Stock;
+use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
 use crate::live::Service;
@@ -45,9 +47,11 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) watching: Watching,
     pub(super) holds: HoldDesk,
     pub(super) modes: ModeDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
+    pub(super) gates: SlotGates,
 }
 
 /// A health and since when it has been that, whatever the words.
@@ -165,7 +169,9 @@ impl Steered {
             drains: Vec::new(),
             health: BTreeMap::new(),
             withheld: None,
+            watching: Watching::default(),
             flips: BTreeMap::new(),
+            gates: SlotGates::default(),
         };
         steered.draw_all(stock);
         steered

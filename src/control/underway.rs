@@ -4,6 +4,7 @@ use super::clock::millis;
 use super::clock::stamp;
 use super::message::Until;
 use crate::api::AuditRecord;
+use crate::api::GateCheck;
 use crate::api::SCHEMA;
 use crate::api::StreamEvent;
 use crate::api::Verdict;
@@ -20,13 +21,18 @@ use tokio::time::Instant;
 pub(super) struct Underway {
     pub(super) operation: Operation,
     pub(super) started: Instant,
-    pub(super) gated: bool,
+    /// What its gate took, once it has passed.
+    pub(super) gated_ms: Option<u64>,
     pub(super) published: Option<Published>,
     /// What was said to run in its target.
     pub(super) version: Option<String>,
     /// Traffic left its target again by itself.
     pub(super) moved_back: bool,
     pub(super) asker: Option<Asker>,
+    /// What the gates looked at.
+    pub(super) gates: Vec<GateCheck>,
+    /// What did not stand in the way.
+    pub(super) warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -87,18 +93,8 @@ pub(super) fn audit(at: Moment, by: &Actor, command: &str) -> AuditRecord {
         actor: by.to_string(),
         service: String::new(),
         command: command.to_owned(),
-        flip: None,
-        reason: None,
-        forced: false,
-        from: None,
-        to: None,
-        version: None,
         result: "done".to_owned(),
-        details: Vec::new(),
-        published_ms: None,
-        drained_ms: None,
-        took_ms: None,
-        cut: 0,
+        ..AuditRecord::default()
     }
 }
 
@@ -107,11 +103,13 @@ impl Underway {
         Self {
             operation,
             started: Instant::now(),
-            gated: false,
+            gated_ms: None,
             published: None,
             version: None,
             moved_back: false,
             asker,
+            gates: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -131,6 +129,8 @@ impl Underway {
             to: Some(operation.to.to_string()),
             version: self.version.clone(),
             published_ms: self.published.as_ref().map(|it| it.after_ms),
+            gates: self.gates.clone(),
+            gate_ms: self.gated_ms,
             ..audit(operation.started, &operation.by, command)
         }
     }

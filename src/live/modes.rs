@@ -64,7 +64,10 @@ impl Maintenance {
         let Some(known) = self.secret.as_deref().map(str::as_bytes) else {
             return false;
         };
-        let differences = known.iter().zip(secret).fold(0, |sum, (a, b)| sum | (a ^ b));
+        let differences = known
+            .iter()
+            .zip(secret)
+            .fold(0, |sum, (a, b)| sum | (a ^ b));
         known.len() == secret.len() && differences == 0
     }
 }

@@ -140,7 +140,8 @@ fn bypass(head: &RequestHead<'_>, maintenance: &Maintenance, judge: Judge<'_>) -
     if !matches!(head.method, "GET" | "HEAD") || !maintenance.is_known_by(secret.as_bytes()) {
         return None;
     }
-    let is_https = judge.peer.is_secure || head.value(Field::ForwardedProto) == Some(b"https".as_slice());
+    let is_https =
+        judge.peer.is_secure || head.value(Field::ForwardedProto) == Some(b"https".as_slice());
     let secure = if is_https { "; Secure" } else { "" };
     let name = String::from_utf8_lossy(COOKIE);
     let lines = format!(
@@ -163,12 +164,7 @@ enum Reading {
     Unknown(Peek),
 }
 
-fn reads(
-    head: &RequestHead<'_>,
-    bytes: &[u8],
-    settings: &ReadOnlySettings,
-    look: Look,
-) -> Reading {
+fn reads(head: &RequestHead<'_>, bytes: &[u8], settings: &ReadOnlySettings, look: Look) -> Reading {
     if matches!(head.method, "GET" | "HEAD" | "OPTIONS") {
         return Reading::Reads;
     }
@@ -222,7 +218,11 @@ fn is_read(body: &[u8], methods: &[String]) -> bool {
         Some("common" | "db") => OPEN_METHODS.contains(&&*params.method),
         Some("object") if matches!(&*params.method, "execute" | "execute_kw") => {
             // Database, user, password, model, method.
-            params.args.get(4).and_then(Value::as_str).is_some_and(is_listed)
+            params
+                .args
+                .get(4)
+                .and_then(Value::as_str)
+                .is_some_and(is_listed)
         }
         Some(_) => false,
     }

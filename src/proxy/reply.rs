@@ -175,7 +175,9 @@ fn for_people(fault: &Fault) -> Cow<'static, str> {
             Some(message) => return message.to_string().into(),
             None => "The application is being maintained. Nothing of your request was begun.",
         },
-        Fault::ReadOnly => "The application can be read and not changed right now. Nothing was changed.",
+        Fault::ReadOnly => {
+            "The application can be read and not changed right now. Nothing was changed."
+        }
         Fault::HoldFull | Fault::Timeout(Timer::Hold) => {
             "The application is being worked on. Nothing of your request was begun."
         }

@@ -139,6 +139,8 @@ mod tests {
             name: "odoo".into(),
             generation: 1,
             flips: Vec::new(),
+            gates: Vec::new(),
+            watch: None,
             denied: DeniedFigures::default(),
             zones: Vec::new(),
             hold,

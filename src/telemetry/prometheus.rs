@@ -6,8 +6,12 @@ use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
+use super::gates::GateFigures;
 use super::holds::HoldFigures;
 use super::holds::ModeFigures;
+use super::hooks;
+use super::hooks::HookFigures;
+use super::judged::WatchFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -18,6 +22,7 @@ use super::samples::counter;
 use super::samples::gauge;
 use super::unwelcome;
 use super::unwelcome::UnwelcomeCounts;
+use crate::switch::Tally;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::NoLabelSet;
@@ -42,6 +47,7 @@ pub struct Page {
     pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
+    pub hooks: Vec<HookFigures>,
 }
 
 /// What the clients' side counts.
@@ -70,6 +76,7 @@ pub struct ServiceFigures {
     pub name: String,
     pub generation: u64,
     pub flips: Vec<FlipFigures>,
+    pub gates: Vec<GateFigures>,
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
     pub hold: HoldFigures,
@@ -77,6 +84,8 @@ pub struct ServiceFigures {
     pub maintenance: ModeFigures,
     pub read_only: ModeFigures,
     pub slots: Vec<SlotFigures>,
+    /// None while nothing is watched and nothing was.
+    pub watch: Option<WatchFigures>,
 }
 
 #[derive(Debug, Clone)]
@@ -96,6 +105,7 @@ pub struct SlotFigures {
     /// What was said to run in it.
     pub version: Option<String>,
     pub counts: SlotCounts,
+    pub tally: Tally,
     pub in_flight: InFlightFigures,
     pub queued: u64,
     pub endpoints: Vec<EndpointFigures>,
@@ -152,7 +162,10 @@ impl Collector for Page {
         self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)?;
-        self.filters(out)
+        self.gates(out)?;
+        self.judged(out)?;
+        self.filters(out)?;
+        hooks::encode(&self.hooks, out)
     }
 }
 
@@ -391,13 +404,15 @@ impl ClientFigures {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::switch::WatchVerdict;
+    use crate::telemetry::Deed;
     use crate::telemetry::Farewell;
     use crate::telemetry::Outcome;
     use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
-    fn page() -> Page {
+    fn metrics() -> SlotMetrics {
         let metrics = SlotMetrics::new(1);
         for (status, took_ms) in [(200, 3), (204, 40), (502, 90_000)] {
             let outcome = Outcome {
@@ -413,13 +428,21 @@ mod tests {
         metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
         metrics.websocket_closed(0, Parting::Killed, Farewell::Cut);
         metrics.websocket_returned(0);
+        metrics.did(0, Deed::RpcError, Duration::from_millis(4));
+        metrics.websocket_refused(0);
         metrics.waited(0, Duration::from_millis(40));
         metrics.unserved(0, Unserved::Deadline);
+        metrics
+    }
+
+    fn page() -> Page {
+        let metrics = metrics();
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
             healthy: Some(true),
             counts: metrics.counts(),
+            tally: metrics.tally(),
             in_flight: InFlightFigures {
                 requests: 4,
                 transfers: 0,
@@ -452,6 +475,11 @@ mod tests {
                 name: "odoo".into(),
                 generation: 9,
                 flips,
+                gates: vec![GateFigures {
+                    gate: "odoo".into(),
+                    outcome: "failed",
+                    count: 2,
+                }],
                 denied: DeniedFigures {
                     paths: 5,
                     ..DeniedFigures::default()
@@ -467,6 +495,10 @@ mod tests {
                 maintenance: ModeFigures::default(),
                 read_only: ModeFigures::default(),
                 slots: vec![blue],
+                watch: Some(WatchFigures {
+                    verdict: WatchVerdict::Warning,
+                    is_unconfirmed: true,
+                }),
             }],
             ..Page::default()
         }
@@ -494,7 +526,13 @@ mod tests {
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="full"} 0.0"#,
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
+            r#"switchd_rpc_errors_total{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_websocket_handshakes_total{service="odoo",slot="blue",result="refused"} 1.0"#,
+            r#"switchd_watch{service="odoo",verdict="warning"} 1.0"#,
+            r#"switchd_watch{service="odoo",verdict="good"} 0.0"#,
+            r#"switchd_unconfirmed{service="odoo"} 1.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
+            r#"switchd_gate_checks_total{service="odoo",gate="odoo",outcome="failed"} 2.0"#,
             r#"switchd_denied_total{service="odoo",reason="path"} 5.0"#,
             r#"switchd_rate_limit_allowed_total{service="odoo",zone="login"} 7.0"#,
             r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,
