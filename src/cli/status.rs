@@ -1,12 +1,14 @@
 //! `switchctl status`
 
 use super::args::StatusArgs;
+use super::canary;
 use super::failure::Failure;
 use super::hold;
 use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
 use super::session::Session;
+use super::shadow;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
@@ -154,6 +156,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
             push(&mut text, &paint(Paint::Notable, &printable(&what)));
         }
     }
+    if let Some(canary) = &service.canary {
+        push(&mut text, &canary::line(canary, look));
+    }
     for slot in &service.slots {
         for line in gates(slot, look) {
             push(&mut text, &line);
@@ -167,6 +172,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
+    }
+    if let Some(shadow) = &service.shadow {
+        push(&mut text, &printable(&shadow::status_line(shadow)));
     }
     if let Some(reason) = &service.staying {
         let what = format!("traffic stays on {}: {reason}", service.active);
@@ -249,6 +257,13 @@ fn has_versions(service: &ServiceStatus) -> bool {
 fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell> {
     let role = match (slot.active, service.previous.as_ref()) {
         (true, _) => "active",
+        _ if service
+            .canary
+            .as_ref()
+            .is_some_and(|it| it.slot == slot.name) =>
+        {
+            "canary"
+        }
         (false, Some(previous)) if *previous == slot.name => "previous",
         _ => "",
     };
@@ -422,11 +437,13 @@ mod tests {
                     blocked: None,
                 },
                 shared: None,
+                canary: None,
                 hold: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
                 watch: None,
                 confirm: None,
+                shadow: None,
             }],
         }
     }
