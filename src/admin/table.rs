@@ -13,6 +13,7 @@ use crate::api::Acknowledged;
 use crate::api::CacheList;
 use crate::api::CachePurge;
 use crate::api::CachePurged;
+use crate::api::CanaryRequest;
 use crate::api::Confirmed;
 use crate::api::FlipRequest;
 use crate::api::History;
@@ -30,6 +31,8 @@ use crate::api::ReadOnlyRequest;
 use crate::api::Reloaded;
 use crate::api::RequestList;
 use crate::api::RollbackRequest;
+use crate::api::ShadowReport;
+use crate::api::ShadowRequest;
 use crate::api::SlotRequest;
 use crate::api::Status;
 use crate::api::StreamEvent;
@@ -127,6 +130,16 @@ pub(super) const TABLE: &[Entry] = &[
     .takes::<SlotRequest>()
     .answers::<Acknowledged>(),
     post(
+        "/v1/services/{service}/canary",
+        |it| Route::Canary {
+            service: it.service,
+        },
+        "Send so many percent of new visitors to another slot, promote it, or end that",
+    )
+    .of_service()
+    .takes::<CanaryRequest>()
+    .streams::<StreamEvent>(),
+    post(
         "/v1/services/{service}/label",
         |it| Route::Label {
             service: it.service,
@@ -155,6 +168,25 @@ pub(super) const TABLE: &[Entry] = &[
     )
     .of_service()
     .answers::<HoldReleased>(),
+    get(
+        "/v1/services/{service}/shadow",
+        |it| Route::ShadowReport {
+            service: it.service,
+        },
+        "How the answers of the idle slot differ",
+    )
+    .of_service()
+    .answers::<ShadowReport>(),
+    post(
+        "/v1/services/{service}/shadow",
+        |it| Route::Shadow {
+            service: it.service,
+        },
+        "Send copies of GETs to an idle slot, so many percent; 0 ends it",
+    )
+    .of_service()
+    .takes::<ShadowRequest>()
+    .answers::<ShadowReport>(),
     post(
         "/v1/services/{service}/maintenance",
         |it| Route::Maintenance {

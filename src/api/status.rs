@@ -1,10 +1,12 @@
 //! What `status` and `ps` show.
 
+use super::canary::CanaryStatus;
 use super::gates::GatesStatus;
 use super::hold::HoldStatus;
 use super::hold::OutageStatus;
 use super::modes::MaintenanceStatus;
 use super::modes::ReadOnlyStatus;
+use super::shadow::ShadowStatus;
 use super::watch::{ConfirmStatus, WatchStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -93,6 +95,9 @@ pub struct ServiceStatus {
     pub staying: Option<String>,
     pub failback: FailbackStatus,
     pub shared: Option<SharedStatus>,
+    /// None when all visitors go to the active slot.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
     /// None while nobody is held.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
@@ -114,12 +119,15 @@ pub struct ServiceStatus {
     /// None when nothing waits to be confirmed.
     #[serde(default)]
     pub confirm: Option<ConfirmStatus>,
+    /// None while no idle slot gets copies of requests.
+    #[serde(default)]
+    pub shadow: Option<ShadowStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationStatus {
     pub flip: u64,
-    /// `flip`, `rollback` or `failback`.
+    /// `flip`, `rollback`, `failback`, `canary` or `abort`.
     pub direction: String,
     pub by: String,
     pub from: String,

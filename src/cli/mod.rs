@@ -9,6 +9,7 @@
 mod ack;
 mod args;
 mod cache;
+mod canary;
 mod check;
 mod client;
 mod confirm;
@@ -32,6 +33,7 @@ mod reload;
 mod rollback;
 mod sentence;
 mod session;
+mod shadow;
 mod status;
 mod style;
 mod table;
@@ -76,6 +78,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Canary(args) => canary::run(session, args).await,
         Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,
@@ -93,6 +96,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
             session.client.must_be_here("deploy")?;
             deploy::run(session, args).await
         }
+        Verb::Shadow(args) => shadow::run(session, args).await,
         Verb::Token(args) => token::run(session, args),
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),

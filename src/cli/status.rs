@@ -1,6 +1,7 @@
 //! `switchctl status`
 
 use super::args::StatusArgs;
+use super::canary;
 use super::failure::Failure;
 use super::hold;
 use super::modes;
@@ -8,6 +9,7 @@ use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
 use super::session::Session;
+use super::shadow;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
@@ -155,6 +157,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
             push(&mut text, &paint(Paint::Notable, &printable(&what)));
         }
     }
+    if let Some(canary) = &service.canary {
+        push(&mut text, &canary::line(canary, look));
+    }
     for slot in &service.slots {
         for line in gates(slot, look) {
             push(&mut text, &line);
@@ -186,6 +191,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
+    }
+    if let Some(shadow) = &service.shadow {
+        push(&mut text, &printable(&shadow::status_line(shadow)));
     }
     if let Some(reason) = &service.staying {
         let what = format!("traffic stays on {}: {reason}", service.active);
@@ -268,6 +276,13 @@ fn has_versions(service: &ServiceStatus) -> bool {
 fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell> {
     let role = match (slot.active, service.previous.as_ref()) {
         (true, _) => "active",
+        _ if service
+            .canary
+            .as_ref()
+            .is_some_and(|it| it.slot == slot.name) =>
+        {
+            "canary"
+        }
         (false, Some(previous)) if *previous == slot.name => "previous",
         _ => "",
     };
@@ -441,6 +456,7 @@ mod tests {
                     blocked: None,
                 },
                 shared: None,
+                canary: None,
                 hold: None,
                 outage: None,
                 maintenance: None,
@@ -449,6 +465,7 @@ mod tests {
                 draining: Vec::new(),
                 watch: None,
                 confirm: None,
+                shadow: None,
             }],
         }
     }

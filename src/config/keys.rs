@@ -7,6 +7,7 @@ use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
 use super::admin_api::{ADMIN_TCP, ADMIN_TOKEN};
 use super::buffering::{BUFFERING, SPOOL};
+use super::canary::CANARY;
 use super::cookies::COOKIES;
 use super::cors::CORS;
 use super::errors::ERRORS;
@@ -17,6 +18,7 @@ use super::hooks::{HOOK, HOOK_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::maintenance::MAINTENANCE;
+use super::preview::PREVIEW;
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
 use super::read_only::READ_ONLY;
@@ -190,6 +192,8 @@ pub(super) const SERVICE: Section = section(
         key("headers", "[service.NAME.headers]"),
         key("cors", "[service.NAME.cors]"),
         key("cookies", "[service.NAME.cookies]"),
+        key("canary", "[service.NAME.canary]"),
+        key("preview", "[service.NAME.preview]"),
         key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
@@ -200,6 +204,7 @@ pub(super) const SERVICE: Section = section(
         key("cache", "[service.NAME.cache]"),
         key("sendfile", "[service.NAME.sendfile]"),
         key("deploy", "[service.NAME.deploy]"),
+        key("shadow", "[service.NAME.shadow]"),
     ],
 );
 
@@ -347,6 +352,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &RESPONSE_HEADERS,
     &CORS,
     &COOKIES,
+    &CANARY,
+    &PREVIEW,
     &BUFFERING,
     &UPSTREAM_TLS,
     &WEBSOCKET,
@@ -362,6 +369,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::watch::WARNING,
     &super::deploy::DEPLOY,
     &super::deploy::DEPLOY_STEP,
+    &super::shadow::SHADOW,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.

@@ -4,6 +4,7 @@
 //! what is counted there. Rules: one writer (`conductor` alone publishes, everybody else sends it messages);
 //! written before published; whatever is slow (a probe, a gate, a drain) is a job that reports back.
 
+mod canary;
 mod certificates;
 mod clock;
 mod conductor;
@@ -29,6 +30,7 @@ mod page;
 mod prober;
 mod queues;
 mod reload;
+mod shadow;
 mod shared;
 mod start;
 mod status;
@@ -48,4 +50,5 @@ pub use hold_desk::{HoldOrder, HoldRefusal, HoldTaken};
 pub use hooks::{Board, Tested};
 pub use message::{Accepted, Denied, GateOrder, Order, Rehearsal, Until};
 pub use modes::{MaintenanceWish, ModeChange, ModeOrder};
+pub use shadow::ShadowOrder;
 pub use start::{Control, Prepared};

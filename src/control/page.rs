@@ -4,6 +4,7 @@ use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
 use super::prober::EndpointKey;
+use super::shadow::Shadowing;
 use super::status::queued;
 use super::steered::Steered;
 use crate::config::Slot as SlotSettings;
@@ -108,6 +109,7 @@ impl Conductor {
                 })
                 .collect(),
             gates: gates(service),
+            shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
             hold: HoldFigures {
@@ -134,6 +136,7 @@ impl Conductor {
         let in_flight = sum(&pictures);
         let told = service.health.get(&slot.name).map(|told| &told.health);
         let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        let percent = service.switch.canary().filter(|it| it.slot == slot.name);
         let tally = pictures.first().map(|picture| picture.metrics.tally());
         SlotFigures {
             name: slot.name.to_string(),
@@ -145,6 +148,7 @@ impl Conductor {
             },
             version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
+            percent: percent.map(|canary| canary.share.percent()),
             counts: metrics.unwrap_or_default(),
             tally: tally.unwrap_or_default(),
             in_flight: InFlightFigures {

@@ -4,6 +4,7 @@ use super::audit_log::AuditLog;
 use super::call_log::CallLog;
 use super::error::JournalError;
 use super::files;
+use super::key_file;
 use super::modes::Modes;
 use super::modes::ModesFile;
 use super::pending::Pending;
@@ -33,6 +34,7 @@ pub struct Journal {
     audit: AuditLog,
     calls: CallLog,
     pending: Pending,
+    key: [u8; key_file::BYTES],
     modes: ModesFile,
     warnings: Vec<String>,
     recovered: Option<String>,
@@ -63,6 +65,7 @@ impl Journal {
             audit: AuditLog::new(dir),
             calls: CallLog::new(dir),
             pending: Pending::new(dir),
+            key: key_file::open(dir)?,
             modes,
             warnings,
             recovered,
@@ -73,6 +76,12 @@ impl Journal {
         }
         journal.tell_of_interrupted()?;
         Ok(journal)
+    }
+
+    /// What cookies are signed with.
+    #[must_use]
+    pub fn key(&self) -> &[u8; key_file::BYTES] {
+        &self.key
     }
 
     /// None for a service that has none yet.
@@ -202,6 +211,12 @@ impl Journal {
         };
         let active = state.active.as_str();
         let latest = record.flip == Some(state.flip.0);
+        let canary = state.canary.as_ref().map(|canary| canary.slot.as_str());
+        if latest && record.command == "canary" && canary == record.to.as_deref() {
+            return format!(
+                "switchd stopped after it was written down; traffic is on {active}, and new visitors come to the canary"
+            );
+        }
         let moment = if latest && record.to.as_deref() == Some(active) {
             "after the move was written down"
         } else if latest && record.from.as_deref() == Some(active) {

@@ -144,6 +144,7 @@ mod tests {
             denied: DeniedFigures::default(),
             zones: Vec::new(),
             hold,
+            shadow: None,
             outage: HoldFigures::default(),
             maintenance: ModeFigures::default(),
             read_only: ModeFigures {
