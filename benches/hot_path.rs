@@ -65,6 +65,7 @@ fn view(settings: &config::Settings) -> View {
         left: None,
         tls: None,
         hold: None,
+        shadow: None,
     });
     View {
         epoch: Epoch(1),

@@ -1,9 +1,10 @@
 //! Some of the new visitors on another slot, and links for those who look at it first.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is asked of a canary: a share with `percent`, its configured steps with `slot` alone, or an `action`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CanaryRequest {
     /// None for the canary that runs.
@@ -23,7 +24,7 @@ pub struct CanaryRequest {
     pub no_wait: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CanaryAction {
     /// All traffic follows: a flip.
@@ -33,7 +34,7 @@ pub enum CanaryAction {
 }
 
 /// A canary that runs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CanaryStatus {
     pub slot: String,
     /// As the visitors' cookies carry it; becomes the active one when traffic follows.

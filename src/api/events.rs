@@ -5,9 +5,10 @@ use super::gates::GateProgress;
 use super::gates::GatesDone;
 use super::status::CountsStatus;
 use super::status::ProbeResult;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlipRequest {
     pub to: String,
@@ -36,7 +37,7 @@ pub struct FlipRequest {
 }
 
 /// Says what runs in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRequest {
     pub slot: String,
@@ -46,14 +47,14 @@ pub struct LabelRequest {
 }
 
 /// The answer of `label`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Labelled {
     pub schema: u32,
     pub slot: String,
     pub version: Option<String>,
 }
 
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     #[serde(default)]
@@ -67,13 +68,13 @@ pub struct RollbackRequest {
     pub accept_schema_change: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlotRequest {
     pub slot: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {
     pub schema: u32,
     pub slot: String,
@@ -82,7 +83,7 @@ pub struct Acknowledged {
 }
 
 /// One line of an event stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamEvent {
     pub schema: u32,
     pub at: String,
@@ -95,7 +96,7 @@ pub struct StreamEvent {
 }
 
 /// What happened; the field `event` names it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// An operation was accepted; its gate runs.
@@ -215,6 +216,20 @@ pub enum EventKind {
         version: Option<String>,
         by: String,
     },
+    /// An idle slot gets copies of requests from now on.
+    ShadowOn {
+        slot: String,
+        percent: f64,
+        by: String,
+    },
+    /// It gets no more.
+    ShadowOff {
+        slot: String,
+        reason: String,
+        compared: u64,
+        differ: u64,
+        failed: u64,
+    },
     /// The last line of an operation's own stream.
     Done {
         verdict: Verdict,
@@ -242,6 +257,20 @@ pub enum EventKind {
     /// Somebody said that the last move stays.
     Confirmed {
         slot: String,
+        by: String,
+    },
+    /// A flip or rollback was asked for and not begun; nothing changed.
+    OrderRefused {
+        command: String,
+        by: String,
+        reasons: Vec<String>,
+    },
+    /// A certificate has to be renewed soon; told at the start, when it changes, and once a day.
+    CertificateExpiring {
+        certificate: String,
+    },
+    /// Sent to one hook, because somebody asked for it.
+    HookTest {
         by: String,
     },
     /// New requests wait from now on.
@@ -285,7 +314,7 @@ pub enum EventKind {
 }
 
 /// What ended a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleaseCause {
     /// Somebody asked for it.
@@ -295,10 +324,12 @@ pub enum ReleaseCause {
     LeaseLost,
     /// Its service was taken out of the config.
     Removed,
+    /// The daemon stops.
+    Stopping,
 }
 
 /// How an operation ended for the one who asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Traffic is on the slot that was asked for.
@@ -314,7 +345,7 @@ pub enum Verdict {
 }
 
 /// The answer of `probe`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeReport {
     pub schema: u32,
     pub slot: String,
@@ -322,7 +353,7 @@ pub struct ProbeReport {
     pub endpoints: Vec<ProbedEndpoint>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbedEndpoint {
     pub member: String,
     pub address: String,
@@ -330,20 +361,20 @@ pub struct ProbedEndpoint {
     pub result: ProbeResult,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Killed {
     pub schema: u32,
     pub id: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     pub schema: u32,
     pub operations: Vec<AuditRecord>,
 }
 
 /// One line of the audit log: one operation, whoever started it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
     pub schema: u32,
     /// When it started.
@@ -351,8 +382,8 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `confirm`, `label`, `kill`, `reload` or
-    /// `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `confirm`, `label`, `hold`, `kill`,
+    /// `reload`, `cache_purge`, `hook_test`, `recover` (a start without the state) or `call` (over TCP).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -377,12 +408,15 @@ pub struct AuditRecord {
     pub took_ms: Option<u64>,
     /// How many requests were cut off.
     pub cut: u64,
+    /// What the gate took, whatever it said; none when it did not run to its end.
+    #[serde(default)]
+    pub gate_ms: Option<u64>,
     /// What the gates looked at, and what they found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateCheck>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     pub schema: u32,
     /// What changed, in words; empty when nothing did.
@@ -391,7 +425,7 @@ pub struct Reloaded {
 }
 
 /// An RFC 9457 problem.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// A stable name: `about:blank` or `urn:switchd:refused`.
     #[serde(rename = "type")]

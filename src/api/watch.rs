@@ -1,9 +1,10 @@
 //! How the slot that traffic moved to does, and who must confirm that it stays.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How the active slot does since traffic moved to it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WatchStatus {
     /// `inconclusive` (too little traffic to say), `good`, `warning` or `critical`.
     pub verdict: String,
@@ -19,7 +20,7 @@ pub struct WatchStatus {
 }
 
 /// Figures of one slot over some time.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct WatchFigures {
     pub requests: u64,
     /// Answers of 500 and above, failed connections, and requests that got no place in time.
@@ -38,7 +39,7 @@ pub struct WatchFigures {
 }
 
 /// A move that goes back unless it is confirmed.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfirmStatus {
     pub until: String,
     /// Where traffic goes otherwise.
@@ -46,7 +47,7 @@ pub struct ConfirmStatus {
 }
 
 /// The answer of `confirm`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Confirmed {
     pub schema: u32,
     /// The slot that stays active.

@@ -3,12 +3,18 @@
 use super::canary::CanaryArgs;
 use super::deploy::DeployArgs;
 use super::gate::GateArgs;
+use super::history::HistoryArgs;
 use super::hold::HoldArgs;
+use super::hooks::HooksArgs;
+use super::place::{self, Place, Web};
+use super::shadow::ShadowArgs;
+use super::token::TokenArgs;
 use crate::config;
 use crate::switch::Label;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use http::Uri;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +50,18 @@ pub(super) struct Global {
     )]
     pub(super) socket: PathBuf,
 
+    /// Talk to the admin API at this URL instead (`[admin.tcp]`): <https://HOST:PORT>
+    #[arg(long, global = true, value_name = "URL", env = "SWITCHD_URL", value_parser = place::url)]
+    pub(super) url: Option<Uri>,
+
+    /// The token for it, in a file; else it is taken from `SWITCHD_TOKEN`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+
+    /// Trust whom the certificates (PEM) in this file vouch for
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+
     /// The service that is meant; needed where switchd serves several
     #[arg(long, global = true, value_name = "NAME", env = "SWITCHD_SERVICE")]
     pub(super) service: Option<ServiceName>,
@@ -55,6 +73,20 @@ pub(super) struct Global {
     /// When to use colours; `auto` means on a terminal and without `NO_COLOR`
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(super) color: Color,
+}
+
+impl Global {
+    /// Whom the command talks to.
+    pub(super) fn place(&self) -> Place {
+        match &self.url {
+            Some(url) => Place::Web(Box::new(Web {
+                url: url.clone(),
+                token_file: self.token_file.clone(),
+                ca: self.ca.clone(),
+            })),
+            None => Place::Socket(self.socket.clone()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -96,8 +128,16 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Answers that are kept for the next client
     Cache(CacheArgs),
+    /// Who else is told what happens, and how it goes; send one of them a test
+    Hooks(HooksArgs),
+    /// The description of the admin API (`OpenAPI` 3.1)
+    Openapi,
     /// Deploy a new version: prepare, migrate, prove, flip, watch; or take it all back
     Deploy(DeployArgs),
+    /// Tokens for the admin API over TCP
+    Token(TokenArgs),
+    /// Send copies of GETs to an idle SLOT and compare the answers; nothing of it reaches a client
+    Shadow(ShadowArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd
@@ -171,13 +211,6 @@ pub(super) struct KillArgs {
     /// The id that `ps` shows
     #[arg(value_name = "ID")]
     pub(super) id: u64,
-}
-
-#[derive(Debug, Group)]
-pub(super) struct HistoryArgs {
-    /// How many operations at most
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    pub(super) limit: usize,
 }
 
 #[derive(Debug, Group)]

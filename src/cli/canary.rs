@@ -37,7 +37,8 @@ pub(super) async fn run(session: &Session, args: &CanaryArgs) -> Result<(), Fail
     }
     let request = request(args).map_err(Failure::Usage)?;
     let path = session.service_path("canary").await?;
-    operation::run(session, &path, &request, &args.moving).await
+    operation::run(session, &path, &request, &args.moving).await?;
+    Ok(())
 }
 
 fn request(args: &CanaryArgs) -> Result<CanaryRequest, String> {

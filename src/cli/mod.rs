@@ -20,18 +20,23 @@ mod flip;
 mod gate;
 mod history;
 mod hold;
+mod hooks;
 mod kill;
+mod openapi;
 mod operation;
 mod output;
+mod place;
 mod probe;
 mod ps;
 mod reload;
 mod rollback;
 mod sentence;
 mod session;
+mod shadow;
 mod status;
 mod style;
 mod table;
+mod token;
 mod watch;
 mod words;
 
@@ -50,6 +55,7 @@ pub fn run() -> ExitCode {
     let session = Session::new(&args.global);
     let ended = match &args.verb {
         Verb::Check(check) => check::run(&session, check),
+        Verb::Token(token) => token::run(&session, token),
         verb => match tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -81,7 +87,14 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
-        Verb::Deploy(args) => deploy::run(session, args).await,
+        Verb::Hooks(args) => hooks::run(session, args).await,
+        Verb::Openapi => openapi::run(session).await,
+        Verb::Deploy(args) => {
+            session.client.must_be_here("deploy")?;
+            deploy::run(session, args).await
+        }
+        Verb::Shadow(args) => shadow::run(session, args).await,
+        Verb::Token(args) => token::run(session, args),
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),
     }

@@ -2,6 +2,7 @@
 
 use super::canary;
 use super::hold;
+use super::shadow;
 use super::style::Paint;
 use super::table::printable;
 use super::watch;
@@ -36,6 +37,7 @@ impl Sentence {
             | EventKind::HoldDrained { .. }
             | EventKind::Releasing { .. }
             | EventKind::Released { .. } => hold::sentence(&event.kind),
+            EventKind::Watch { .. } | EventKind::Confirmed { .. } => watched(&event.kind),
             _ => beside(&event.kind),
         };
         Self {
@@ -205,6 +207,26 @@ fn after_the_move(event: &EventKind) -> Sentence {
     }
 }
 
+/// How the new slot does, and that it stays.
+fn watched(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::Watch {
+            slot,
+            verdict,
+            reasons,
+            over,
+        } => say(
+            watch::sentence((slot, verdict), reasons, *over),
+            watch::of_verdict(verdict),
+        ),
+        EventKind::Confirmed { slot, by } => say(
+            format!("{slot} stays: the move was confirmed by {by}"),
+            Paint::Good,
+        ),
+        _ => say("", Paint::Plain),
+    }
+}
+
 /// What is no step of an operation.
 fn beside(event: &EventKind) -> Sentence {
     match event {
@@ -241,6 +263,7 @@ fn beside(event: &EventKind) -> Sentence {
         EventKind::Canary { .. }
         | EventKind::CanaryOver { .. }
         | EventKind::CanaryHalted { .. } => of_canary(event),
+        EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
         EventKind::Reloaded {
             changes,
             needs_restart,
@@ -268,19 +291,6 @@ fn beside(event: &EventKind) -> Sentence {
             ),
             Paint::Bad,
         ),
-        EventKind::Watch {
-            slot,
-            verdict,
-            reasons,
-            over,
-        } => say(
-            watch::sentence((slot, verdict), reasons, *over),
-            watch::of_verdict(verdict),
-        ),
-        EventKind::Confirmed { slot, by } => say(
-            format!("{slot} stays: the move was confirmed by {by}"),
-            Paint::Good,
-        ),
         EventKind::Missed { events } => say(
             format!(
                 "{} missing here: this reader was too slow",
@@ -288,6 +298,25 @@ fn beside(event: &EventKind) -> Sentence {
             ),
             Paint::Notable,
         ),
+        event => aside(event),
+    }
+}
+
+fn aside(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::OrderRefused {
+            command,
+            by,
+            reasons,
+        } => say(
+            format!(
+                "{command} refused, asked for by {by}: {}",
+                reasons.join("; ")
+            ),
+            Paint::Notable,
+        ),
+        EventKind::CertificateExpiring { certificate } => say(certificate, Paint::Notable),
+        EventKind::HookTest { by } => say(format!("a hook is tested by {by}"), Paint::Plain),
         _ => say("", Paint::Plain),
     }
 }

@@ -84,6 +84,14 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
             shown(inside(layers.top, "limits", "body_size")?),
             "as in [limits]",
         ),
+        ("service.NAME.deploy", "hold") => {
+            let usual = time(value(layers.documented?, name)?)?;
+            let most = longest_wait(layers.service?).filter(|most| *most < usual)?;
+            (
+                quoted(&format_duration(most)),
+                "as long as clients may wait",
+            )
+        }
         ("service.NAME.upstream_tls", "enabled") => {
             value(layers.service?, "upstream_tls")?;
             ("true".to_owned(), "as the table is there")
@@ -109,6 +117,12 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
         value,
         words: words.to_owned(),
     })
+}
+
+/// For how long a hold of this service may keep a request, where anything is written of it.
+fn longest_wait(service: &DeTable<'_>) -> Option<Duration> {
+    let most = ["max_wait", "max_for"].map(|name| time(inside(service, "hold", name)?));
+    most.into_iter().flatten().min()
 }
 
 fn value<'v, 't>(table: &'v DeTable<'t>, name: &str) -> Option<&'v DeValue<'t>> {

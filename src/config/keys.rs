@@ -5,6 +5,7 @@
 
 use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
+use super::admin_api::{ADMIN_TCP, ADMIN_TOKEN};
 use super::buffering::{BUFFERING, SPOOL};
 use super::canary::CANARY;
 use super::cookies::COOKIES;
@@ -13,6 +14,7 @@ use super::errors::ERRORS;
 use super::gates::{GATE, STEP};
 use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
 use super::hold::HOLD;
+use super::hooks::{HOOK, HOOK_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::preview::PREVIEW;
@@ -108,6 +110,7 @@ pub(super) const TOP: Section = section(
         key("access_log", "[access_log]"),
         key("acme", "[acme]"),
         key("spool", "[spool]"),
+        key("hook", "[[hook]]"),
         key("service", "[service.NAME]"),
     ],
 );
@@ -119,6 +122,8 @@ pub(super) const ADMIN: Section = section(
     &[
         key("socket", r#""/run/switchd/admin.sock""#),
         key("metrics", r#""127.0.0.1:9145""#),
+        key("tcp", "[admin.tcp]"),
+        key("token", "[[admin.token]]"),
     ],
 );
 
@@ -194,6 +199,7 @@ pub(super) const SERVICE: Section = section(
         key("cache", "[service.NAME.cache]"),
         key("sendfile", "[service.NAME.sendfile]"),
         key("deploy", "[service.NAME.deploy]"),
+        key("shadow", "[service.NAME.shadow]"),
     ],
 );
 
@@ -307,6 +313,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TOP,
     &RUNTIME,
     &ADMIN,
+    &ADMIN_TCP,
+    &ADMIN_TOKEN,
     &STATE,
     &ACME,
     &LISTENER,
@@ -316,6 +324,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &LOG,
     &ACCESS_LOG,
     &SPOOL,
+    &HOOK,
     &SERVICE,
     &ODOO,
     &ROUTE,
@@ -353,11 +362,18 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::watch::WARNING,
     &super::deploy::DEPLOY,
     &super::deploy::DEPLOY_STEP,
+    &super::shadow::SHADOW,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.
-pub(super) const NAMED_SECTIONS: &[&Section] =
-    &[&SLOT, &MEMBER_HEALTH, &HEADERS, &MEMBER_KEEPALIVE];
+pub(super) const NAMED_SECTIONS: &[&Section] = &[
+    &SLOT,
+    &MEMBER_HEALTH,
+    &HEADERS,
+    &MEMBER_KEEPALIVE,
+    &HOOK_HEADERS,
+    &super::deploy::DEPLOY_ENV,
+];
 
 /// The documented config with every commented key made active.
 pub(super) fn uncommented() -> String {
@@ -446,7 +462,8 @@ mod tests {
     /// A file that is read must be there.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `filter` calls it")]
     fn is_no_file(key: &&Key) -> bool {
-        !["users", "page", "password"].contains(&key.name)
+        let files = ["users", "page", "password", "url_file", "secret_file"];
+        !files.contains(&key.name) && !key.name.ends_with("_env")
     }
 
     /// Each kind of gate has keys of its own.

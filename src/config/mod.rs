@@ -10,6 +10,7 @@
 
 mod access;
 mod acme;
+mod admin_api;
 mod buffering;
 mod cache;
 mod canary;
@@ -28,6 +29,7 @@ mod gates;
 mod headers;
 mod health;
 mod hold;
+mod hooks;
 mod keepalive;
 mod keys;
 mod listeners;
@@ -46,6 +48,7 @@ mod sendfile;
 mod service;
 mod service_limits;
 mod settings;
+mod shadow;
 mod slot_changes;
 mod slots;
 mod table;
@@ -62,6 +65,7 @@ mod words;
 
 pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
+pub use admin_api::{AdminApi, AdminTcp, AdminToken, Role, TokenHash, fresh_token, token_lines};
 pub use buffering::{Buffering, Spooling};
 pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use canary::Canary;
@@ -79,6 +83,7 @@ pub use gates::{
 };
 pub use headers::{HeaderRules, Headers};
 pub use hold::Hold;
+pub use hooks::{Hook, HookEvent, HookKind, HookUrl};
 pub use keepalive::{Keepalive, Keepalives};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use page::{Blank, Page};
@@ -93,6 +98,7 @@ pub use settings::{
     LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared, Slot, State,
     Stop, Timeouts,
 };
+pub use shadow::{Shadow, Share};
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;
 pub use watch::Watch;

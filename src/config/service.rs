@@ -24,6 +24,7 @@ use super::rules;
 use super::sendfile::{self, Sendfile};
 use super::service_limits;
 use super::settings::{HostPattern, Limits, Member, Service, Slot};
+use super::shadow;
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::upstream_tls;
@@ -92,9 +93,10 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let compression = compression::read(&table, Compression::default());
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
-    let deploy = deploy::read(&table);
     let queue = queue::read(&table, &members);
     let hold = hold::read(&table);
+    let deploy = deploy::read(&table, &hold);
+    let shadow = shadow::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
@@ -122,6 +124,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         timeouts,
         queue,
         hold,
+        shadow,
         errors,
         headers,
         cors,

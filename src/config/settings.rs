@@ -2,6 +2,7 @@
 
 use super::access::Access;
 use super::acme::Acme;
+use super::admin_api::AdminApi;
 use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
@@ -14,6 +15,7 @@ use super::errors::Errors;
 use super::gates::Gate;
 use super::headers::Headers;
 use super::hold::Hold;
+use super::hooks::Hook;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::preview::Preview;
@@ -21,6 +23,7 @@ use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
+use super::shadow::Shadow;
 use super::upstream_tls::UpstreamTls;
 use super::watch::Watch;
 use super::websocket::Websocket;
@@ -41,6 +44,7 @@ use std::time::Duration;
 pub struct Settings {
     pub runtime: Runtime,
     pub admin: Admin,
+    pub admin_api: AdminApi,
     pub state: State,
     pub acme: Acme,
     pub log: Log,
@@ -49,6 +53,8 @@ pub struct Settings {
     pub cache: CacheRoom,
     pub stop: Stop,
     pub spool: Spooling,
+    /// Each with a name of its own.
+    pub hooks: Vec<Hook>,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
     /// One or more.
@@ -170,6 +176,7 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub hold: Hold,
+    pub shadow: Shadow,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,

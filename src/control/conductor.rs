@@ -2,10 +2,12 @@
 
 use super::certificates::Certificates;
 use super::clock::millis;
+use super::doorway::Doorway;
 use super::drain;
 use super::drain::Drain;
 use super::gate;
 use super::gate::Gate;
+use super::hooks::Wishes;
 use super::jobs::Jobs;
 use super::message::Denied;
 use super::message::Message;
@@ -34,6 +36,7 @@ use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::switch::Transition;
 use crate::tls::Material;
+use arc_swap::ArcSwap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +59,8 @@ pub(super) struct Conductor {
     pub(super) certificates: Certificates,
     pub(super) epoch: Epoch,
     pub(super) jobs: Jobs,
+    pub(super) hooks: Wishes,
+    pub(super) doorway: Arc<ArcSwap<Doorway>>,
     pub(super) started: Moment,
     /// Set while an order is applied.
     pub(super) asking: Option<Asking>,
@@ -102,7 +107,9 @@ pub(super) fn view(
 impl Conductor {
     /// Works until it is told to stop.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        self.hooks.configure(&self.settings.hooks);
         self.start_tasks();
+        self.certificates.warn(&self.jobs.events);
         for at in 0..self.services.len() {
             // Puts the state of a first start on disk: from now on an edited `initial` moves nothing.
             self.event(at, Event::Tick);
@@ -178,7 +185,7 @@ impl Conductor {
             Message::Audit(record) => self.finish(&record),
             Message::Settings(answer) => drop(answer.send(self.settings.clone())),
             Message::CertificateFiles => self.reload_certificates(),
-            Message::CertificatesAge => self.certificates.warn(),
+            Message::CertificatesAge => self.certificates.warn(&self.jobs.events),
             Message::Probed(report) => {
                 let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
                 self.stock.endpoints.observe(report);
@@ -187,6 +194,7 @@ impl Conductor {
                 }
             }
             Message::Shared(report) => self.shared(&report),
+            Message::Shadow(message) => self.shadow(message),
             Message::Gated {
                 service,
                 flip,
@@ -272,7 +280,7 @@ impl Conductor {
             service: service.name.clone(),
             flip: Some(flip),
             within: service.settings.flip.gate_timeout,
-            trial: self.trial(at, slot),
+            trial: Arc::new(self.trial(at, slot)),
             hand: None,
             is_warm: self.goes_back_to_a_warm_slot(at, flip),
         };
@@ -302,6 +310,7 @@ impl Conductor {
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
         let baseline = self.baseline(at);
+        self.end_shadow(at, &format!("traffic moved to {slot}"));
         let service = &mut self.services[at];
         let left = service.activate(slot, generation, &mut self.stock);
         service.withheld = None;

@@ -119,10 +119,11 @@ impl Conductor {
         else {
             return;
         };
-        underway.gated = true;
+        let took_ms = underway.elapsed_ms();
+        underway.gated_ms = Some(took_ms);
         let kind = EventKind::GatePassed {
             slot: underway.operation.to.to_string(),
-            took_ms: underway.elapsed_ms(),
+            took_ms,
         };
         let about = About::flip(service.name.as_str(), flip);
         self.jobs.events.tell(about, kind);
@@ -154,13 +155,15 @@ impl Conductor {
     }
 
     fn failed(&mut self, at: usize, operation: &Operation, reasons: Vec<String>) {
-        let Some(underway) = self.take_underway(at, operation) else {
+        let Some(mut underway) = self.take_underway(at, operation) else {
             return;
         };
-        let journal_failed = underway.gated || operation.forced || !is_gated(operation.direction);
+        let passed = underway.gated_ms.is_some();
+        let journal_failed = passed || operation.forced || !is_gated(operation.direction);
         let verdict = if journal_failed {
             Verdict::Failed
         } else {
+            underway.gated_ms = Some(underway.elapsed_ms());
             Verdict::Refused
         };
         self.end(at, underway, Ending::early(verdict, reasons));

@@ -3,11 +3,13 @@
 use super::canary::Ordered;
 use super::conductor::Asking;
 use super::conductor::Conductor;
+use super::events::About;
 use super::message::Accepted;
 use super::message::Denied;
 use super::message::Order;
 use super::underway::Asker;
 use super::underway::audit;
+use crate::api::EventKind;
 use crate::switch::Command;
 use crate::switch::Event;
 use tokio::sync::oneshot;
@@ -59,6 +61,15 @@ impl Conductor {
             "refused".clone_into(&mut record.result);
             record.details.push(refusal.to_string());
             self.finish(&record);
+            if !moves_nothing {
+                let kind = EventKind::OrderRefused {
+                    command: record.command,
+                    by: record.actor,
+                    reasons: record.details,
+                };
+                let about = About::service(&record.service);
+                self.jobs.events.tell(about, kind);
+            }
             return Err(refusal.into());
         }
         if flip.is_none() {

@@ -3,8 +3,9 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
-use super::holds::HoldDesk;
+use super::hold_desk::HoldDesk;
 use super::prober::EndpointKey;
+use super::shadow::Shadowing;
 use super::status::queued;
 use super::steered::Steered;
 use crate::config::Slot as SlotSettings;
@@ -88,6 +89,7 @@ impl Conductor {
             services: services
                 .map(|service| self.service_figures(service))
                 .collect(),
+            hooks: self.hooks.board().figures(),
         }
     }
 
@@ -105,6 +107,7 @@ impl Conductor {
                 })
                 .collect(),
             gates: gates(service),
+            shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
             watch: service.watch_metrics(),

@@ -11,6 +11,7 @@ use super::message::Denied;
 use super::message::Message;
 use super::prober::EndpointKey;
 use super::prober::once;
+use super::shadow::Shadowing;
 use super::steered::Draining;
 use super::steered::Steered;
 use super::steered::health_words;
@@ -106,6 +107,7 @@ impl Conductor {
             started: stamp(self.started),
             listeners: Vec::new(),
             metrics: None,
+            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),
@@ -154,6 +156,7 @@ impl Conductor {
             draining: service.drains.iter().rev().map(drain_status).collect(),
             watch: service.watch_status(),
             confirm: service.confirm_status(),
+            shadow: service.shadow.as_ref().and_then(Shadowing::status),
         }
     }
 
@@ -264,7 +267,7 @@ impl Conductor {
     }
 }
 
-fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
+pub(super) fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
     let slots = &service.settings.slots;
     let found = slots.iter().find(|it| it.name.as_str() == slot);
     found

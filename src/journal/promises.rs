@@ -39,18 +39,11 @@ fn record(service: &str, flip: u64) -> AuditRecord {
         service: service.to_owned(),
         command: "flip".to_owned(),
         flip: Some(flip),
-        reason: None,
-        forced: false,
         from: Some("blue".to_owned()),
         to: Some("green".to_owned()),
         version: None,
         result: "done".to_owned(),
-        details: Vec::new(),
-        published_ms: None,
-        drained_ms: None,
-        took_ms: None,
-        cut: 0,
-        gates: Vec::new(),
+        ..AuditRecord::default()
     }
 }
 

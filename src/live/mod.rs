@@ -17,6 +17,7 @@ mod places;
 mod promises;
 mod reader;
 mod seal;
+mod shadow;
 mod sync;
 mod view;
 
@@ -30,4 +31,5 @@ pub use order::Origin;
 pub use places::{Place, Places};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
 pub use seal::{KEY_BYTES, Seal};
+pub use shadow::Shadow;
 pub use view::{Endpoint, EndpointId, HostTable, Listener, Member, Service, Slot, View};

@@ -1,6 +1,7 @@
 //! What is known of one request when it is over: for the metrics and the access log.
 
 use super::belongings::Proxy;
+use super::deed::Closed;
 use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
@@ -28,10 +29,16 @@ pub(super) struct Record {
     pub status: Cell<u16>,
     /// The first byte of the upstream's answer, since the beginning.
     pub upstream: Cell<Option<Duration>>,
+    /// The status of the upstream's final answer, whatever the client was told; 0 before.
+    pub answered: Cell<u16>,
+    /// Bytes of that answer's body.
+    pub body: Cell<u64>,
     /// The client's body was taken whole: its connection can go on.
     pub body_taken: Cell<bool>,
     /// What the cache had; none where it has no say.
     pub looked: Cell<Option<Looked>>,
+    /// The answer is a JSON-RPC error that calls itself a success.
+    pub rpc_error: Cell<bool>,
 }
 
 impl Record {
@@ -43,8 +50,11 @@ impl Record {
             unused_head: Cell::new(0),
             status: Cell::new(0),
             upstream: Cell::new(None),
+            answered: Cell::new(0),
+            body: Cell::new(0),
             body_taken: Cell::new(false),
             looked: Cell::new(None),
+            rpc_error: Cell::new(false),
         }
     }
 
@@ -89,6 +99,17 @@ impl Record {
                 bytes_out,
             };
             slot.metrics.record(proxy.worker(), outcome);
+            let in_line = queued.as_ref().map(|queued| queued.took());
+            self.judge(
+                slot,
+                Closed {
+                    worker: proxy.worker(),
+                    status,
+                    fault,
+                    took,
+                    waited: held + in_line.unwrap_or_default(),
+                },
+            );
         } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {
             proxy.metrics.refused(status);
         }

@@ -31,7 +31,7 @@ pub struct WatchRules {
 }
 
 /// What is too much, when it lasts for the window.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Thresholds {
     pub window: Duration,
     pub error_rate: Option<Share>,
@@ -462,7 +462,7 @@ mod tests {
     fn three_requests_a_minute_are_inconclusive_whatever_they_are() {
         let mut bench = Bench::new(None);
         for second in 0..3600 {
-            let now = if second % 20 == 0 { 1 } else { 0 };
+            let now = u64::from(second % 20 == 0);
             let finding = bench.pass(1, |_| traffic(now, now));
             assert_eq!(finding.verdict, WatchVerdict::Inconclusive, "{finding:?}");
         }
@@ -519,10 +519,8 @@ mod tests {
         let mut bench = Bench::new(Some(one));
         assert_eq!(bench.turns(700, WatchVerdict::Critical, one), None);
         let worse = traffic(10, 4);
-        assert_eq!(
-            bench.turns(60, WatchVerdict::Critical, worse).is_some(),
-            true
-        );
+        let soon = bench.turns(60, WatchVerdict::Critical, worse);
+        assert!(soon.is_some());
         let old = slow(8 * SECOND);
         let mut bench = Bench::new(Some(old));
         assert_eq!(bench.turns(700, WatchVerdict::Critical, old), None);

@@ -13,10 +13,13 @@ mod denied;
 mod gates;
 mod handshakes;
 mod holds;
+mod hooks;
 mod judged;
 mod metrics;
 mod prometheus;
 mod samples;
+mod shadow;
+mod shadow_page;
 mod stamp;
 mod unwelcome;
 mod websockets;
@@ -29,6 +32,7 @@ pub use denied::{DeniedFigures, ZoneFigures};
 pub use gates::GateFigures;
 pub use handshakes::{Handshake, HandshakeFailure};
 pub use holds::HoldFigures;
+pub use hooks::HookFigures;
 pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
@@ -36,5 +40,10 @@ pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use shadow::{
+    OTHERS, ShadowAnswer, ShadowCounts, ShadowExample, ShadowPlace, ShadowRow, ShadowSide,
+    ShadowTable, ShadowTally, Shadowed,
+};
+pub use shadow_page::ShadowFigures;
 pub use unwelcome::{Unwelcome, UnwelcomeCounts};
 pub use websockets::{Farewell, Parting, WebsocketCounts};

@@ -8,6 +8,8 @@ use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::gates::GateFigures;
 use super::holds::HoldFigures;
+use super::hooks;
+use super::hooks::HookFigures;
 use super::judged::WatchFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
@@ -17,6 +19,7 @@ use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;
 use super::samples::gauge;
+use super::shadow_page::ShadowFigures;
 use super::unwelcome;
 use super::unwelcome::UnwelcomeCounts;
 use crate::switch::Tally;
@@ -44,6 +47,7 @@ pub struct Page {
     pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
+    pub hooks: Vec<HookFigures>,
 }
 
 /// What the clients' side counts.
@@ -76,6 +80,8 @@ pub struct ServiceFigures {
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
     pub hold: HoldFigures,
+    /// None as long as no copies were asked for.
+    pub shadow: Option<ShadowFigures>,
     pub slots: Vec<SlotFigures>,
     /// None while nothing is watched and nothing was.
     pub watch: Option<WatchFigures>,
@@ -159,7 +165,9 @@ impl Collector for Page {
         self.flips(out)?;
         self.gates(out)?;
         self.judged(out)?;
-        self.filters(out)
+        self.shadows(out)?;
+        self.filters(out)?;
+        hooks::encode(&self.hooks, out)
     }
 }
 
@@ -408,6 +416,7 @@ impl ClientFigures {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shadow::ShadowCounts;
     use super::*;
     use crate::switch::WatchVerdict;
     use crate::telemetry::Deed;
@@ -417,7 +426,21 @@ mod tests {
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
 
-    fn page() -> Page {
+    fn shadow() -> ShadowFigures {
+        ShadowFigures {
+            slot: "green".into(),
+            percent: 2.5,
+            counts: ShadowCounts {
+                compared: 9,
+                status_differs: 2,
+                size_differs: 3,
+                dropped: 1,
+                ..ShadowCounts::default()
+            },
+        }
+    }
+
+    fn metrics() -> SlotMetrics {
         let metrics = SlotMetrics::new(1);
         for (status, took_ms) in [(200, 3), (204, 40), (502, 90_000)] {
             let outcome = Outcome {
@@ -437,6 +460,11 @@ mod tests {
         metrics.websocket_refused(0);
         metrics.waited(0, Duration::from_millis(40));
         metrics.unserved(0, Unserved::Deadline);
+        metrics
+    }
+
+    fn page() -> Page {
+        let metrics = metrics();
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
@@ -490,17 +518,13 @@ mod tests {
                     limited: 6,
                     evicted: 1,
                 }],
-                hold: HoldFigures {
-                    held: true,
-                    oldest_ms: 1500,
-                    late: 2,
-                    ..HoldFigures::default()
-                },
+                hold: HoldFigures::default(),
                 slots: vec![blue],
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
                     is_unconfirmed: true,
                 }),
+                shadow: Some(shadow()),
             }],
             ..Page::default()
         }
@@ -522,9 +546,6 @@ mod tests {
             r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
             r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
-            r#"switchd_held{service="odoo"} 1.0"#,
-            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
-            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,
@@ -548,6 +569,9 @@ mod tests {
             r#"switchd_cache_bytes{place="disk"} 0.0"#,
             r#"switchd_bodies_bytes{place="disk"} 7.0"#,
             r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
+            r#"switchd_shadow_percent{service="odoo",slot="green"} 2.5"#,
+            r#"switchd_shadow_copies_total{service="odoo",slot="green",result="same"} 4.0"#,
+            r#"switchd_shadow_copies_total{service="odoo",slot="green",result="dropped"} 1.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }

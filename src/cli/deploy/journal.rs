@@ -51,7 +51,10 @@ pub(super) enum Record {
     /// They go on.
     Released {
         held_ms: u64,
-        why: String,
+        /// How many were held and went on, and how many were refused.
+        requests: u64,
+        refused: u64,
+        longest_ms: u64,
     },
     Labelled {
         slot: String,
@@ -71,6 +74,10 @@ pub(super) enum Record {
     Emptied {
         took_ms: u64,
         cut: u64,
+    },
+    /// How the new slot does.
+    Watched {
+        words: String,
     },
     /// What the gates said, one line each.
     Gated {

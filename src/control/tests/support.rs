@@ -15,6 +15,7 @@ use crate::control::Prepared;
 use crate::control::Until;
 use crate::journal::Journal;
 use crate::journal::Recover;
+use crate::journal::Search;
 use crate::live::Live;
 use crate::live::Slot;
 use crate::switch::Actor;
@@ -188,7 +189,14 @@ impl Stage {
     }
 
     pub(crate) async fn history(&self) -> Vec<AuditRecord> {
-        let history = self.handle().history(None, 100).await.unwrap();
+        let history = self
+            .handle()
+            .history(Search {
+                limit: 100,
+                ..Search::default()
+            })
+            .await
+            .unwrap();
         history.operations
     }
 

@@ -70,8 +70,8 @@ struct News {
     finding: Finding,
     is_over: bool,
     verdict_is_new: bool,
-    /// What the machine has to be told of a breach; none when that is nothing new.
-    breach: Option<Option<String>>,
+    /// The machine has to be told of the finding's breach, or that there is none any more.
+    breach_is_new: bool,
 }
 
 fn pace(settings: &WatchSettings, is_watched: bool) -> Duration {
@@ -143,21 +143,21 @@ impl Watched {
     }
 
     /// None when nothing about it is worth a word.
-    fn take(&mut self, finding: Finding, now: Moment) -> Option<News> {
+    fn take(&mut self, mut finding: Finding, now: Moment) -> Option<News> {
         // That nothing is known at first goes without saying.
         let verdict_is_new = self.verdict() != finding.verdict;
         self.is_over = self.until <= now;
-        let breach = finding.breach.clone().filter(|_| !self.is_over);
-        let breach_is_new = breach.is_some() != self.is_breach;
-        self.is_breach = breach.is_some();
+        finding.breach.take_if(|_| self.is_over);
+        let breach_is_new = finding.breach.is_some() != self.is_breach;
+        self.is_breach = finding.breach.is_some();
         self.latest = Some(finding.clone());
         let is_news = verdict_is_new || breach_is_new || self.is_over;
-        is_news.then(|| News {
+        is_news.then_some(News {
             generation: self.generation,
             finding,
             is_over: self.is_over,
             verdict_is_new,
-            breach: breach_is_new.then_some(breach),
+            breach_is_new,
         })
     }
 }
@@ -189,8 +189,9 @@ impl Conductor {
         if news.verdict_is_new || news.is_over {
             self.tell_watch(at, &news);
         }
-        if let Some(breach) = news.breach {
+        if news.breach_is_new {
             let generation = news.generation;
+            let breach = news.finding.breach;
             self.event(at, Event::Judged { generation, breach });
         }
     }

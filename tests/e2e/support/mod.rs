@@ -18,8 +18,10 @@ mod link;
 mod memory;
 mod message;
 mod odoo;
+mod postgres;
 mod prometheus;
 mod script;
+mod site;
 mod tls;
 mod websocket;
 mod wire;
@@ -31,7 +33,7 @@ pub(crate) use bulk::{Bulk, Pace};
 pub(crate) use child::{ChildUpstream, serve_if_child};
 pub(crate) use coding::decoded;
 pub(crate) use config::Config;
-pub(crate) use daemon::{CtlOutput, Daemon, switchd};
+pub(crate) use daemon::{CtlOutput, Daemon, switchctl, switchd};
 pub(crate) use http2::{Frames, Http2, h2_request};
 pub(crate) use link::Link;
 pub(crate) use memory::Memory;
@@ -40,8 +42,10 @@ pub(crate) use odoo::{
     Behaviour, Content, Database, Digest, Event as WebsocketEvent, MOST_FRAMES,
     Member as OdooMember, Odoo, SerializationFailure,
 };
+pub(crate) use postgres::Postgres;
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
+pub(crate) use site::Site;
 pub(crate) use tls::{Authority, Connector, Leaf};
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
@@ -60,6 +64,12 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
         assert!(started.elapsed() < DEADLINE, "never happened: {what}");
         looks.tick().await;
     }
+}
+
+/// What an upstream does that works for so long; nothing that a test may wait for.
+pub(crate) async fn pass(time: Duration) {
+    let never = std::future::pending::<()>();
+    drop(tokio::time::timeout(time, never).await);
 }
 
 /// The two slots of a plain service.
