@@ -131,7 +131,7 @@ pub(super) const TABLE: &[Entry] = &[
         |it| Route::Canary {
             service: it.service,
         },
-        "Some of the new visitors to another slot; more of them, all traffic, or nobody any more",
+        "Send so many percent of new visitors to another slot, promote it, or end that",
     )
     .of_service()
     .takes::<CanaryRequest>()

@@ -260,10 +260,10 @@ fn beside(event: &EventKind) -> Sentence {
         EventKind::Staying { slot, reason } => {
             say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
         }
+        EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
         EventKind::Canary { .. }
         | EventKind::CanaryOver { .. }
         | EventKind::CanaryHalted { .. } => of_canary(event),
-        EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
         EventKind::Reloaded {
             changes,
             needs_restart,
