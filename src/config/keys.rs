@@ -354,7 +354,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::watch::CRITICAL,
     &super::watch::WARNING,
     &super::deploy::DEPLOY,
-    &super::deploy::DEPLOY_STEP,
+    &super::deploy_steps::DEPLOY_STEP,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.
@@ -364,7 +364,7 @@ pub(super) const NAMED_SECTIONS: &[&Section] = &[
     &HEADERS,
     &MEMBER_KEEPALIVE,
     &HOOK_HEADERS,
-    &super::deploy::DEPLOY_ENV,
+    &super::deploy_steps::DEPLOY_ENV,
 ];
 
 /// The documented config with every commented key made active.

@@ -289,3 +289,79 @@ fn who() -> String {
         (None, None) => format!("uid {uid}"),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::StepKind;
+
+    pub(in crate::cli::deploy) fn plan() -> Plan {
+        let step = |kind, name: &str| DeployStep {
+            kind,
+            name: name.to_owned(),
+            run: Some(Program::Direct(vec!["true".to_owned()])),
+            undo: None,
+            dir: None,
+            env: Vec::new(),
+            timeout: Duration::from_mins(10),
+        };
+        Plan {
+            id: "20260801-120000".to_owned(),
+            service: "odoo".to_owned(),
+            slot: "green".to_owned(),
+            old_slot: "blue".to_owned(),
+            generation: 3,
+            version: Some("v2".to_owned()),
+            old_version: None,
+            reason: Some("ticket | 7".to_owned()),
+            by: "uid 0 (root)".to_owned(),
+            config: "/etc/switchd/switchd.toml".into(),
+            socket: "/run/switchd/admin.sock".into(),
+            url: "http://127.0.0.1:8169".to_owned(),
+            old_url: "http://127.0.0.1:8069".to_owned(),
+            hold: Duration::from_mins(2),
+            watch: Duration::ZERO,
+            keep: 20,
+            steps: vec![
+                step(StepKind::Prepare, "prepare"),
+                step(StepKind::Migrate, "migrate"),
+                step(StepKind::Flip, "flip"),
+                step(StepKind::Own, "tell"),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_program_is_shown_as_a_shell_would_take_it() {
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        let direct = Program::Direct(words(&["pg_dump", "-f", "/a b", "it's", ""]));
+        assert_eq!(written(&direct), r"pg_dump -f '/a b' 'it'\''s' ''");
+        let shell = Program::Shell(words(&["echo $1", "x"]));
+        assert_eq!(written(&shell), "sh -c 'echo $1' x");
+    }
+
+    #[test]
+    fn the_plan_says_what_will_happen() {
+        let text = plan().in_words();
+        assert_eq!(
+            text,
+            "\
+odoo: deploy to green (v2); blue is active
+  1. prepare
+     true (at most 10m)
+     not taken back: it has no `undo`
+  2. migrate
+     clients are held from here until the flip is done, at most 2m; it begins when nothing is under way
+     true (at most 10m)
+     not taken back: it has no `undo`
+  3. flip
+     traffic moves from blue to green; taken back: it moves to blue again
+     true (at most 10m)
+     not taken back: it has no `undo`
+  4. tell
+     true (at most 10m)
+     not taken back: it has no `undo`
+"
+        );
+    }
+}
