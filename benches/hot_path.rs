@@ -64,6 +64,7 @@ fn view(settings: &config::Settings) -> View {
         left: None,
         tls: None,
         hold: None,
+        shadow: None,
     });
     View {
         epoch: Epoch(1),

@@ -65,6 +65,8 @@ impl Admin {
             Route::Label { service } => self.label(service, asked).await,
             Route::Hold { service } => self.hold(service, asked).await,
             Route::Release { service } => self.release(service, asked).await,
+            Route::Shadow { service } => self.shadow(service, asked).await,
+            Route::ShadowReport { service } => self.shadow_report(service, None).await,
             Route::Requests => self.requests(query, &asked.sight).await,
             Route::Kill { id } => self.kill(id, &asked).await,
             Route::History => self.history(&query, &asked.sight).await,

@@ -27,6 +27,7 @@ mod problem;
 mod query;
 mod routes;
 mod server;
+mod shadow;
 mod sight;
 mod socket;
 mod streams;

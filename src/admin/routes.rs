@@ -21,6 +21,8 @@ pub(super) enum Route<'a> {
     Label { service: &'a str },
     Hold { service: &'a str },
     Release { service: &'a str },
+    Shadow { service: &'a str },
+    ShadowReport { service: &'a str },
     Requests,
     Kill { id: u64 },
     History,

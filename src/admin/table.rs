@@ -27,6 +27,8 @@ use crate::api::ProbeReport;
 use crate::api::Reloaded;
 use crate::api::RequestList;
 use crate::api::RollbackRequest;
+use crate::api::ShadowReport;
+use crate::api::ShadowRequest;
 use crate::api::SlotRequest;
 use crate::api::Status;
 use crate::api::StreamEvent;
@@ -152,6 +154,25 @@ pub(super) const TABLE: &[Entry] = &[
     )
     .of_service()
     .answers::<HoldReleased>(),
+    get(
+        "/v1/services/{service}/shadow",
+        |it| Route::ShadowReport {
+            service: it.service,
+        },
+        "How the answers of the idle slot differ",
+    )
+    .of_service()
+    .answers::<ShadowReport>(),
+    post(
+        "/v1/services/{service}/shadow",
+        |it| Route::Shadow {
+            service: it.service,
+        },
+        "Send copies of GETs to an idle slot, so many percent; 0 ends it",
+    )
+    .of_service()
+    .takes::<ShadowRequest>()
+    .answers::<ShadowReport>(),
     get("/v1/ps", |_| Route::Requests, "Requests that are under way")
         .shown_in_part()
         .with(&[SERVICE])

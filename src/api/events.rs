@@ -197,6 +197,20 @@ pub enum EventKind {
         version: Option<String>,
         by: String,
     },
+    /// An idle slot gets copies of requests from now on.
+    ShadowOn {
+        slot: String,
+        percent: f64,
+        by: String,
+    },
+    /// It gets no more.
+    ShadowOff {
+        slot: String,
+        reason: String,
+        compared: u64,
+        differ: u64,
+        failed: u64,
+    },
     /// The last line of an operation's own stream.
     Done {
         verdict: Verdict,

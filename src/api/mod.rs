@@ -17,6 +17,8 @@
 //! | `POST /v1/services/{service}/label` | [`LabelRequest`] | [`Labelled`] |
 //! | `POST /v1/services/{service}/hold` | [`HoldRequest`] | a stream of events, from [`EventKind::Held`] to [`EventKind::Released`]; its connection is the lease |
 //! | `POST /v1/services/{service}/release` | | [`HoldReleased`] |
+//! | `POST /v1/services/{service}/shadow` | [`ShadowRequest`] | [`ShadowReport`] |
+//! | `GET /v1/services/{service}/shadow` | | [`ShadowReport`]: what came of the copies so far |
 //! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
 //! | `DELETE /v1/requests/{id}` | | [`Killed`] |
 //! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
@@ -33,6 +35,7 @@ mod events;
 mod gates;
 mod hold;
 mod hooks;
+mod shadow;
 mod status;
 mod watch;
 
@@ -45,6 +48,9 @@ pub use events::{
 pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus};
 pub use hooks::{HookList, HookStatus, HookTested};
+pub use shadow::{
+    ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,
+};
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,

@@ -2,6 +2,7 @@
 
 use super::gates::GatesStatus;
 use super::hold::HoldStatus;
+use super::shadow::ShadowStatus;
 use super::watch::{ConfirmStatus, WatchStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -102,6 +103,9 @@ pub struct ServiceStatus {
     /// None when nothing waits to be confirmed.
     #[serde(default)]
     pub confirm: Option<ConfirmStatus>,
+    /// None while no idle slot gets copies of requests.
+    #[serde(default)]
+    pub shadow: Option<ShadowStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

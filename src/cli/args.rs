@@ -6,6 +6,7 @@ use super::history::HistoryArgs;
 use super::hold::HoldArgs;
 use super::hooks::HooksArgs;
 use super::place::{self, Place, Web};
+use super::shadow::ShadowArgs;
 use super::token::TokenArgs;
 use crate::config;
 use crate::switch::Label;
@@ -132,6 +133,8 @@ pub(super) enum Verb {
     Deploy(DeployArgs),
     /// Tokens for the admin API over TCP
     Token(TokenArgs),
+    /// Send copies of GETs to an idle SLOT and compare the answers; nothing of it reaches a client
+    Shadow(ShadowArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd

@@ -31,6 +31,7 @@ mod reload;
 mod rollback;
 mod sentence;
 mod session;
+mod shadow;
 mod status;
 mod style;
 mod table;
@@ -90,6 +91,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
             session.client.must_be_here("deploy")?;
             deploy::run(session, args).await
         }
+        Verb::Shadow(args) => shadow::run(session, args).await,
         Verb::Token(args) => token::run(session, args),
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),

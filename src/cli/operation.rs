@@ -22,14 +22,15 @@ pub(super) async fn run(
     path: &str,
     request: &impl Serialize,
     moving: &MoveArgs,
-) -> Result<(), Failure> {
+) -> Result<Ended, Failure> {
     let mut interrupt = Interrupt::listen()?;
     let mut progress = session.output.progress();
     let mut seen = Seen::default();
     let watched = async {
         let mut lines = session.client.operate(path, request).await?;
         let done = watch(session, &mut lines, &mut progress, &mut seen).await?;
-        conclude(&done, moving, &session.output.look())
+        let text = conclude(&done, moving, &session.output.look())?;
+        Ok((text, done.ended()))
     };
     let ended = tokio::select! {
         ended = watched => ended,
@@ -38,8 +39,12 @@ pub(super) async fn run(
     };
     progress.end();
     match session.output.format {
-        Format::Json => ended.map(drop),
-        Format::Words => output::print(&ended?),
+        Format::Json => ended.map(|(_, ended)| ended),
+        Format::Words => {
+            let (text, ended) = ended?;
+            output::print(&text)?;
+            Ok(ended)
+        }
     }
 }
 
@@ -67,6 +72,26 @@ struct Done {
     event: StreamEvent,
     from: Option<String>,
     to: Option<String>,
+}
+
+/// How it ended, where that was no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Moved,
+    /// Traffic was there already.
+    Unchanged,
+}
+
+impl Done {
+    fn ended(&self) -> Ended {
+        match &self.event.kind {
+            EventKind::Done {
+                verdict: Verdict::Unchanged,
+                ..
+            } => Ended::Unchanged,
+            _ => Ended::Moved,
+        }
+    }
 }
 
 async fn watch(

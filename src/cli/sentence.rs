@@ -1,6 +1,7 @@
 //! Events as sentences.
 
 use super::hold;
+use super::shadow;
 use super::style::Paint;
 use super::table::printable;
 use super::watch;
@@ -256,6 +257,7 @@ fn beside(event: &EventKind) -> Sentence {
         EventKind::Staying { slot, reason } => {
             say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
         }
+        EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
         EventKind::Reloaded {
             changes,
             needs_restart,

@@ -7,6 +7,7 @@ use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
 use super::session::Session;
+use super::shadow;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
@@ -167,6 +168,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
+    }
+    if let Some(shadow) = &service.shadow {
+        push(&mut text, &printable(&shadow::status_line(shadow)));
     }
     if let Some(reason) = &service.staying {
         let what = format!("traffic stays on {}: {reason}", service.active);
@@ -394,6 +398,7 @@ mod tests {
             pid: 4711,
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
+            admin_api: None,
             metrics: None,
             admin_api: None,
             acme: Vec::new(),
@@ -427,6 +432,7 @@ mod tests {
                 draining: Vec::new(),
                 watch: None,
                 confirm: None,
+                shadow: None,
             }],
         }
     }

@@ -21,6 +21,7 @@ use super::rate_limit;
 use super::sendfile;
 use super::service_limits;
 use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, Settings, Shared};
+use super::shadow;
 use super::slot_changes;
 use super::units::{format_duration, format_size};
 use super::upstream_tls;
@@ -279,6 +280,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("timeouts tunnel_idle", a.tunnel_idle, b.tunnel_idle);
     queue::changes(lines, &old.queue, &new.queue);
     hold::changes(lines, &old.hold, &new.hold);
+    shadow::changes(lines, &old.shadow, &new.shadow);
     errors::changes(lines, &old.errors, &new.errors);
     headers::changes(lines, &old.headers, &new.headers);
     cors::changes(lines, &old.cors, &new.cors);
@@ -641,7 +643,7 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            ("blocked" | "paths" | "open_paths" | "pass", _) => r#"["/x"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths" | "pass" | "exclude", _) => r#"["/x"]"#.to_owned(),
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }

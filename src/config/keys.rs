@@ -195,6 +195,7 @@ pub(super) const SERVICE: Section = section(
         key("cache", "[service.NAME.cache]"),
         key("sendfile", "[service.NAME.sendfile]"),
         key("deploy", "[service.NAME.deploy]"),
+        key("shadow", "[service.NAME.shadow]"),
     ],
 );
 
@@ -355,6 +356,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::watch::WARNING,
     &super::deploy::DEPLOY,
     &super::deploy_steps::DEPLOY_STEP,
+    &super::shadow::SHADOW,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.

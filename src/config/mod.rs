@@ -47,6 +47,7 @@ mod sendfile;
 mod service;
 mod service_limits;
 mod settings;
+mod shadow;
 mod slot_changes;
 mod slots;
 mod table;
@@ -95,6 +96,7 @@ pub use settings::{
     LogFormat, Member, Network, Route, Runtime, Secret, Service, Settings, Shared, Slot, State,
     Stop, Timeouts,
 };
+pub use shadow::{Shadow, Share};
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;
 pub use watch::Watch;

@@ -22,6 +22,7 @@ use super::rules;
 use super::sendfile::{self, Sendfile};
 use super::service_limits;
 use super::settings::{HostPattern, Limits, Member, Service, Slot};
+use super::shadow;
 use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::upstream_tls;
@@ -93,6 +94,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let queue = queue::read(&table, &members);
     let hold = hold::read(&table);
     let deploy = deploy::read(&table, &hold);
+    let shadow = shadow::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
@@ -118,6 +120,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         timeouts,
         queue,
         hold,
+        shadow,
         errors,
         headers,
         cors,

@@ -21,6 +21,7 @@ use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
+use super::shadow::Shadow;
 use super::upstream_tls::UpstreamTls;
 use super::watch::Watch;
 use super::websocket::Websocket;
@@ -173,6 +174,7 @@ pub struct Service {
     pub timeouts: Timeouts,
     pub queue: Queue,
     pub hold: Hold,
+    pub shadow: Shadow,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,

@@ -193,6 +193,7 @@ impl Conductor {
                 }
             }
             Message::Shared(report) => self.shared(&report),
+            Message::Shadow(message) => self.shadow(message),
             Message::Gated {
                 service,
                 flip,
@@ -277,7 +278,7 @@ impl Conductor {
             service: service.name.clone(),
             flip: Some(flip),
             within: service.settings.flip.gate_timeout,
-            trial: self.trial(at, slot),
+            trial: Arc::new(self.trial(at, slot)),
             hand: None,
             is_warm: self.goes_back_to_a_warm_slot(at, flip),
         };
@@ -307,6 +308,7 @@ impl Conductor {
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
         let baseline = self.baseline(at);
+        self.end_shadow(at, &format!("traffic moved to {slot}"));
         let service = &mut self.services[at];
         service.activate(slot, generation, &mut self.stock);
         service.withheld = None;

@@ -17,6 +17,8 @@ use super::message::GateOrder;
 use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
+use super::shadow::ShadowMessage;
+use super::shadow::ShadowOrder;
 use super::underway::audit;
 use crate::api::AuditRecord;
 use crate::api::History;
@@ -25,6 +27,7 @@ use crate::api::ProbeReport;
 use crate::api::Reloaded;
 use crate::api::RequestStatus;
 use crate::api::SCHEMA;
+use crate::api::ShadowReport;
 use crate::api::Status;
 use crate::config::Settings;
 use crate::journal::AuditLog;
@@ -139,6 +142,25 @@ impl Handle {
             Message::Reload(ReloadRequest {
                 by,
                 answer: Some(answer),
+            })
+        })
+        .await?
+    }
+
+    /// Copies requests of a service for an idle slot, or not any more; without an order, shows what came of it.
+    ///
+    /// # Errors
+    /// When there is no such service or slot, or the slot is the active one.
+    pub async fn shadow(
+        &self,
+        service: String,
+        order: Option<ShadowOrder>,
+    ) -> Result<ShadowReport, Denied> {
+        self.ask(|answer| {
+            Message::Shadow(ShadowMessage {
+                service,
+                order,
+                answer,
             })
         })
         .await?

@@ -4,6 +4,7 @@ use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
 use super::prober::ProbeReport;
+use super::shadow::ShadowMessage;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
 use crate::api::ProbeReport as SlotProbe;
@@ -49,6 +50,7 @@ pub(super) enum Message {
     CertificatesAge,
     Probed(ProbeReport),
     Shared(SharedReport),
+    Shadow(ShadowMessage),
     Gated {
         service: ServiceName,
         flip: FlipId,
@@ -137,6 +139,9 @@ pub enum Denied {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Hold(HoldRefusal),
+    /// No copies are sent there.
+    #[error("{0}")]
+    Shadow(String),
     /// One problem each.
     #[error("the config was not taken; what was in force stays in force")]
     Config(Vec<String>),

@@ -5,6 +5,7 @@ use super::conductor::Conductor;
 use super::drain::sum;
 use super::hold_desk::HoldDesk;
 use super::prober::EndpointKey;
+use super::shadow::Shadowing;
 use super::status::queued;
 use super::steered::Steered;
 use crate::config::Slot as SlotSettings;
@@ -106,6 +107,7 @@ impl Conductor {
                 })
                 .collect(),
             gates: gates(service),
+            shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
             watch: service.watch_metrics(),

@@ -172,6 +172,7 @@ impl Conductor {
             service.configure(settings, &mut self.stock);
             self.services.push(service);
         }
+        self.check_shadows();
         self.publish();
         // Who waits for a place that is limited no more, or of a service that is gone, must not wait on.
         for line in left {

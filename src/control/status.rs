@@ -10,6 +10,7 @@ use super::message::Denied;
 use super::message::Message;
 use super::prober::EndpointKey;
 use super::prober::once;
+use super::shadow::Shadowing;
 use super::steered::Draining;
 use super::steered::Steered;
 use super::steered::health_words;
@@ -153,6 +154,7 @@ impl Conductor {
             draining: service.drains.iter().rev().map(drain_status).collect(),
             watch: service.watch_status(),
             confirm: service.confirm_status(),
+            shadow: service.shadow.as_ref().and_then(Shadowing::status),
         }
     }
 
@@ -263,7 +265,7 @@ impl Conductor {
     }
 }
 
-fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
+pub(super) fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
     let slots = &service.settings.slots;
     let found = slots.iter().find(|it| it.name.as_str() == slot);
     found

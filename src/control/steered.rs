@@ -2,6 +2,7 @@
 
 use super::gates::SlotGates;
 use super::hold_desk::HoldDesk;
+use super::shadow::Shadowing;
 use super::underway::Underway;
 use super::views::Stock;
 use super::watch::Watching;
@@ -48,6 +49,8 @@ pub(super) struct Steered {
     pub(super) shared: Option<SharedCheck>,
     pub(super) watching: Watching,
     pub(super) holds: HoldDesk,
+    /// Copies that were asked for last.
+    pub(super) shadow: Option<Shadowing>,
     pub(super) flips: BTreeMap<FlipKind, u64>,
     pub(super) gates: SlotGates,
 }
@@ -167,6 +170,7 @@ impl Steered {
             health: BTreeMap::new(),
             withheld: None,
             watching: Watching::default(),
+            shadow: None,
             flips: BTreeMap::new(),
             gates: SlotGates::default(),
         };
@@ -232,6 +236,7 @@ impl Steered {
         let settings = Arc::clone(&self.settings);
         self.filter = stock.filter(&settings, self.filter.as_deref());
         self.holds.configure(&settings.hold);
+        self.configure_shadow();
         if old_settings.shared != settings.shared {
             self.shared = SharedCheck::for_service(&settings);
             self.withheld = None;
@@ -295,6 +300,7 @@ impl Steered {
             slots: self.slots.clone(),
             left: self.left.clone(),
             hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
+            shadow: self.shadow.as_ref().and_then(Shadowing::picture),
         }
     }
 

@@ -15,6 +15,7 @@ mod places;
 #[cfg(test)]
 mod promises;
 mod reader;
+mod shadow;
 mod sync;
 mod view;
 
@@ -26,4 +27,5 @@ pub use line::{Line, Refused, Spot, Waiting};
 pub use order::Origin;
 pub use places::{Place, Places};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
+pub use shadow::Shadow;
 pub use view::{Endpoint, EndpointId, HostTable, Listener, Member, Service, Slot, View};

@@ -5,6 +5,7 @@ use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::hold::Hold;
 use super::places::Places;
+use super::shadow::Shadow;
 use crate::config::CacheRoom;
 use crate::config::HostPattern;
 use crate::config::Limits;
@@ -84,6 +85,8 @@ pub struct Service {
     pub tls: Option<Arc<tls::Upstream>>,
     /// While it is there, new requests wait.
     pub hold: Option<Arc<Hold>>,
+    /// None while no idle slot gets copies.
+    pub shadow: Option<Arc<Shadow>>,
 }
 
 impl Service {

@@ -27,6 +27,7 @@ use super::receive::receive;
 use super::record::Record;
 use super::reply::Reply;
 use super::response::Asked;
+use super::shadow;
 use crate::config::Errors;
 use std::pin::pin;
 use std::rc::Rc;
@@ -154,7 +155,7 @@ async fn answer(
         };
         let fault = match forward(&trip, client, &mut body).await {
             Err(fault @ (Fault::Connect(_) | Fault::Timeout(Timer::Connect))) => fault,
-            result => return result,
+            result => return shadow::after(result, &trip, client),
         };
         // It was never written, and traffic may have moved in the meantime: then it goes there.
         if !Box::pin(readmit(proxy, client, &prepared)).await? {

@@ -58,6 +58,8 @@ mod screen;
 mod seat;
 mod sendfile;
 mod sessions;
+mod shadow;
+mod shadow_trip;
 mod tunnel;
 mod websocket;
 mod wishes;

@@ -108,6 +108,7 @@ mod tests {
             denied: DeniedFigures::default(),
             zones: Vec::new(),
             hold,
+            shadow: None,
             slots: Vec::new(),
         };
         let page = Page {

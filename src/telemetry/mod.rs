@@ -18,6 +18,8 @@ mod judged;
 mod metrics;
 mod prometheus;
 mod samples;
+mod shadow;
+mod shadow_page;
 mod stamp;
 mod unwelcome;
 mod websockets;
@@ -38,5 +40,10 @@ pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use shadow::{
+    OTHERS, ShadowAnswer, ShadowCounts, ShadowExample, ShadowPlace, ShadowRow, ShadowSide,
+    ShadowTable, ShadowTally, Shadowed,
+};
+pub use shadow_page::ShadowFigures;
 pub use unwelcome::{Unwelcome, UnwelcomeCounts};
 pub use websockets::{Farewell, Parting, WebsocketCounts};

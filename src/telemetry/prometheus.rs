@@ -19,6 +19,7 @@ use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;
 use super::samples::gauge;
+use super::shadow_page::ShadowFigures;
 use super::unwelcome;
 use super::unwelcome::UnwelcomeCounts;
 use crate::switch::Tally;
@@ -79,6 +80,8 @@ pub struct ServiceFigures {
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
     pub hold: HoldFigures,
+    /// None as long as no copies were asked for.
+    pub shadow: Option<ShadowFigures>,
     pub slots: Vec<SlotFigures>,
     /// None while nothing is watched and nothing was.
     pub watch: Option<WatchFigures>,
@@ -160,6 +163,7 @@ impl Collector for Page {
         self.flips(out)?;
         self.gates(out)?;
         self.judged(out)?;
+        self.shadows(out)?;
         self.filters(out)?;
         hooks::encode(&self.hooks, out)
     }
@@ -399,6 +403,7 @@ impl ClientFigures {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shadow::ShadowCounts;
     use super::*;
     use crate::switch::WatchVerdict;
     use crate::telemetry::Deed;
@@ -407,6 +412,20 @@ mod tests {
     use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
+
+    fn shadow() -> ShadowFigures {
+        ShadowFigures {
+            slot: "green".into(),
+            percent: 2.5,
+            counts: ShadowCounts {
+                compared: 9,
+                status_differs: 2,
+                size_differs: 3,
+                dropped: 1,
+                ..ShadowCounts::default()
+            },
+        }
+    }
 
     fn metrics() -> SlotMetrics {
         let metrics = SlotMetrics::new(1);
@@ -492,6 +511,7 @@ mod tests {
                     verdict: WatchVerdict::Warning,
                     is_unconfirmed: true,
                 }),
+                shadow: Some(shadow()),
             }],
             ..Page::default()
         }
@@ -536,6 +556,9 @@ mod tests {
             r#"switchd_cache_bytes{place="disk"} 0.0"#,
             r#"switchd_bodies_bytes{place="disk"} 7.0"#,
             r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
+            r#"switchd_shadow_percent{service="odoo",slot="green"} 2.5"#,
+            r#"switchd_shadow_copies_total{service="odoo",slot="green",result="same"} 4.0"#,
+            r#"switchd_shadow_copies_total{service="odoo",slot="green",result="dropped"} 1.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }

@@ -32,7 +32,7 @@ pub(crate) fn step(name: &str, run: &str, undo: &str) -> String {
 pub(crate) fn deploying(config: Config, steps: &[String]) -> Config {
     let config = config
         .set("service.app.deploy.watch = \"100ms\"")
-        .set("service.app.failback.watch = \"1s\"");
+        .set("service.app.watch.time = \"1s\"");
     config.block(&steps.concat())
 }
 

@@ -33,7 +33,7 @@ pub(crate) use bulk::{Bulk, Pace};
 pub(crate) use child::{ChildUpstream, serve_if_child};
 pub(crate) use coding::decoded;
 pub(crate) use config::Config;
-pub(crate) use daemon::{CtlOutput, Daemon, switchd};
+pub(crate) use daemon::{CtlOutput, Daemon, switchctl, switchd};
 pub(crate) use http2::{Frames, Http2, h2_request};
 pub(crate) use link::Link;
 pub(crate) use memory::Memory;
@@ -64,6 +64,12 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
         assert!(started.elapsed() < DEADLINE, "never happened: {what}");
         looks.tick().await;
     }
+}
+
+/// What an upstream does that works for so long; nothing that a test may wait for.
+pub(crate) async fn pass(time: Duration) {
+    let never = std::future::pending::<()>();
+    drop(tokio::time::timeout(time, never).await);
 }
 
 /// The two slots of a plain service.
