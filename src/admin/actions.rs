@@ -62,6 +62,7 @@ impl Admin {
             Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
+            Route::Canary { service } => self.canary(service, asked).await,
             Route::Label { service } => self.label(service, asked).await,
             Route::Hold { service } => self.hold(service, asked).await,
             Route::Release { service } => self.release(service, asked).await,
@@ -237,7 +238,7 @@ impl Admin {
     }
 }
 
-fn until(no_wait: bool) -> Until {
+pub(super) fn until(no_wait: bool) -> Until {
     if no_wait {
         Until::Published
     } else {

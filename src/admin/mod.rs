@@ -13,6 +13,7 @@ mod attempts;
 mod bearer;
 mod cache;
 mod calls;
+mod canary;
 mod clients;
 mod entry;
 mod gates;

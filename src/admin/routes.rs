@@ -18,6 +18,7 @@ pub(super) enum Route<'a> {
     Probe { service: &'a str },
     Gate { service: &'a str },
     Acknowledge { service: &'a str },
+    Canary { service: &'a str },
     Label { service: &'a str },
     Hold { service: &'a str },
     Release { service: &'a str },

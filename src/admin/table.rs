@@ -13,6 +13,7 @@ use crate::api::Acknowledged;
 use crate::api::CacheList;
 use crate::api::CachePurge;
 use crate::api::CachePurged;
+use crate::api::CanaryRequest;
 use crate::api::Confirmed;
 use crate::api::FlipRequest;
 use crate::api::History;
@@ -125,6 +126,16 @@ pub(super) const TABLE: &[Entry] = &[
     .of_service()
     .takes::<SlotRequest>()
     .answers::<Acknowledged>(),
+    post(
+        "/v1/services/{service}/canary",
+        |it| Route::Canary {
+            service: it.service,
+        },
+        "Send so many percent of new visitors to another slot, promote it, or end that",
+    )
+    .of_service()
+    .takes::<CanaryRequest>()
+    .streams::<StreamEvent>(),
     post(
         "/v1/services/{service}/label",
         |it| Route::Label {

@@ -31,6 +31,7 @@
 //! Errors are RFC 9457 problems: [`Problem`], `application/problem+json`.
 
 mod cache;
+mod canary;
 mod events;
 mod gates;
 mod hold;
@@ -40,6 +41,7 @@ mod status;
 mod watch;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
+pub use canary::{CanaryAction, CanaryRequest, CanaryStatus};
 pub use events::{
     Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled,
     ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,

@@ -1,5 +1,6 @@
 //! What `status` and `ps` show.
 
+use super::canary::CanaryStatus;
 use super::gates::GatesStatus;
 use super::hold::HoldStatus;
 use super::shadow::ShadowStatus;
@@ -91,6 +92,9 @@ pub struct ServiceStatus {
     pub staying: Option<String>,
     pub failback: FailbackStatus,
     pub shared: Option<SharedStatus>,
+    /// None when all visitors go to the active slot.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
     /// None while nobody is held.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
@@ -111,7 +115,7 @@ pub struct ServiceStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationStatus {
     pub flip: u64,
-    /// `flip`, `rollback` or `failback`.
+    /// `flip`, `rollback`, `failback`, `canary` or `abort`.
     pub direction: String,
     pub by: String,
     pub from: String,

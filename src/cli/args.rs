@@ -1,5 +1,6 @@
 //! What may be written behind `switchctl`.
 
+use super::canary::CanaryArgs;
 use super::deploy::DeployArgs;
 use super::gate::GateArgs;
 use super::history::HistoryArgs;
@@ -103,6 +104,8 @@ pub(super) enum Verb {
     Flip(FlipArgs),
     /// Move traffic to the slot that was active before
     Rollback(RollbackArgs),
+    /// Some of the new visitors to SLOT, before all traffic moves there
+    Canary(CanaryArgs),
     /// Say that the last move stays (after `flip --confirm-within`)
     Confirm,
     /// Probe every endpoint of SLOT once, now

@@ -9,6 +9,7 @@
 mod ack;
 mod args;
 mod cache;
+mod canary;
 mod check;
 mod client;
 mod confirm;
@@ -76,6 +77,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Canary(args) => canary::run(session, args).await,
         Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,

@@ -1,6 +1,7 @@
 //! `switchctl status`
 
 use super::args::StatusArgs;
+use super::canary;
 use super::failure::Failure;
 use super::hold;
 use super::operation::Interrupt;
@@ -155,6 +156,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
             push(&mut text, &paint(Paint::Notable, &printable(&what)));
         }
     }
+    if let Some(canary) = &service.canary {
+        push(&mut text, &canary::line(canary, look));
+    }
     for slot in &service.slots {
         for line in gates(slot, look) {
             push(&mut text, &line);
@@ -253,6 +257,13 @@ fn has_versions(service: &ServiceStatus) -> bool {
 fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell> {
     let role = match (slot.active, service.previous.as_ref()) {
         (true, _) => "active",
+        _ if service
+            .canary
+            .as_ref()
+            .is_some_and(|it| it.slot == slot.name) =>
+        {
+            "canary"
+        }
         (false, Some(previous)) if *previous == slot.name => "previous",
         _ => "",
     };
@@ -398,7 +409,6 @@ mod tests {
             pid: 4711,
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
-            admin_api: None,
             metrics: None,
             admin_api: None,
             acme: Vec::new(),
@@ -427,6 +437,7 @@ mod tests {
                     blocked: None,
                 },
                 shared: None,
+                canary: None,
                 hold: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),

@@ -5,6 +5,7 @@ use super::acme;
 use super::admin_api;
 use super::buffering;
 use super::cache;
+use super::canary;
 use super::compression;
 use super::cookies;
 use super::cors;
@@ -16,6 +17,7 @@ use super::hold;
 use super::hooks;
 use super::keepalive;
 use super::listeners;
+use super::preview;
 use super::queue;
 use super::rate_limit;
 use super::sendfile;
@@ -285,6 +287,8 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     headers::changes(lines, &old.headers, &new.headers);
     cors::changes(lines, &old.cors, &new.cors);
     cookies::changes(lines, &old.cookies, &new.cookies);
+    canary::changes(lines, &old.canary, &new.canary);
+    preview::changes(lines, &old.preview, &new.preview);
     buffering::changes(lines, old, new);
     compression::changes(lines, &old.compression, &new.compression);
     cache::changes(lines, &old.cache, &new.cache);
@@ -567,6 +571,9 @@ http = ["127.0.0.1:6001"]
             .replace("smoke_test = \"/dev/x\"", "smoke_test = \"off\"")
             .replace("hsts = \"/dev/x\"", "hsts = \"365d\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
+            .replace("secret = \"/dev/x\"", "secret = \"tell nobody\"")
+            .replace("\nhost = \"/dev/x\"", "\nhost = \"preview.example.com\"")
+            .replace("slot_header = \"/dev/x\"", "slot_header = \"X-Slot\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
         let lines: Vec<&str> = text.lines().collect();

@@ -7,6 +7,7 @@ use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
 use super::admin_api::{ADMIN_TCP, ADMIN_TOKEN};
 use super::buffering::{BUFFERING, SPOOL};
+use super::canary::CANARY;
 use super::cookies::COOKIES;
 use super::cors::CORS;
 use super::errors::ERRORS;
@@ -16,6 +17,7 @@ use super::hold::HOLD;
 use super::hooks::{HOOK, HOOK_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
+use super::preview::PREVIEW;
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
 use super::service_limits::SERVICE_LIMITS;
@@ -185,6 +187,8 @@ pub(super) const SERVICE: Section = section(
         key("headers", "[service.NAME.headers]"),
         key("cors", "[service.NAME.cors]"),
         key("cookies", "[service.NAME.cookies]"),
+        key("canary", "[service.NAME.canary]"),
+        key("preview", "[service.NAME.preview]"),
         key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
@@ -341,6 +345,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &RESPONSE_HEADERS,
     &CORS,
     &COOKIES,
+    &CANARY,
+    &PREVIEW,
     &BUFFERING,
     &UPSTREAM_TLS,
     &WEBSOCKET,

@@ -3,6 +3,7 @@
 use super::access::{self, Access};
 use super::buffering;
 use super::cache::{self, Cache};
+use super::canary;
 use super::compression::{self, Compression};
 use super::cookies;
 use super::cors;
@@ -14,6 +15,7 @@ use super::health;
 use super::hold;
 use super::keepalive;
 use super::keys::SERVICE;
+use super::preview;
 use super::problem::At;
 use super::queue;
 use super::rate_limit;
@@ -99,6 +101,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let headers = headers::read(&table);
     let cors = cors::read(&table);
     let cookies = cookies::read(&table);
+    let canary = canary::read(&table);
+    let (preview, preview_at) = preview::read(&table);
     let watch = watch::read(&table);
     let failback = rules::failback(&table, watch.time);
     let websocket = websocket::read(&table, &flip);
@@ -125,6 +129,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         headers,
         cors,
         cookies,
+        canary,
+        preview,
         buffering,
         upstream_proxy_protocol,
         access,
@@ -141,10 +147,11 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         upstream_tls,
         websocket,
     });
+    let preview_host = preview_host(service.as_ref(), preview_at);
     Some(WrittenService {
         service,
         name: shown,
-        hosts,
+        hosts: hosts.into_iter().chain(preview_host).collect(),
         addresses,
         shared: shared_at,
     })
@@ -204,6 +211,15 @@ fn hosts(table: &Table<'_>) -> Vec<WrittenHost> {
         }
     }
     hosts
+}
+
+/// It belongs to this service alone, as its other hosts do.
+fn preview_host(service: Option<&Service>, at: Option<At>) -> Option<WrittenHost> {
+    Some(WrittenHost {
+        pattern: HostPattern::Exact(service?.preview.host.clone()?),
+        at: at?,
+        by_default: false,
+    })
 }
 
 fn initial(table: &Table<'_>, slots: &[WrittenSlot]) -> Option<SlotName> {

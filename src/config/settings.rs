@@ -6,6 +6,7 @@ use super::admin_api::AdminApi;
 use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
+use super::canary::Canary;
 use super::compression::Compression;
 use super::cookies::Cookies;
 use super::cors::Cors;
@@ -17,6 +18,7 @@ use super::hold::Hold;
 use super::hooks::Hook;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
+use super::preview::Preview;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
 use super::sendfile::Sendfile;
@@ -179,6 +181,8 @@ pub struct Service {
     pub headers: Headers,
     pub cors: Cors,
     pub cookies: Cookies,
+    pub canary: Canary,
+    pub preview: Preview,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,

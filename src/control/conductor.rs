@@ -144,6 +144,7 @@ impl Conductor {
                 .take_if(|wake| *wake <= now)
                 .is_some()
             {
+                self.look_at_canary(at);
                 self.event(at, Event::Tick);
             }
         }
@@ -261,6 +262,7 @@ impl Conductor {
             Effect::Publish {
                 slot, generation, ..
             } => self.publish_slot(at, &slot, generation),
+            Effect::Share { .. } => self.publish_canary(at),
             Effect::Drain {
                 flip,
                 slot,
@@ -310,13 +312,14 @@ impl Conductor {
         let baseline = self.baseline(at);
         self.end_shadow(at, &format!("traffic moved to {slot}"));
         let service = &mut self.services[at];
-        service.activate(slot, generation, &mut self.stock);
+        let left = service.activate(slot, generation, &mut self.stock);
         service.withheld = None;
         self.publish();
         // Who waits for a place waits for one on the new slot, now that it can be found.
         if let Some(places) = &self.services[at].active_slot().places {
             places.aim(self.epoch.0);
         }
+        left.iter().for_each(|left| self.dismiss(left));
         self.watch_begins(at, baseline);
     }
 

@@ -121,6 +121,7 @@ impl Conductor {
         let in_flight = sum(&pictures);
         let told = service.health.get(&slot.name).map(|told| &told.health);
         let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        let percent = service.switch.canary().filter(|it| it.slot == slot.name);
         let tally = pictures.first().map(|picture| picture.metrics.tally());
         SlotFigures {
             name: slot.name.to_string(),
@@ -132,6 +133,7 @@ impl Conductor {
             },
             version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
+            percent: percent.map(|canary| canary.share.percent()),
             counts: metrics.unwrap_or_default(),
             tally: tally.unwrap_or_default(),
             in_flight: InFlightFigures {

@@ -1,5 +1,6 @@
 //! Answers to questions: how everything is, what happened before, how a slot is right now.
 
+use super::canary::canary_status;
 use super::clock::stamp;
 use super::conductor::Conductor;
 use super::drain::counts_status;
@@ -144,6 +145,7 @@ impl Conductor {
                 blocked: service.blocked(),
             },
             shared: shared_status(service),
+            canary: canary_status(service),
             hold: service.holds.status(),
             slots: service
                 .settings

@@ -17,6 +17,7 @@ mod audit_log;
 mod call_log;
 mod error;
 mod files;
+mod key_file;
 mod lines;
 mod pending;
 mod search;

@@ -4,6 +4,7 @@ use super::audit_log::AuditLog;
 use super::call_log::CallLog;
 use super::error::JournalError;
 use super::files;
+use super::key_file;
 use super::pending::Pending;
 use super::state_file::StateFile;
 use crate::api::AuditRecord;
@@ -31,6 +32,7 @@ pub struct Journal {
     audit: AuditLog,
     calls: CallLog,
     pending: Pending,
+    key: [u8; key_file::BYTES],
     warnings: Vec<String>,
     recovered: Option<String>,
     #[allow(dead_code, reason = "held for its lock")]
@@ -58,6 +60,7 @@ impl Journal {
             audit: AuditLog::new(dir),
             calls: CallLog::new(dir),
             pending: Pending::new(dir),
+            key: key_file::open(dir)?,
             warnings,
             recovered,
             lock,
@@ -67,6 +70,12 @@ impl Journal {
         }
         journal.tell_of_interrupted()?;
         Ok(journal)
+    }
+
+    /// What cookies are signed with.
+    #[must_use]
+    pub fn key(&self) -> &[u8; key_file::BYTES] {
+        &self.key
     }
 
     /// None for a service that has none yet.
@@ -178,6 +187,12 @@ impl Journal {
         };
         let active = state.active.as_str();
         let latest = record.flip == Some(state.flip.0);
+        let canary = state.canary.as_ref().map(|canary| canary.slot.as_str());
+        if latest && record.command == "canary" && canary == record.to.as_deref() {
+            return format!(
+                "switchd stopped after it was written down; traffic is on {active}, and new visitors come to the canary"
+            );
+        }
         let moment = if latest && record.to.as_deref() == Some(active) {
             "after the move was written down"
         } else if latest && record.from.as_deref() == Some(active) {

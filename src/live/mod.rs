@@ -6,6 +6,7 @@
 //! have to wait for a place anyway ([`Places`]).
 
 mod admission;
+mod choices;
 mod departure;
 mod health;
 mod hold;
@@ -15,11 +16,13 @@ mod places;
 #[cfg(test)]
 mod promises;
 mod reader;
+mod seal;
 mod shadow;
 mod sync;
 mod view;
 
 pub use admission::{Counts, EpochClock, InFlight, Kind};
+pub use choices::{Canary, Choices, Side, Sides};
 pub use departure::{Departure, Goodbye};
 pub use health::{EndpointHealth, Wellness};
 pub use hold::{Guest, Hold, Lobby, LobbyCounts, LobbyNow, Waited};
@@ -27,5 +30,6 @@ pub use line::{Line, Refused, Spot, Waiting};
 pub use order::Origin;
 pub use places::{Place, Places};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
+pub use seal::{KEY_BYTES, Seal};
 pub use shadow::Shadow;
 pub use view::{Endpoint, EndpointId, HostTable, Listener, Member, Service, Slot, View};

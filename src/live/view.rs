@@ -1,6 +1,7 @@
 //! The picture that workers act on: immutable, built whole by control, replaced as a whole.
 
 use super::admission::InFlight;
+use super::choices::Choices;
 use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::hold::Hold;
@@ -81,6 +82,8 @@ pub struct Service {
     pub slots: Vec<Arc<Slot>>,
     /// What traffic left last: nothing is counted on it any more. None when it has not moved yet.
     pub left: Option<Arc<Slot>>,
+    /// None where every request goes to the active slot.
+    pub choices: Option<Box<Choices>>,
     /// None where upstreams are spoken to without TLS.
     pub tls: Option<Arc<tls::Upstream>>,
     /// While it is there, new requests wait.
@@ -208,6 +211,14 @@ impl HostTable {
                         table.suffixes.push((name.as_bytes().into(), index));
                     }
                 }
+            }
+            if let Some(host) = service
+                .preview
+                .host
+                .as_ref()
+                .filter(|_| service.preview.enabled)
+            {
+                table.exact.push((host.as_bytes().into(), index));
             }
         }
         table.exact.sort();

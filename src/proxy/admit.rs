@@ -67,13 +67,16 @@ pub(super) async fn admit(
 }
 
 /// Once more for a request whose slot cannot be connected to: a seat on the active slot, when that is another one
-/// than before. False when there is none but the old one.
+/// than before, as it is for the visitors of a canary. False when there is none but the old one.
 pub(super) async fn readmit(
     proxy: &Rc<Proxy>,
     client: &mut Client,
     prepared: &Prepared,
 ) -> Result<bool, Fault> {
     let flight = client.flight.clone();
+    if prepared.is_bound {
+        return Ok(false);
+    }
     let Some(old) = flight.seat.take() else {
         return Ok(false);
     };

@@ -2,6 +2,8 @@
 
 use super::caller::is_trusted;
 use super::caller::named_client;
+use super::choose::Choice;
+use super::choose::choose;
 use super::client::Peer;
 use super::fault::Fault;
 use super::fields::Field;
@@ -13,6 +15,7 @@ use super::heads;
 use super::heads::Addressee;
 use super::local;
 use super::local::Local;
+use super::mark::Mark;
 use super::redirect::redirect;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
@@ -44,6 +47,10 @@ pub(super) struct Prepared {
     pub service: usize,
     /// Where it goes: an index into that service's slots.
     pub slot: usize,
+    /// No other slot will do.
+    pub is_bound: bool,
+    /// None when its answer says nothing of the slot it comes from.
+    pub mark: Option<Box<Mark>>,
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: IpAddr,
     /// None for the first member.
@@ -160,6 +167,18 @@ pub(super) fn prepare(
     if let Some(local) = screen(&head, settings, caller, judge)?.or(preflight) {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
+    let choice = match &view.services[service].choices {
+        None => Choice {
+            slot: view.services[service].active,
+            ..Choice::default()
+        },
+        Some(choices) => {
+            let told = trusted.then(|| head.value(Field::ForwardedProto)).flatten();
+            let is_secure =
+                told.map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case(b"https"));
+            choose(&head, (&view.services[service], choices), is_secure)
+        }
+    };
     let route = route(settings, &head);
     let buffers = buffers(settings, route, &head);
     let owes_continue = head.expects_continue && buffers.request;
@@ -180,11 +199,20 @@ pub(super) fn prepare(
         peer,
         trusted,
     };
+    let mut wishes = wishes(&head, settings, origin);
+    if let Some(wishes) = &mut wishes
+        && choice.slot != view.services[service].active
+    {
+        // What is kept came from the active slot, and is for those who go there.
+        wishes.shared = None;
+    }
     Ok(Some(Decision::Forward(Prepared {
         length: head.length,
         epoch: view.epoch,
         service,
-        slot: view.services[service].active,
+        slot: choice.slot,
+        is_bound: choice.is_bound,
+        mark: choice.mark,
         client: caller,
         member: member.cloned(),
         framing: head.framing,
@@ -196,7 +224,7 @@ pub(super) fn prepare(
         owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
         addressee,
-        wishes: wishes(&head, settings, origin),
+        wishes,
     })))
 }
 

@@ -101,6 +101,8 @@ pub struct SlotFigures {
     /// None while the probes have yet to say.
     pub healthy: Option<bool>,
     pub quarantined: bool,
+    /// Of the new visitors, where it is a canary.
+    pub percent: Option<f64>,
     /// What was said to run in it.
     pub version: Option<String>,
     pub counts: SlotCounts,
@@ -316,6 +318,17 @@ impl Page {
             &about,
             self.by_slot(|slot| u64::from(slot.quarantined)),
         )?;
+        let about = About(
+            "canary_percent",
+            "How many of the new visitors go to a slot that is not active; absent without a canary",
+        );
+        let shares = self.each_slot().filter_map(|(service, slot)| {
+            Some(Sample {
+                labels: labels(service, slot).to_vec(),
+                value: slot.percent?,
+            })
+        });
+        gauge(out, &about, shares)?;
         let about = About("slot_info", "1 for each slot that has a version, with it");
         let versions = self.each_slot().filter_map(|(service, slot)| {
             let version = slot.version.as_deref()?;

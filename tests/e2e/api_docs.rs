@@ -17,7 +17,8 @@ const OURS: &str = "app";
 
 /// The pieces of the document that begin with this fence.
 fn pieces(fence: &str) -> Vec<String> {
-    let pieces = DOCUMENT.split(&format!("```{fence}\n")).skip(1);
+    let opening = format!("```{fence}\n");
+    let pieces = DOCUMENT.split(&opening).skip(1);
     pieces
         .map(|rest| rest.split("```").next().unwrap().replace(THEIRS, OURS))
         .collect()

@@ -23,6 +23,7 @@ mod buffered_answers;
 mod buffered_requests;
 mod burst;
 mod cache;
+mod canary;
 mod certificates;
 mod cli;
 mod client_auth;
