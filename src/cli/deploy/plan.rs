@@ -280,14 +280,24 @@ fn url(service: &Service, slot: &str) -> String {
 /// `uid 0 (root, for alice)`.
 fn who() -> String {
     let uid = rustix::process::getuid().as_raw();
-    let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let user = name("USER").or_else(|| name("LOGNAME"));
-    let behind = name("SUDO_USER").filter(|behind| Some(behind) != user.as_ref());
-    match (user, behind) {
-        (Some(user), Some(behind)) => format!("uid {uid} ({user}, for {behind})"),
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = user_of(&users, uid);
+    let behind = std::env::var("SUDO_USER").ok();
+    let behind = behind.as_deref().filter(|behind| name != Some(behind));
+    match (name, behind) {
+        (Some(name), Some(behind)) => format!("uid {uid} ({name}, for {behind})"),
         (Some(only), None) | (None, Some(only)) => format!("uid {uid} ({only})"),
         (None, None) => format!("uid {uid}"),
     }
+}
+
+/// Who has this number in the text of `/etc/passwd`.
+fn user_of(users: &str, uid: u32) -> Option<&str> {
+    let mut users = users.lines().map(|line| line.split(':'));
+    users.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
 }
 
 #[cfg(test)]
@@ -329,6 +339,13 @@ pub(super) mod tests {
                 step(StepKind::Own, "tell"),
             ],
         }
+    }
+
+    #[test]
+    fn a_user_has_a_name() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nbroken\nalice:x:1000:1000::/:\n";
+        assert_eq!(user_of(users, 1000), Some("alice"));
+        assert_eq!(user_of(users, 7), None);
     }
 
     #[test]
