@@ -24,7 +24,10 @@ use crate::api::HookTested;
 use crate::api::Killed;
 use crate::api::LabelRequest;
 use crate::api::Labelled;
+use crate::api::MaintenanceRequest;
+use crate::api::ModesStatus;
 use crate::api::ProbeReport;
+use crate::api::ReadOnlyRequest;
 use crate::api::Reloaded;
 use crate::api::RequestList;
 use crate::api::RollbackRequest;
@@ -184,6 +187,26 @@ pub(super) const TABLE: &[Entry] = &[
     .of_service()
     .takes::<ShadowRequest>()
     .answers::<ShadowReport>(),
+    post(
+        "/v1/services/{service}/maintenance",
+        |it| Route::Maintenance {
+            service: it.service,
+        },
+        "Answer 503 to clients but a few, or stop doing so; kept over restarts",
+    )
+    .of_service()
+    .takes::<MaintenanceRequest>()
+    .answers::<ModesStatus>(),
+    post(
+        "/v1/services/{service}/read_only",
+        |it| Route::ReadOnly {
+            service: it.service,
+        },
+        "Refuse what writes, or stop doing so; kept over restarts",
+    )
+    .of_service()
+    .takes::<ReadOnlyRequest>()
+    .answers::<ModesStatus>(),
     get("/v1/ps", |_| Route::Requests, "Requests that are under way")
         .shown_in_part()
         .with(&[SERVICE])

@@ -311,6 +311,23 @@ pub enum EventKind {
         refused: u64,
         longest_ms: u64,
     },
+    /// `maintenance` or `read_only` was switched.
+    Mode {
+        mode: String,
+        on: bool,
+        by: String,
+        message: Option<String>,
+    },
+    /// Requests wait because the active slot cannot be connected.
+    OutageBegan {
+        slot: String,
+        waiting: u64,
+    },
+    /// Those who waited are let go.
+    OutageEnded {
+        slot: String,
+        waiting: u64,
+    },
 }
 
 /// What ended a hold.

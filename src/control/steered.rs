@@ -3,6 +3,7 @@
 use super::canary::CanaryJudge;
 use super::gates::SlotGates;
 use super::hold_desk::HoldDesk;
+use super::modes::ModeDesk;
 use super::shadow::Shadowing;
 use super::underway::Underway;
 use super::views::Stock;
@@ -61,6 +62,7 @@ pub(super) struct Steered {
     pub(super) holds: HoldDesk,
     /// Copies that were asked for last.
     pub(super) shadow: Option<Shadowing>,
+    pub(super) modes: ModeDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
     pub(super) gates: SlotGates,
 }
@@ -172,6 +174,7 @@ impl Steered {
             shared: SharedCheck::for_service(&settings),
             filter: stock.filter(&settings, None),
             holds: HoldDesk::new(&settings.hold),
+            modes: ModeDesk::new(&settings),
             settings: Arc::new(settings),
             switch,
             wake: None,
@@ -345,6 +348,8 @@ impl Steered {
             choices: self.choices(),
             hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
             shadow: self.shadow.as_ref().and_then(Shadowing::picture),
+            outage: self.holds.outage.picture(&self.settings.hold),
+            modes: self.modes.picture(),
         }
     }
 

@@ -11,6 +11,7 @@ mod departure;
 mod health;
 mod hold;
 mod line;
+mod modes;
 mod order;
 mod places;
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use departure::{Departure, Goodbye};
 pub use health::{EndpointHealth, Wellness};
 pub use hold::{Guest, Hold, Lobby, LobbyCounts, LobbyNow, Waited};
 pub use line::{Line, Refused, Spot, Waiting};
+pub use modes::{Maintenance, ModeCounts, Modes, ReadOnly};
 pub use order::Origin;
 pub use places::{Place, Places};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};

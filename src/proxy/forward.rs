@@ -452,6 +452,7 @@ mod tests {
             buffers: Buffers::default(),
             peeks: false,
             owes_continue: false,
+            waits: false,
             is_idempotent: false,
             addressee: None,
             wishes: None,

@@ -42,6 +42,7 @@ mod lane;
 mod lines;
 mod local;
 mod mark;
+mod modes;
 mod orphan;
 mod outlet;
 mod peek;

@@ -16,6 +16,8 @@ use super::heads::Addressee;
 use super::local;
 use super::local::Local;
 use super::mark::Mark;
+use super::modes;
+use super::modes::Peek;
 use super::redirect::redirect;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
@@ -66,6 +68,8 @@ pub(super) struct Prepared {
     pub peeks: bool,
     /// The client sends its body once we tell it to; the upstream is not told of that.
     pub owes_continue: bool,
+    /// It writes, and waits until its service may be written.
+    pub waits: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
     /// None when the answer's head passes as it is.
@@ -91,6 +95,8 @@ pub(super) enum Decision {
     Answer(Box<Local>),
     /// It does not come in.
     Refuse(Box<Refused>),
+    /// More of it has to be here before anything can be said.
+    Peek(Peek),
 }
 
 /// Which look at a head this is: a View that changes under a waiting request makes us look again.
@@ -179,6 +185,14 @@ pub(super) fn prepare(
             choose(&head, (&view.services[service], choices), is_secure)
         }
     };
+    let mut waits = false;
+    if view.services[service].modes.is_some() {
+        let whose = (&view.services[service], caller);
+        match modes::check(&head, bytes, whose, judge) {
+            Ok(writes) => waits = writes,
+            Err(decision) => return Ok(Some(decision)),
+        }
+    }
     let route = route(settings, &head);
     let buffers = buffers(settings, route, &head);
     let owes_continue = head.expects_continue && buffers.request;
@@ -222,6 +236,7 @@ pub(super) fn prepare(
         buffers,
         peeks: settings.watch.json_rpc,
         owes_continue,
+        waits,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
         addressee,
         wishes,

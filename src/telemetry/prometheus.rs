@@ -8,6 +8,7 @@ use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::gates::GateFigures;
 use super::holds::HoldFigures;
+use super::holds::ModeFigures;
 use super::hooks;
 use super::hooks::HookFigures;
 use super::judged::WatchFigures;
@@ -82,6 +83,9 @@ pub struct ServiceFigures {
     pub hold: HoldFigures,
     /// None as long as no copies were asked for.
     pub shadow: Option<ShadowFigures>,
+    pub outage: HoldFigures,
+    pub maintenance: ModeFigures,
+    pub read_only: ModeFigures,
     pub slots: Vec<SlotFigures>,
     /// None while nothing is watched and nothing was.
     pub watch: Option<WatchFigures>,
@@ -519,6 +523,9 @@ mod tests {
                     evicted: 1,
                 }],
                 hold: HoldFigures::default(),
+                outage: HoldFigures::default(),
+                maintenance: ModeFigures::default(),
+                read_only: ModeFigures::default(),
                 slots: vec![blue],
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
