@@ -11,6 +11,7 @@ use super::routes::Route;
 use super::server::Admin;
 use super::sight::Sight;
 use super::streams;
+use super::watch;
 use crate::api::Acknowledged;
 use crate::api::FlipRequest;
 use crate::api::Killed;
@@ -57,6 +58,8 @@ impl Admin {
             Route::Status => self.status(&asked.sight).await,
             Route::Flip { service } => self.flip(service, asked).await,
             Route::Rollback { service } => self.rollback(service, asked).await,
+            Route::Gate { service } => self.gate(service, asked).await,
+            Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
             Route::Label { service } => self.label(service, asked).await,
@@ -98,12 +101,16 @@ impl Admin {
 
     async fn flip(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: FlipRequest = parse(&asked.body)?;
+        if request.rehearse {
+            return self.rehearse(service, asked.by, request).await;
+        }
         if let Some(version) = &request.version {
             self.put_label(service, &asked.by, &request.to, Some(version))
                 .await?;
         }
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
+            terms: watch::of_flip(&request)?,
             force: request.force,
             reason: request.reason,
             expect: request.expect_generation.map(Generation),
@@ -121,6 +128,7 @@ impl Admin {
         };
         let request: RollbackRequest = parse(body)?;
         let command = Command::Rollback {
+            terms: watch::of_rollback(&request),
             force: request.force,
             reason: request.reason,
         };

@@ -15,6 +15,7 @@ mod cache;
 mod calls;
 mod clients;
 mod entry;
+mod gates;
 mod history;
 mod holds;
 mod hooks;
@@ -31,6 +32,7 @@ mod socket;
 mod streams;
 mod table;
 mod tcp;
+mod watch;
 
 #[cfg(test)]
 mod tests;

@@ -100,6 +100,7 @@ pub(super) fn denied(denied: Denied) -> Wrong {
             refused.0.way_around = way_around(&refusal).map(str::to_owned);
             refused
         }
+        Denied::Gating { .. } => refused(detail),
         Denied::Hold(refusal) => {
             let mut refused = refused(detail);
             refused.0.way_around = hold_way_around(&refusal).map(str::to_owned);
@@ -132,7 +133,9 @@ fn way_around(refusal: &Refusal) -> Option<&'static str> {
         Refusal::ForceNeedsReason => Some("--force --reason \"...\""),
         Refusal::NothingToRollBackTo { .. } => Some("switchctl flip SLOT"),
         Refusal::Outdated { .. } => Some("ask again without --expect-generation"),
+        Refusal::SchemaMoved { .. } => Some("--accept-schema-change"),
         Refusal::UnknownSlot { .. }
+        | Refusal::NothingToConfirm { .. }
         | Refusal::Busy { .. }
         | Refusal::NotQuarantined { .. }
         | Refusal::SlotInUse { .. } => None,

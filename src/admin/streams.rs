@@ -32,29 +32,65 @@ async fn follow(service: String, mut accepted: Accepted, client: Sender<Bytes>) 
         EventKind::Missed { .. } => true,
         _ => event.service == service && event.flip.is_some() && event.flip == flip,
     };
+    pass_on(&mut accepted, &client, mine).await;
+}
+
+/// What is `mine`, up to the last word.
+async fn pass_on(
+    accepted: &mut Accepted,
+    client: &Sender<Bytes>,
+    mine: impl Fn(&StreamEvent) -> bool,
+) {
     loop {
         tokio::select! {
             () = client.closed() => return,
             done = &mut accepted.done => {
                 while let Some(event) = accepted.events.next_now() {
-                    if mine(&event) && !send(&client, &event).await {
+                    if mine(&event) && !send(client, &event).await {
                         return;
                     }
                 }
                 // No last word: the daemon stops, and the journal tells the rest at the next start.
                 if let Ok(done) = done {
-                    send(&client, &done).await;
+                    send(client, &done).await;
                 }
                 return;
             }
             event = accepted.events.next() => {
                 let Some(event) = event else { return };
-                if mine(&event) && !send(&client, &event).await {
+                if mine(&event) && !send(client, &event).await {
                     return;
                 }
             }
         }
     }
+}
+
+/// The stream of a slot's gates by hand, which belong to no operation.
+pub(super) fn gates(service: String, slot: String, accepted: Accepted) -> Answer {
+    let (sender, answer) = lines();
+    tokio::spawn(follow_gates(service, slot, accepted, sender));
+    answer
+}
+
+async fn follow_gates(
+    service: String,
+    slot: String,
+    mut accepted: Accepted,
+    client: Sender<Bytes>,
+) {
+    let mine = |event: &StreamEvent| {
+        let about = match &event.kind {
+            EventKind::Missed { .. } => return true,
+            EventKind::Probe { slot, .. } => slot,
+            EventKind::GateCheck(check) => &check.slot,
+            EventKind::GateProgress(progress) => &progress.slot,
+            _ => return false,
+        };
+        // A flip may try the same gates at the same time.
+        event.service == service && event.flip.is_none() && *about == slot
+    };
+    pass_on(&mut accepted, &client, mine).await;
 }
 
 /// Everything that happens, of one service or of all, until the client leaves.

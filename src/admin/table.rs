@@ -13,6 +13,7 @@ use crate::api::Acknowledged;
 use crate::api::CacheList;
 use crate::api::CachePurge;
 use crate::api::CachePurged;
+use crate::api::Confirmed;
 use crate::api::FlipRequest;
 use crate::api::History;
 use crate::api::HoldReleased;
@@ -93,6 +94,25 @@ pub(super) const TABLE: &[Entry] = &[
     .of_service()
     .takes::<SlotRequest>()
     .answers::<ProbeReport>(),
+    post(
+        "/v1/services/{service}/confirm",
+        |it| Route::Confirm {
+            service: it.service,
+        },
+        "Say that the last move stays",
+    )
+    .of_service()
+    .answers::<Confirmed>(),
+    post(
+        "/v1/services/{service}/gate",
+        |it| Route::Gate {
+            service: it.service,
+        },
+        "Try the gates of a slot now; nothing changes, and the stream ends with `gates_done`",
+    )
+    .of_service()
+    .takes::<SlotRequest>()
+    .streams::<StreamEvent>(),
     post(
         "/v1/services/{service}/ack",
         |it| Route::Acknowledge {

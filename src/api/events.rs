@@ -1,11 +1,14 @@
 //! What is asked for, what is told, and what is kept.
 
+use super::gates::GateCheck;
+use super::gates::GateProgress;
+use super::gates::GatesDone;
 use super::status::CountsStatus;
 use super::status::ProbeResult;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlipRequest {
     pub to: String,
@@ -19,6 +22,15 @@ pub struct FlipRequest {
     /// End the answer's stream once `to` is published, not when the old slot is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// Prove `to` and tell what would happen, and change nothing.
+    #[serde(default)]
+    pub rehearse: bool,
+    /// Go back unless it is confirmed within this time: `10m`.
+    #[serde(default)]
+    pub confirm_within: Option<String>,
+    /// Going back is fine even where the database has changed.
+    #[serde(default)]
+    pub accept_schema_change: bool,
     /// What runs in `to`; labels the slot before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -42,7 +54,7 @@ pub struct Labelled {
     pub version: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     #[serde(default)]
@@ -51,6 +63,9 @@ pub struct RollbackRequest {
     pub reason: Option<String>,
     #[serde(default)]
     pub no_wait: bool,
+    /// Go there even though the database has changed since.
+    #[serde(default)]
+    pub accept_schema_change: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -191,6 +206,26 @@ pub enum EventKind {
         drained_ms: Option<u64>,
         cut: u64,
     },
+    /// One thing that a gate looked at.
+    GateCheck(GateCheck),
+    /// A gate goes on.
+    GateProgress(GateProgress),
+    /// The last line of the stream of `gate` and of a rehearsal.
+    GatesDone(GatesDone),
+    /// What the watch over the active slot says has changed, or the watch is over.
+    Watch {
+        slot: String,
+        /// `inconclusive`, `good`, `warning` or `critical`.
+        verdict: String,
+        reasons: Vec<String>,
+        /// Nothing more is said: the watch is over.
+        over: bool,
+    },
+    /// Somebody said that the last move stays.
+    Confirmed {
+        slot: String,
+        by: String,
+    },
     /// A flip or rollback was asked for and not begun; nothing changed.
     OrderRefused {
         command: String,
@@ -256,6 +291,8 @@ pub enum ReleaseCause {
     LeaseLost,
     /// Its service was taken out of the config.
     Removed,
+    /// The daemon stops.
+    Stopping,
 }
 
 /// How an operation ended for the one who asked.
@@ -303,18 +340,6 @@ pub struct History {
     pub operations: Vec<AuditRecord>,
 }
 
-/// What one check of a gate said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct GateResult {
-    pub name: String,
-    /// `passed`, `failed`, `warned` (it failed and does not count) or `inconclusive`.
-    pub result: String,
-    pub took_ms: u64,
-    /// Why, in words; empty when it passed.
-    #[serde(default)]
-    pub reasons: Vec<String>,
-}
-
 /// One line of the audit log: one operation, whoever started it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
@@ -324,8 +349,8 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `ack`, `label`, `hold`, `kill`, `reload`, `cache_purge`, `hook_test`, `recover` (a start
-    /// without the state) or `call` (over TCP).
+    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `confirm`, `label`, `hold`, `kill`,
+    /// `reload`, `cache_purge`, `hook_test`, `recover` (a start without the state) or `call` (over TCP).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -353,9 +378,9 @@ pub struct AuditRecord {
     /// What the gate took, whatever it said; none when it did not run to its end.
     #[serde(default)]
     pub gate_ms: Option<u64>,
-    /// What each check of the gate said.
-    #[serde(default)]
-    pub gates: Vec<GateResult>,
+    /// What the gates looked at, and what they found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateCheck>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

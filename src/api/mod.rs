@@ -8,7 +8,10 @@
 //! |---|---|---|
 //! | `GET /v1/status` | | [`Status`] |
 //! | `POST /v1/services/{service}/flip` | [`FlipRequest`] | a stream of [`StreamEvent`]s, one JSON object per line; the last one is [`EventKind::Done`] |
+//! | the same with `rehearse` | | the stream of `gate` |
+//! | `POST /v1/services/{service}/gate` | [`SlotRequest`] | a stream of [`StreamEvent`]s; the last one is [`EventKind::GatesDone`] |
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
+//! | `POST /v1/services/{service}/confirm` | `{}` | [`Confirmed`] |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
 //! | `POST /v1/services/{service}/label` | [`LabelRequest`] | [`Labelled`] |
@@ -27,16 +30,19 @@
 
 mod cache;
 mod events;
+mod gates;
 mod hold;
 mod hooks;
 mod status;
+mod watch;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
-    Acknowledged, AuditRecord, EventKind, FlipRequest, GateResult, History, Killed, LabelRequest,
-    Labelled, ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest,
-    SlotRequest, StreamEvent, Verdict,
+    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled,
+    ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
+    StreamEvent, Verdict,
 };
+pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus};
 pub use hooks::{HookList, HookStatus, HookTested};
 pub use status::{
@@ -44,6 +50,7 @@ pub use status::{
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
     RequestList, RequestStatus, ServiceStatus, SharedStatus, SlotStatus, Status,
 };
+pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 
 /// The version of every JSON document, in its field `schema`.
 pub const SCHEMA: u32 = 1;

@@ -1,6 +1,8 @@
 //! What `status` and `ps` show.
 
+use super::gates::GatesStatus;
 use super::hold::HoldStatus;
+use super::watch::{ConfirmStatus, WatchStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -94,6 +96,12 @@ pub struct ServiceStatus {
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,
+    /// None before an operator's first move, and after one that traffic made by itself.
+    #[serde(default)]
+    pub watch: Option<WatchStatus>,
+    /// None when nothing waits to be confirmed.
+    #[serde(default)]
+    pub confirm: Option<ConfirmStatus>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -115,6 +123,9 @@ pub struct FailbackStatus {
     pub mode: String,
     pub moves_in_window: u32,
     pub max_moves: u32,
+    /// Why traffic would not move back to the previous slot even if it had to.
+    #[serde(default)]
+    pub blocked: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -145,6 +156,9 @@ pub struct SlotStatus {
     /// Requests since the daemon started.
     pub requests: u64,
     pub members: Vec<MemberStatus>,
+    /// How it last stood before its gates; none where none were tried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gates: Option<GatesStatus>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,7 @@
 //! What may be written behind `switchctl`.
 
 use super::deploy::DeployArgs;
+use super::gate::GateArgs;
 use super::history::HistoryArgs;
 use super::hold::HoldArgs;
 use super::hooks::HooksArgs;
@@ -101,8 +102,12 @@ pub(super) enum Verb {
     Flip(FlipArgs),
     /// Move traffic to the slot that was active before
     Rollback(RollbackArgs),
+    /// Say that the last move stays (after `flip --confirm-within`)
+    Confirm,
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
+    /// Try the gates of SLOT now; nothing changes, and the exit code is 1 when a flip would be refused
+    Gate(GateArgs),
     /// Make new requests wait, until Ctrl-C: what is under way ends meanwhile
     Hold(HoldArgs),
     /// End a hold: those who wait go on, to the slot that is active now
@@ -150,6 +155,15 @@ pub(super) struct FlipArgs {
     /// Refuse unless generation N is still active (`status` shows it)
     #[arg(long, value_name = "N")]
     pub(super) expect_generation: Option<u64>,
+    /// Try every gate and tell what would happen; nothing changes
+    #[arg(long, conflicts_with_all = ["force", "no_wait"])]
+    pub(super) rehearse: bool,
+    /// Go back to the old slot unless `switchctl confirm` comes within this time (10m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) confirm_within: Option<Duration>,
+    /// Let traffic go back by itself even where the database's modules have changed
+    #[arg(long)]
+    pub(super) accept_schema_change: bool,
     /// What runs in SLOT; shown in status, history, metrics and logs
     #[arg(long, value_name = "TEXT", value_parser = version)]
     pub(super) version: Option<String>,
@@ -159,6 +173,9 @@ pub(super) struct FlipArgs {
 pub(super) struct RollbackArgs {
     #[command(flatten)]
     pub(super) moving: MoveArgs,
+    /// Go there even though the database's modules have changed since it last served
+    #[arg(long)]
+    pub(super) accept_schema_change: bool,
 }
 
 #[derive(Debug, Group)]

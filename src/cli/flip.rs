@@ -2,9 +2,11 @@
 
 use super::args::FlipArgs;
 use super::failure::Failure;
+use super::gate;
 use super::operation;
 use super::session::Session;
 use crate::api::FlipRequest;
+use crate::config;
 
 pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failure> {
     let path = session.service_path("flip").await?;
@@ -14,7 +16,13 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         reason: args.moving.reason.clone(),
         expect_generation: args.expect_generation,
         no_wait: args.moving.no_wait,
+        rehearse: args.rehearse,
+        confirm_within: args.confirm_within.map(config::format_duration),
+        accept_schema_change: args.accept_schema_change,
         version: args.version.clone(),
     };
+    if args.rehearse {
+        return gate::follow(session, &path, &request, args.moving.timeout).await;
+    }
     operation::run(session, &path, &request, &args.moving).await
 }

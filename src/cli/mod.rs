@@ -11,10 +11,12 @@ mod args;
 mod cache;
 mod check;
 mod client;
+mod confirm;
 mod deploy;
 mod events;
 mod failure;
 mod flip;
+mod gate;
 mod history;
 mod hold;
 mod hooks;
@@ -33,6 +35,7 @@ mod status;
 mod style;
 mod table;
 mod token;
+mod watch;
 mod words;
 
 pub use failure::Exit;
@@ -70,7 +73,9 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Status(args) => status::run(session, args).await,
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
+        Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,
         Verb::Ps => ps::run(session).await,

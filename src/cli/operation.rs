@@ -109,7 +109,10 @@ async fn watch(
 fn tell(progress: &mut Progress, event: &StreamEvent) {
     let sentence = Sentence::of(event);
     match &event.kind {
-        EventKind::Probe { .. } | EventKind::Journalled { .. } | EventKind::Draining { .. } => {
+        EventKind::Probe { .. }
+        | EventKind::GateProgress(_)
+        | EventKind::Journalled { .. }
+        | EventKind::Draining { .. } => {
             progress.passing(&format!("  {}", sentence.text));
         }
         EventKind::Started { .. } => progress.milestone(sentence.paint, &sentence.text),

@@ -3,8 +3,9 @@
 use super::hold;
 use super::style::Paint;
 use super::table::printable;
+use super::watch;
 use super::words;
-use crate::api::{EventKind, StreamEvent, Verdict};
+use crate::api::{EventKind, GateCheck, GatesDone, Outcome, StreamEvent, Verdict};
 
 /// One event in words, and how weighty it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -19,6 +20,9 @@ impl Sentence {
             EventKind::Started { .. }
             | EventKind::Probe { .. }
             | EventKind::GatePassed { .. }
+            | EventKind::GateCheck(_)
+            | EventKind::GateProgress(_)
+            | EventKind::GatesDone(_)
             | EventKind::Journalled { .. }
             | EventKind::Published { .. } => before_the_move(&event.kind),
             EventKind::Draining { .. }
@@ -31,6 +35,7 @@ impl Sentence {
             | EventKind::HoldDrained { .. }
             | EventKind::Releasing { .. }
             | EventKind::Released { .. } => hold::sentence(&event.kind),
+            EventKind::Watch { .. } | EventKind::Confirmed { .. } => watched(&event.kind),
             _ => beside(&event.kind),
         };
         Self {
@@ -91,6 +96,15 @@ fn before_the_move(event: &EventKind) -> Sentence {
             format!("{slot} is proven healthy ({})", words::took(*took_ms)),
             Paint::Good,
         ),
+        EventKind::GateCheck(check) => gate_check(check),
+        EventKind::GateProgress(progress) => say(
+            format!(
+                "{} {}, attempt {} of {}: {}",
+                progress.slot, progress.gate, progress.attempt, progress.attempts, progress.said
+            ),
+            Paint::Notable,
+        ),
+        EventKind::GatesDone(done) => gates_done(done),
         EventKind::Journalled { took_ms } => say(
             format!("written to the journal ({})", words::took(*took_ms)),
             Paint::Plain,
@@ -106,6 +120,40 @@ fn before_the_move(event: &EventKind) -> Sentence {
         ),
         _ => say("", Paint::Plain),
     }
+}
+
+fn gate_check(check: &GateCheck) -> Sentence {
+    let at = check.endpoint.as_ref();
+    let at = at.map_or(String::new(), |endpoint| format!(" ({endpoint})"));
+    let what = format!("{} {}, {}{at}", check.slot, check.gate, check.check);
+    let took = words::took(check.took_ms);
+    let remedy = check.remedy.as_ref();
+    let remedy = remedy.map_or(String::new(), |remedy| format!("; {remedy}"));
+    let said = &check.said;
+    match check.outcome {
+        Outcome::Passed => say(format!("{what}: {said} ({took})"), Paint::Good),
+        Outcome::Warn => say(format!("{what} warns: {said}{remedy}"), Paint::Notable),
+        Outcome::Inconclusive => say(
+            format!("{what} is inconclusive: {said}{remedy}"),
+            Paint::Bad,
+        ),
+        Outcome::Failed => say(format!("{what} failed: {said}{remedy}"), Paint::Bad),
+    }
+}
+
+fn gates_done(done: &GatesDone) -> Sentence {
+    let GatesDone {
+        slot,
+        gates,
+        reasons,
+        ..
+    } = done;
+    if done.passed {
+        let all = words::many(*gates as u64, "gate");
+        return say(format!("{slot} is healthy and through {all}"), Paint::Good);
+    }
+    let text = format!("a flip to {slot} would be refused: {}", reasons.join("; "));
+    say(text, Paint::Bad)
 }
 
 fn after_the_move(event: &EventKind) -> Sentence {
@@ -151,6 +199,26 @@ fn after_the_move(event: &EventKind) -> Sentence {
             };
             say(format!("{words}; {active} is active{because}"), paint)
         }
+        _ => say("", Paint::Plain),
+    }
+}
+
+/// How the new slot does, and that it stays.
+fn watched(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::Watch {
+            slot,
+            verdict,
+            reasons,
+            over,
+        } => say(
+            watch::sentence((slot, verdict), reasons, *over),
+            watch::of_verdict(verdict),
+        ),
+        EventKind::Confirmed { slot, by } => say(
+            format!("{slot} stays: the move was confirmed by {by}"),
+            Paint::Good,
+        ),
         _ => say("", Paint::Plain),
     }
 }

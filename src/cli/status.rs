@@ -154,6 +154,11 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
             push(&mut text, &paint(Paint::Notable, &printable(&what)));
         }
     }
+    for slot in &service.slots {
+        for line in gates(slot, look) {
+            push(&mut text, &line);
+        }
+    }
     if let Some(operation) = &service.operation {
         push(&mut text, &printable(&under_way(operation, look)));
     }
@@ -167,8 +172,40 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
         let what = format!("traffic stays on {}: {reason}", service.active);
         push(&mut text, &paint(Paint::Bad, &printable(&what)));
     }
+    for line in super::watch::lines(service, look) {
+        push(&mut text, &line);
+    }
     push(&mut text, &failback(service));
     text
+}
+
+/// How a slot last stood before its gates.
+fn gates(slot: &SlotStatus, look: &Look) -> Vec<String> {
+    let Some(gates) = &slot.gates else {
+        return Vec::new();
+    };
+    let name = &slot.name;
+    let mut lines = Vec::new();
+    if gates.running {
+        lines.push(format!("gates of {name}: being tried now"));
+    }
+    if let Some(at) = &gates.at {
+        let since = words::since(at, look);
+        let (paint, verdict) = match (gates.passed, gates.warnings.is_empty()) {
+            (true, true) => (Paint::Plain, "passed".to_owned()),
+            (true, false) => (
+                Paint::Notable,
+                format!("passed; {}", gates.warnings.join("; ")),
+            ),
+            (false, _) => (
+                Paint::Bad,
+                format!("not passed; {}", gates.reasons.join("; ")),
+            ),
+        };
+        let line = format!("gates of {name}, {since} ago: {verdict}");
+        lines.push(look.style.paint(paint, &printable(&line)));
+    }
+    lines
 }
 
 /// One indented line.
@@ -346,6 +383,7 @@ mod tests {
             queued: 0,
             requests: 0,
             members: Vec::new(),
+            gates: None,
         }
     }
 
@@ -381,11 +419,14 @@ mod tests {
                     mode: "always".to_owned(),
                     moves_in_window: 0,
                     max_moves: 3,
+                    blocked: None,
                 },
                 shared: None,
                 hold: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
+                watch: None,
+                confirm: None,
             }],
         }
     }

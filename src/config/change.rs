@@ -24,6 +24,7 @@ use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, S
 use super::slot_changes;
 use super::units::{format_duration, format_size};
 use super::upstream_tls;
+use super::watch;
 use super::websocket;
 use super::welcome;
 use crate::switch::FailbackMode;
@@ -304,12 +305,12 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
         FailbackMode::Off => "off",
     };
     lines.value("failback mode", &mode(a.mode), &mode(b.mode));
-    lines.time("failback watch", a.watch, b.watch);
     lines.time("failback quarantine", a.quarantine, b.quarantine);
     lines.value("failback acknowledge", &a.acknowledge, &b.acknowledge);
     lines.time("failback start_grace", a.start_grace, b.start_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
+    watch::changes(lines, &old.watch, &new.watch);
     upstream_tls::changes(lines, old.upstream_tls.as_ref(), new.upstream_tls.as_ref());
     lines.value(
         "shared",
@@ -549,6 +550,8 @@ http = ["127.0.0.1:6001"]
             )
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace("p99 = \"/dev/x\"", "p99 = \"9s\"")
+            .replace("latency_rise = \"/dev/x\"", "latency_rise = \"9%\"")
             .replace("address = \"/dev/x\"", "address = \"127.0.0.1:9146\"")
             .replace("busy_timeout = \"/dev/x\"", "busy_timeout = \"50s\"")
             // Read for a preset only, and this is none.
@@ -638,12 +641,12 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            ("blocked" | "paths" | "open_paths", _) => r#"["/x"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths" | "pass", _) => r#"["/x"]"#.to_owned(),
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
             ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
-            ("names", _) => r#"["other"]"#.to_owned(),
+            ("names" | "ignored_errors", _) => r#"["other"]"#.to_owned(),
             ("origins", _) => r#"["https://a.example"]"#.to_owned(),
             ("same_site", _) => r#""strict""#.to_owned(),
             ("headers" | "set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),

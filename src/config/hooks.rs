@@ -129,6 +129,9 @@ events! {
     Failback = "failback",
     /// The active slot is bad, and traffic stays.
     Staying = "staying",
+    /// The slot that traffic moved to does worse than it should.
+    WatchWarning = "watch_warning",
+    WatchGood = "watch_good",
     /// A hold ended by itself: out of time, or because nobody held it any more.
     HoldExpired = "hold_expired",
     Quarantine = "quarantine",

@@ -174,6 +174,7 @@ pub(super) const SERVICE: Section = section(
         key("gate", "[[service.NAME.gate]]"),
         key("flip", "[service.NAME.flip]"),
         key("failback", "[service.NAME.failback]"),
+        key("watch", "[service.NAME.watch]"),
         key("shared", "[service.NAME.shared]"),
         key("limits", "[service.NAME.limits]"),
         key("keepalive", "[service.NAME.keepalive]"),
@@ -274,7 +275,6 @@ pub(super) const FAILBACK: Section = section(
     "service.NAME.failback",
     &[
         key("mode", r#""always""#),
-        key("watch", r#""2m""#),
         key("quarantine", r#""5m""#),
         key("acknowledge", "true"),
         key("start_grace", r#""30s""#),
@@ -350,6 +350,9 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::cache::CACHE_ROOM,
     &super::cache::CACHE,
     &super::sendfile::SENDFILE,
+    &super::watch::WATCH,
+    &super::watch::CRITICAL,
+    &super::watch::WARNING,
     &super::deploy::DEPLOY,
     &super::deploy::DEPLOY_STEP,
 ];
@@ -361,6 +364,7 @@ pub(super) const NAMED_SECTIONS: &[&Section] = &[
     &HEADERS,
     &MEMBER_KEEPALIVE,
     &HOOK_HEADERS,
+    &super::deploy::DEPLOY_ENV,
 ];
 
 /// The documented config with every commented key made active.

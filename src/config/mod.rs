@@ -55,6 +55,7 @@ mod upstream_tls;
 mod users;
 mod value;
 mod watch;
+mod watcher;
 mod websocket;
 mod welcome;
 mod words;
@@ -94,6 +95,7 @@ pub use settings::{
 };
 pub use units::{UnitError, format_duration, format_size, parse_duration, parse_size};
 pub use upstream_tls::UpstreamTls;
-pub use watch::Watcher;
+pub use watch::Watch;
+pub use watcher::Watcher;
 pub use websocket::{OnFlip, Websocket};
 pub use welcome::{ListenerKind, Welcome};

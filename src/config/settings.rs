@@ -22,6 +22,7 @@ use super::rate_limit::RateLimit;
 use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
 use super::upstream_tls::UpstreamTls;
+use super::watch::Watch;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::net::ProxyVersion;
@@ -191,6 +192,7 @@ pub struct Service {
     pub gates: Vec<Gate>,
     pub flip: Flip,
     pub failback: FailbackRules,
+    pub watch: Watch,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
     /// None means that upstreams are spoken to without TLS.

@@ -114,6 +114,7 @@ impl Conductor {
             // Puts the state of a first start on disk: from now on an edited `initial` moves nothing.
             self.event(at, Event::Tick);
         }
+        self.look_at_watches();
         loop {
             let wake = self.next_wake();
             tokio::select! {
@@ -127,7 +128,9 @@ impl Conductor {
     }
 
     fn next_wake(&self) -> Instant {
-        let wakes = self.services.iter().filter_map(|service| service.wake);
+        let services = self.services.iter();
+        let wakes = services.flat_map(|service| [service.wake, service.watching.next]);
+        let wakes = wakes.flatten();
         let next = wakes.min().map(|moment| self.jobs.clock.instant(moment));
         let latest = Instant::now() + LONGEST_SLEEP;
         next.unwrap_or(latest).min(latest)
@@ -144,6 +147,7 @@ impl Conductor {
                 self.event(at, Event::Tick);
             }
         }
+        self.tick_watches();
     }
 
     /// Starts the probers and checks that do not run yet.
@@ -194,6 +198,7 @@ impl Conductor {
                 flip,
                 verdict,
             } => self.gated(&service, flip, verdict),
+            Message::Gates(message) => self.gates(message),
             Message::Drained {
                 service,
                 slot,
@@ -270,9 +275,11 @@ impl Conductor {
         let service = &self.services[at];
         let gate = Gate {
             service: service.name.clone(),
-            targets: self.stock.endpoints.targets(&service.name, slot),
-            flip,
+            flip: Some(flip),
             within: service.settings.flip.gate_timeout,
+            trial: self.trial(at, slot),
+            hand: None,
+            is_warm: self.goes_back_to_a_warm_slot(at, flip),
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));
     }
@@ -299,6 +306,7 @@ impl Conductor {
     }
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
+        let baseline = self.baseline(at);
         let service = &mut self.services[at];
         service.activate(slot, generation, &mut self.stock);
         service.withheld = None;
@@ -307,6 +315,7 @@ impl Conductor {
         if let Some(places) = &self.services[at].active_slot().places {
             places.aim(self.epoch.0);
         }
+        self.watch_begins(at, baseline);
     }
 
     /// Shows the workers everything as it is now.

@@ -1,6 +1,12 @@
-//! The gate of a flip: every endpoint of a slot proves itself freshly.
+//! The gate of a flip: every endpoint of a slot proves itself freshly, then the slot goes through its gates.
 
-use super::events::About;
+use super::gates::Ended;
+use super::gates::Findings;
+use super::gates::GatesMessage;
+use super::gates::Hand;
+use super::gates::Pace;
+use super::gates::Teller;
+use super::gates::Trial;
 use super::jobs::Jobs;
 use super::message::Message;
 use super::prober::Target;
@@ -20,36 +26,82 @@ use tokio::time::Instant;
 #[derive(Debug)]
 pub(super) struct Gate {
     pub(super) service: ServiceName,
-    pub(super) flip: FlipId,
-    pub(super) targets: Vec<Arc<Target>>,
+    /// None by hand.
+    pub(super) flip: Option<FlipId>,
+    /// For the endpoints; each gate of the slot has its own time.
     pub(super) within: Duration,
+    pub(super) trial: Trial,
+    /// Who asked for it, where it is for no flip.
+    pub(super) hand: Option<Hand>,
+    /// It is well anyway: one pass of each endpoint will do.
+    pub(super) is_warm: bool,
 }
 
 /// Proves the slot and reports the verdict.
 pub(super) async fn run(gate: Gate, jobs: Jobs) {
-    let verdict = prove(&gate, &jobs).await.map(|()| Passed::default());
-    let Gate { service, flip, .. } = gate;
-    jobs.report(Message::Gated {
-        service,
-        flip,
-        verdict,
-    })
-    .await;
+    let teller = Teller {
+        jobs: jobs.clone(),
+        service: gate.service.clone(),
+        flip: gate.flip,
+    };
+    let mut reasons = prove(&gate, &teller).await.err().unwrap_or_default();
+    let mut findings = Findings::default();
+    // By hand all is told at once; for a flip the first "no" is enough. A slot that served until just now has
+    // been through its gates.
+    if !gate.is_warm && (reasons.is_empty() || gate.hand.is_some()) {
+        let pace = match gate.hand {
+            Some(_) => Pace::All,
+            None => Pace::UntilOneFails,
+        };
+        findings = gate.trial.run(&teller, pace).await;
+        reasons.extend(findings.reasons());
+    }
+    if reasons.is_empty() && findings.tried > 0 {
+        // Gates may take minutes: what was proved before them is old by now.
+        reasons = prove(&gate, &teller).await.err().unwrap_or_default();
+    }
+    let passed = Passed {
+        fingerprint: findings.fingerprint.clone(),
+    };
+    let verdict = if reasons.is_empty() {
+        Ok(passed)
+    } else {
+        Err(reasons.clone())
+    };
+    let ended = Ended {
+        service: gate.service.clone(),
+        slot: gate.trial.slot,
+        flip: gate.flip,
+        findings,
+        reasons,
+        hand: gate.hand,
+    };
+    let ended = GatesMessage::Ended(Box::new(ended));
+    jobs.report(Message::Gates(ended)).await;
+    if let Some(flip) = gate.flip {
+        let service = gate.service;
+        let gated = Message::Gated {
+            service,
+            flip,
+            verdict,
+        };
+        jobs.report(gated).await;
+    }
 }
 
-/// `rise` passes in a row on every endpoint, all at the same time; the first failure of one decides.
+/// `rise` passes in a row (one, of a slot that is well anyway) on every endpoint, all at the same time; the first failure of one decides.
 ///
 /// The others finish the probe they are at, so that every reason is told.
-async fn prove(gate: &Gate, jobs: &Jobs) -> Result<(), Vec<String>> {
+async fn prove(gate: &Gate, teller: &Teller) -> Result<(), Vec<String>> {
     let deadline = Instant::now() + gate.within;
     let lost = Arc::new(AtomicBool::new(false));
     let mut provers = JoinSet::new();
-    for target in &gate.targets {
+    for target in &gate.trial.targets {
         let proof = Proof {
             target: Arc::clone(target),
-            flip: gate.flip,
+            needed: if gate.is_warm { 1 } else { target.health.rise },
             lost: Arc::clone(&lost),
-            jobs: jobs.clone(),
+            teller: teller.clone(),
         };
         provers.spawn(proof.run());
     }
@@ -81,21 +133,23 @@ async fn prove(gate: &Gate, jobs: &Jobs) -> Result<(), Vec<String>> {
 /// One endpoint's part of the gate.
 struct Proof {
     target: Arc<Target>,
-    flip: FlipId,
+    /// Passes in a row.
+    needed: u32,
     /// Another endpoint failed: no need to go on.
     lost: Arc<AtomicBool>,
-    jobs: Jobs,
+    teller: Teller,
 }
 
 impl Proof {
     async fn run(self) -> Result<(), String> {
-        let needed = self.target.health.rise;
+        let needed = self.needed;
         for streak in 1..=needed {
             let started = Instant::now();
-            let report = once(&self.target, self.jobs.clock).await;
+            let report = once(&self.target, self.teller.jobs.clock).await;
             let passed = report.result.clone();
             self.tell(report.as_status(), if passed.is_ok() { streak } else { 0 });
-            self.jobs.report(Message::Probed(report)).await;
+            let told = Message::Probed(report);
+            self.teller.jobs.report(told).await;
             if let Err(reason) = passed {
                 let key = &self.target.key;
                 return Err(format!("{} {}: {reason}", key.member, key.address));
@@ -118,9 +172,8 @@ impl Proof {
             endpoint: key.address.to_string(),
             result,
             streak,
-            needed: self.target.health.rise,
+            needed: self.needed,
         };
-        let about = About::flip(key.service.as_str(), self.flip);
-        self.jobs.events.tell(about, kind);
+        self.teller.jobs.events.tell(self.teller.about(), kind);
     }
 }

@@ -5,13 +5,15 @@ use super::clock::stamp;
 use super::doorway::Doorway;
 use super::events::Events;
 use super::events::Subscription;
-use super::holds::HoldMessage;
-use super::holds::HoldOrder;
-use super::holds::HoldTaken;
+use super::gates::GatesMessage;
+use super::hold_desk::HoldMessage;
+use super::hold_desk::HoldOrder;
+use super::hold_desk::HoldTaken;
 use super::hooks::Board;
 use super::message::Accepted;
 use super::message::Answer;
 use super::message::Denied;
+use super::message::GateOrder;
 use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
@@ -77,6 +79,16 @@ impl Handle {
         self.ask(|answer| Message::Order(order, answer)).await?
     }
 
+    /// Tries the gates of a slot, or rehearses a flip to it. Goes on to its end, whoever listens.
+    ///
+    /// # Errors
+    /// When there is no such service or slot, when they are being tried already, and whatever would refuse
+    /// the flip that is rehearsed.
+    pub async fn gate(&self, order: GateOrder) -> Result<Accepted, Denied> {
+        self.ask(|answer| Message::Gates(GatesMessage::Order(order, answer)))
+            .await?
+    }
+
     /// Holds the new requests of one service. When it returns, no new one is counted on any slot.
     ///
     /// # Errors
@@ -97,6 +109,12 @@ impl Handle {
             answer,
         };
         self.ask(|answer| Message::Hold(message(answer))).await?
+    }
+
+    /// Ends all holds, for the daemon stops. Does not wait for it.
+    pub async fn end_holds(&self) {
+        // A control that is stopping ends them anyway.
+        drop(self.conductor.send(Message::Hold(HoldMessage::Stop)).await);
     }
 
     /// Probes every endpoint of a slot once, now.

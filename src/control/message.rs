@@ -1,7 +1,8 @@
 //! What the conductor is told and asked.
 
-use super::holds::HoldMessage;
-use super::holds::HoldRefusal;
+use super::gates::GatesMessage;
+use super::hold_desk::HoldMessage;
+use super::hold_desk::HoldRefusal;
 use super::prober::ProbeReport;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
@@ -53,6 +54,7 @@ pub(super) enum Message {
         flip: FlipId,
         verdict: Result<Passed, Vec<String>>,
     },
+    Gates(GatesMessage),
     Drained {
         service: ServiceName,
         slot: SlotName,
@@ -70,6 +72,23 @@ pub struct Order {
     pub command: Command,
     /// When the asker has heard enough.
     pub until: Until,
+}
+
+/// Gates by hand, or a flip that is not carried out.
+#[derive(Debug)]
+pub struct GateOrder {
+    pub service: String,
+    pub slot: String,
+    pub by: Actor,
+    pub reason: Option<String>,
+    /// None tries the gates and no more.
+    pub rehearsal: Option<Rehearsal>,
+}
+
+/// What a flip would be asked with.
+#[derive(Debug, Clone, Copy)]
+pub struct Rehearsal {
+    pub expect: Option<Generation>,
 }
 
 /// When an operation is over for the one who asked.
@@ -110,6 +129,10 @@ pub enum Denied {
     },
     #[error("there is no slot {asked:?}; the slots are {}", .slots.join(", "))]
     UnknownSlot { asked: String, slots: Vec<String> },
+    #[error(
+        "the gates of {slot} are being tried by somebody else; wait, or look with `switchctl events --follow`"
+    )]
+    Gating { slot: SlotName },
     #[error(transparent)]
     Refused(#[from] Refusal),
     #[error(transparent)]

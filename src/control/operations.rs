@@ -3,6 +3,7 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::events::About;
+use super::gates::warned;
 use super::message::Until;
 use super::underway::Ending;
 use super::underway::Published;
@@ -55,6 +56,11 @@ impl Conductor {
                 tracing::info!(service, %slot, actor = %by, "quarantine acknowledged");
                 let (slot, by) = (slot.to_string(), by.to_string());
                 plain(EventKind::Acknowledged { slot, by });
+            }
+            Notice::Confirmed { slot, by } => {
+                tracing::info!(service, %slot, actor = %by, "move confirmed");
+                let (slot, by) = (slot.to_string(), by.to_string());
+                plain(EventKind::Confirmed { slot, by });
             }
             Notice::Labelled { slot, label, by } => {
                 let version = label.map(|label| label.to_string());
@@ -264,6 +270,7 @@ impl Conductor {
         let mut record = underway.audit(service.name.as_str());
         result.clone_into(&mut record.result);
         record.details.clone_from(&ending.reasons);
+        record.details.extend(warned(&underway.warnings));
         record.drained_ms = ending.drained_ms;
         record.took_ms = Some(underway.elapsed_ms());
         record.cut = ending.cut;

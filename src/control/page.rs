@@ -3,7 +3,7 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
-use super::holds::HoldDesk;
+use super::hold_desk::HoldDesk;
 use super::prober::EndpointKey;
 use super::status::queued;
 use super::steered::Steered;
@@ -15,6 +15,7 @@ use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
+use crate::telemetry::GateFigures;
 use crate::telemetry::HoldFigures;
 use crate::telemetry::InFlightFigures;
 use crate::telemetry::Page;
@@ -30,6 +31,16 @@ fn denied(filter: Option<&Filter>) -> DeniedFigures {
         paths: refused.paths,
         passwords: refused.passwords,
     }
+}
+
+fn gates(service: &Steered) -> Vec<GateFigures> {
+    let counts = service.gates.counts.iter();
+    let figures = counts.map(|(what, count)| GateFigures {
+        gate: what.gate.clone(),
+        outcome: what.outcome.as_str(),
+        count: *count,
+    });
+    figures.collect()
 }
 
 fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
@@ -78,6 +89,7 @@ impl Conductor {
                 .map(|service| self.service_figures(service))
                 .collect(),
             hooks: self.hooks.board().figures(),
+            calls: None,
         }
     }
 
@@ -94,8 +106,10 @@ impl Conductor {
                     count: *count,
                 })
                 .collect(),
+            gates: gates(service),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
+            watch: service.watch_metrics(),
             hold: hold_figures(&service.holds),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
@@ -106,6 +120,7 @@ impl Conductor {
         let in_flight = sum(&pictures);
         let told = service.health.get(&slot.name).map(|told| &told.health);
         let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        let tally = pictures.first().map(|picture| picture.metrics.tally());
         SlotFigures {
             name: slot.name.to_string(),
             active: slot.name == *service.switch.active(),
@@ -117,6 +132,7 @@ impl Conductor {
             version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
             counts: metrics.unwrap_or_default(),
+            tally: tally.unwrap_or_default(),
             in_flight: InFlightFigures {
                 requests: in_flight.requests,
                 transfers: in_flight.transfers,

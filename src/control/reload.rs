@@ -186,6 +186,7 @@ impl Conductor {
             self.event(at, Event::Configured { rules });
             self.look_at_all(at);
         }
+        self.look_at_watches();
     }
 
     fn tell_reload(&mut self, by: &Actor, result: &Result<Reloaded, Vec<String>>) {

@@ -140,6 +140,7 @@ impl Conductor {
                 mode: mode_words(failback.mode).to_owned(),
                 moves_in_window: machine.moves_in_window(),
                 max_moves: failback.max_moves,
+                blocked: service.blocked(),
             },
             shared: shared_status(service),
             hold: service.holds.status(),
@@ -150,6 +151,8 @@ impl Conductor {
                 .map(|slot| self.slot_status(service, slot))
                 .collect(),
             draining: service.drains.iter().rev().map(drain_status).collect(),
+            watch: service.watch_status(),
+            confirm: service.confirm_status(),
         }
     }
 
@@ -184,6 +187,7 @@ impl Conductor {
                 .iter()
                 .map(|member| self.member_status(service, slot, member))
                 .collect(),
+            gates: service.gates.status(&slot.name),
         }
     }
 

@@ -1,8 +1,10 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
-use super::holds::HoldDesk;
+use super::gates::SlotGates;
+use super::hold_desk::HoldDesk;
 use super::underway::Underway;
 use super::views::Stock;
+use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
 use crate::live::Service;
@@ -44,8 +46,10 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) watching: Watching,
     pub(super) holds: HoldDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
+    pub(super) gates: SlotGates,
 }
 
 /// A health and since when it has been that, whatever the words.
@@ -162,7 +166,9 @@ impl Steered {
             drains: Vec::new(),
             health: BTreeMap::new(),
             withheld: None,
+            watching: Watching::default(),
             flips: BTreeMap::new(),
+            gates: SlotGates::default(),
         };
         steered.draw_all(stock);
         steered

@@ -4,6 +4,7 @@ use super::clock::millis;
 use super::clock::stamp;
 use super::message::Until;
 use crate::api::AuditRecord;
+use crate::api::GateCheck;
 use crate::api::SCHEMA;
 use crate::api::StreamEvent;
 use crate::api::Verdict;
@@ -28,6 +29,10 @@ pub(super) struct Underway {
     /// Traffic left its target again by itself.
     pub(super) moved_back: bool,
     pub(super) asker: Option<Asker>,
+    /// What the gates looked at.
+    pub(super) gates: Vec<GateCheck>,
+    /// What did not stand in the way.
+    pub(super) warnings: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -103,6 +108,8 @@ impl Underway {
             version: None,
             moved_back: false,
             asker,
+            gates: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 
@@ -122,6 +129,7 @@ impl Underway {
             to: Some(operation.to.to_string()),
             version: self.version.clone(),
             published_ms: self.published.as_ref().map(|it| it.after_ms),
+            gates: self.gates.clone(),
             gate_ms: self.gated_ms,
             ..audit(operation.started, &operation.by, command)
         }

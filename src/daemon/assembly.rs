@@ -123,6 +123,7 @@ impl Daemon {
 
     /// Finishes what runs, within the configured time, and ends; how many requests were cut off.
     pub async fn stop(self) -> usize {
+        self.control().end_holds().await;
         // A reload may have changed how long it may take.
         let asked = tokio::time::timeout(ENDING_TAKES, self.control().settings()).await;
         let stop = match asked {

@@ -43,12 +43,11 @@ impl Admin {
     /// Flips and waits until the old slot is drained; the error holds the refusal.
     pub(super) async fn flip(&self, service: &str, to: &str) -> anyhow::Result<()> {
         let request = FlipRequest {
+            rehearse: false,
             version: None,
             to: to.to_owned(),
-            force: false,
             reason: Some("the demo flips by itself".to_owned()),
-            expect_generation: None,
-            no_wait: false,
+            ..FlipRequest::default()
         };
         let path = format!("/v1/services/{service}/flip");
         let body = serde_json::to_vec(&request)?;

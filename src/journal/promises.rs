@@ -18,6 +18,9 @@ pub(super) fn state(active: &str, flip: u64) -> Persisted {
         unproven: false,
         automatic_moves: Vec::new(),
         quarantines: BTreeMap::new(),
+        fingerprints: BTreeMap::new(),
+        accept_schema_change: false,
+        confirm: None,
         labels: BTreeMap::new(),
     }
 }

@@ -252,6 +252,7 @@ async fn attempt(
         flight: &flight,
         record: trip.record,
         buffers_answer: trip.prepared.buffers.answer,
+        peeks: trip.prepared.peeks,
         addressee: trip.prepared.addressee.as_ref(),
     };
     if refused.is_some() || !body.has_rest() {
@@ -437,6 +438,7 @@ mod tests {
             },
             upgrade: None,
             buffers: Buffers::default(),
+            peeks: false,
             owes_continue: false,
             is_idempotent: false,
             addressee: None,

@@ -1,6 +1,7 @@
 //! What is known of one request when it is over: for the metrics and the access log.
 
 use super::belongings::Proxy;
+use super::deed::Closed;
 use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
@@ -32,6 +33,8 @@ pub(super) struct Record {
     pub body_taken: Cell<bool>,
     /// What the cache had; none where it has no say.
     pub looked: Cell<Option<Looked>>,
+    /// The answer is a JSON-RPC error that calls itself a success.
+    pub rpc_error: Cell<bool>,
 }
 
 impl Record {
@@ -45,6 +48,7 @@ impl Record {
             upstream: Cell::new(None),
             body_taken: Cell::new(false),
             looked: Cell::new(None),
+            rpc_error: Cell::new(false),
         }
     }
 
@@ -89,6 +93,17 @@ impl Record {
                 bytes_out,
             };
             slot.metrics.record(proxy.worker(), outcome);
+            let in_line = queued.as_ref().map(|queued| queued.took());
+            self.judge(
+                slot,
+                Closed {
+                    worker: proxy.worker(),
+                    status,
+                    fault,
+                    took,
+                    waited: held + in_line.unwrap_or_default(),
+                },
+            );
         } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {
             proxy.metrics.refused(status);
         }

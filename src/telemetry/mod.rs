@@ -7,12 +7,15 @@
 mod access_line;
 mod access_log;
 mod bodies;
+mod calls;
 mod certificates;
 mod content;
 mod denied;
+mod gates;
 mod handshakes;
 mod holds;
 mod hooks;
+mod judged;
 mod metrics;
 mod prometheus;
 mod samples;
@@ -22,12 +25,15 @@ mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget, Protocol};
 pub use bodies::{BodyFigures, KeptFigures};
+pub use calls::{CallCounts, CallEnd, CallFigures};
 pub use certificates::{CertificateFigures, ExpiryFigures, HandshakeFigures};
 pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, Encoded, Looked};
 pub use denied::{DeniedFigures, ZoneFigures};
+pub use gates::GateFigures;
 pub use handshakes::{Handshake, HandshakeFailure};
 pub use holds::HoldFigures;
 pub use hooks::HookFigures;
+pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{

@@ -33,7 +33,11 @@ static PROVIDER: LazyLock<Arc<CryptoProvider>> =
     LazyLock::new(|| Arc::new(aws_lc_rs::default_provider()));
 
 /// SHA-256.
-fn digest(bytes: &[u8]) -> Box<[u8]> {
+///
+/// # Panics
+/// Never: the suite that it is taken from is one of TLS 1.3.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> Box<[u8]> {
     let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
     let hash = suite
         .tls13()

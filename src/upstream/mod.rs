@@ -6,10 +6,12 @@
 mod balance;
 mod pool;
 mod probe;
+mod visit;
 
 pub use balance::pick;
 pub use pool::{Lane, Pools};
-pub use probe::{ProbeFailure, Probed, connect_failure_in_words, probe};
+pub use probe::{ProbeFailure, Probed, connect_failure_in_words, printable, probe};
+pub use visit::{Asked, Opened, Place, Visited, open_websocket, visit};
 
 use crate::net::EndpointAddr;
 use crate::net::Stream;

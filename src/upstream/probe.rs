@@ -187,7 +187,8 @@ async fn beginning(mut body: Incoming, wanted: usize) -> Result<Vec<u8>, hyper::
 }
 
 /// One line of text, whatever came.
-fn printable(bytes: &[u8]) -> String {
+#[must_use]
+pub fn printable(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let plain = text.split(|c: char| c.is_whitespace() || c.is_control());
     plain

@@ -17,7 +17,8 @@ const OURS: &str = "app";
 
 /// The pieces of the document that begin with this fence.
 fn pieces(fence: &str) -> Vec<String> {
-    let pieces = DOCUMENT.split(&format!("```{fence}\n")).skip(1);
+    let fence = format!("```{fence}\n");
+    let pieces = DOCUMENT.split(&fence).skip(1);
     pieces
         .map(|rest| rest.split("```").next().unwrap().replace(THEIRS, OURS))
         .collect()
@@ -48,7 +49,10 @@ impl House {
         let environment = vec![
             ("SWITCHD_URL", format!("https://{address}")),
             ("SWITCHD_TOKEN", made["token"].as_str().unwrap().to_owned()),
-            ("CURL_CA_BUNDLE", daemon.path("ca.pem").display().to_string()),
+            (
+                "CURL_CA_BUNDLE",
+                daemon.path("ca.pem").display().to_string(),
+            ),
         ];
         Self {
             daemon,
@@ -89,9 +93,21 @@ async fn every_curl_line_of_the_document_works() {
     }
     assert!(told[0].contains("\"active\":\"blue\""), "{}", told[0]);
     assert!(told[1].contains("\"passed\":true"), "{}", told[1]);
-    assert!(told[2].lines().last().unwrap().contains("\"verdict\":\"done\""));
+    assert!(
+        told[2]
+            .lines()
+            .last()
+            .unwrap()
+            .contains("\"verdict\":\"done\"")
+    );
     assert!(told[3].contains("release 18.0.4"), "{}", told[3]);
-    assert!(told[4].lines().last().unwrap().contains("\"active\":\"blue\""));
+    assert!(
+        told[4]
+            .lines()
+            .last()
+            .unwrap()
+            .contains("\"active\":\"blue\"")
+    );
     let socket = house.daemon.socket().display().to_string();
     for line in pieces("sh socket") {
         let line = line.replace("/run/switchd/admin.sock", &socket);
@@ -106,7 +122,9 @@ fn filled_in(value: &str) -> Option<String> {
         "${{ inputs.slot }}" => Some("green".to_owned()),
         "${{ secrets.SWITCHD_TOKEN }}" => None,
         value if value.starts_with("https://erp") => None,
-        value if value.contains("github.run_id") => Some("https://github.example/runs/7".to_owned()),
+        value if value.contains("github.run_id") => {
+            Some("https://github.example/runs/7".to_owned())
+        }
         value => Some(value.to_owned()),
     }
 }
@@ -129,7 +147,12 @@ async fn the_workflow_of_the_document_moves_traffic_and_notices_a_refusal() {
         })
         .collect();
     assert_eq!(environment.len(), 3, "{environment:?}");
-    let steps: Vec<&str> = job["steps"].as_vec().unwrap().iter().map(|step: &Yaml| step["run"].as_str().unwrap()).collect();
+    let steps: Vec<&str> = job["steps"]
+        .as_vec()
+        .unwrap()
+        .iter()
+        .map(|step: &Yaml| step["run"].as_str().unwrap())
+        .collect();
     assert_eq!(steps.len(), 2);
     for step in &steps {
         let output = house.run(step, &environment).await;
@@ -137,14 +160,24 @@ async fn the_workflow_of_the_document_moves_traffic_and_notices_a_refusal() {
     }
     assert_eq!(house.daemon.active().await, "green");
     let history = house.daemon.history().await;
-    assert_eq!(history[0].reason.as_deref(), Some("https://github.example/runs/7"));
+    assert_eq!(
+        history[0].reason.as_deref(),
+        Some("https://github.example/runs/7")
+    );
     assert_eq!(history[0].actor, "token ci from 127.0.0.1");
     // With a slot that is not well both steps fail.
-    pair.blue.health(crate::support::Reply::status(503, "no database"));
+    pair.blue
+        .health(crate::support::Reply::status(503, "no database"));
     house.daemon.slot_becomes("blue", "unhealthy").await;
     let back: Vec<_> = environment
         .into_iter()
-        .map(|(name, value)| if name == "SLOT" { (name, "blue".to_owned()) } else { (name, value) })
+        .map(|(name, value)| {
+            if name == "SLOT" {
+                (name, "blue".to_owned())
+            } else {
+                (name, value)
+            }
+        })
         .collect();
     for step in &steps {
         let output = house.run(step, &back).await;
@@ -157,7 +190,11 @@ async fn the_workflow_of_the_document_moves_traffic_and_notices_a_refusal() {
 async fn a_signature_is_verified_as_the_document_says() {
     let python = &pieces("python")[0];
     let check = "printf '%s' '1785585600.{}' | openssl dgst -sha256 -hmac hunter2 | sed 's/.* //'";
-    let hex = Command::new("sh").args(["-c", check]).output().await.unwrap();
+    let hex = Command::new("sh")
+        .args(["-c", check])
+        .output()
+        .await
+        .unwrap();
     let hex = text(&hex).trim().to_owned();
     let script = format!(
         "{python}\ntime.time = lambda: 1785585610\nheader = 't=1785585600,v1={hex}'\n\
@@ -168,6 +205,10 @@ async fn a_signature_is_verified_as_the_document_says() {
          assert not is_from_switchd(header, b'{{}}', b'hunter2')\n"
     );
     assert!(Path::new("docs/api.md").exists());
-    let output = Command::new("python3").args(["-c", &script]).output().await.unwrap();
+    let output = Command::new("python3")
+        .args(["-c", &script])
+        .output()
+        .await
+        .unwrap();
     assert!(output.status.success(), "{output:?}");
 }

@@ -1,7 +1,7 @@
 //! The daemon's gates for the new slot, before traffic moves.
 
 use super::daemon::{Daemon, No};
-use crate::api::{EventKind, StreamEvent, Verdict};
+use crate::api::{EventKind, StreamEvent};
 use crate::cli::sentence::Sentence;
 use serde_json::json;
 
@@ -24,16 +24,9 @@ pub(super) async fn run(daemon: &Daemon, slot: &str) -> Result<Said, No> {
         let Ok(event) = serde_json::from_str::<StreamEvent>(&line) else {
             continue;
         };
-        if let EventKind::Done {
-            verdict, reasons, ..
-        } = &event.kind
-        {
-            if !matches!(verdict, Verdict::Done | Verdict::Unchanged) {
-                said.refused = Some(if reasons.is_empty() {
-                    "the gates refused it without a reason".to_owned()
-                } else {
-                    reasons.join("\n")
-                });
+        if let EventKind::GatesDone(done) = &event.kind {
+            if !done.passed {
+                said.refused = Some(done.reasons.join("\n"));
             }
             return Ok(said);
         }

@@ -131,6 +131,20 @@ impl Reader {
                 let notice = Notice::new(Name::QuarantineEnded, Info, told).about(slot);
                 notice.resolving(Name::Quarantine)
             }
+            EventKind::Watch {
+                slot,
+                verdict,
+                reasons,
+                ..
+            } => watch(slot, verdict, reasons)?,
+            EventKind::GatesDone(done) if !done.passed => {
+                let told = format!(
+                    "{} does not pass its gates: {}",
+                    done.slot,
+                    done.reasons.join("; ")
+                );
+                Notice::new(Name::GateFailed, Warning, told).about(&done.slot)
+            }
             _ => of_daemon(&event.kind)?,
         })
     }
@@ -222,6 +236,26 @@ impl Reader {
             _ => notice,
         })
     }
+}
+
+/// None for what is no news.
+fn watch(slot: &str, verdict: &str, reasons: &[String]) -> Option<Notice> {
+    let (name, severity) = match verdict {
+        "warning" => (HookEvent::WatchWarning, Severity::Warning),
+        "critical" => (HookEvent::WatchWarning, Severity::Critical),
+        "good" => (HookEvent::WatchGood, Severity::Info),
+        _ => return None,
+    };
+    let why = reasons.join("; ");
+    let told = match name {
+        HookEvent::WatchGood => format!("{slot} does well since traffic moved to it"),
+        _ => format!("{slot} does not do well since traffic moved to it ({verdict}): {why}"),
+    };
+    let notice = Notice::new(name, severity, told).about(slot);
+    Some(match name {
+        HookEvent::WatchGood => notice.resolving(HookEvent::WatchWarning),
+        _ => notice,
+    })
 }
 
 /// What is no step of an operation, and not about one slot.

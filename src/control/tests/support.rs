@@ -21,6 +21,7 @@ use crate::live::Slot;
 use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::SlotName;
+use crate::switch::Terms;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -257,6 +258,7 @@ fn text(folder: &TempDir, (blue, green): (&Upstream, &Upstream), more: &str) -> 
 
 pub(crate) fn flip(to: &str) -> Command {
     Command::Flip {
+        terms: Terms::default(),
         to: SlotName::new(to).unwrap(),
         force: false,
         reason: None,

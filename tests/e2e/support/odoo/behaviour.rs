@@ -1,5 +1,6 @@
 //! What one Odoo process is like: set before it starts, and never changed.
 
+use super::database;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +22,14 @@ pub(crate) struct Behaviour {
     pub(crate) database_host: Option<&'static str>,
     /// `--x-sendfile`: attachments and bundles are left to the proxy; the folder that stands for the data directory.
     pub(crate) filestore: Option<PathBuf>,
+    /// The modules of its code, with their versions.
+    pub(crate) modules: Vec<(&'static str, &'static str)>,
+    /// What a worker takes longer for its first request: it loads its registry. Health needs none.
+    pub(crate) cold: Duration,
+    /// What every login page takes longer, on a warm worker too.
+    pub(crate) slow_pages: Duration,
+    /// The gevent process answers for its health, and opens no websocket.
+    pub(crate) opens_no_websocket: bool,
 }
 
 impl Default for Behaviour {
@@ -33,6 +42,10 @@ impl Default for Behaviour {
             assets: "5e7a1c0",
             database_host: None,
             filestore: None,
+            modules: database::MODULES.to_vec(),
+            cold: Duration::ZERO,
+            slow_pages: Duration::ZERO,
+            opens_no_websocket: false,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the colours of one Odoo share: Postgres, and the data directory with its sessions.
 
 use super::content::Content;
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -14,6 +15,13 @@ pub(crate) const NAME: &str = "prod";
 pub(crate) const USER: &str = "admin";
 pub(crate) const PASSWORD: &str = "admin";
 
+/// What is installed at first, as in the code of every colour that says nothing else.
+pub(crate) const MODULES: &[(&str, &str)] = &[
+    ("base", "18.0.1.3"),
+    ("web", "18.0.1.0"),
+    ("lab_mod", "18.0.1.0"),
+];
+
 /// One database and one data directory; clones are the same.
 #[derive(Clone)]
 pub(crate) struct Database(Arc<State>, Arc<DataDir>);
@@ -25,6 +33,10 @@ struct State {
     base_url: Mutex<String>,
     attachments: Mutex<HashMap<u64, Attachment>>,
     partners: Mutex<HashMap<u64, String>>,
+    /// `ir.module.module`: the version of each that is installed.
+    modules: Mutex<BTreeMap<String, String>>,
+    /// Names and states of modules that wait for something.
+    pending: Mutex<Vec<(String, String)>>,
     /// By the bundle's name: the hash of the code that built it last.
     bundles: Mutex<HashMap<String, String>>,
     next_id: AtomicU64,
@@ -68,7 +80,14 @@ impl Database {
                 out_of_step: Mutex::default(),
                 base_url: Mutex::new("http://localhost:8069".to_owned()),
                 attachments: Mutex::default(),
-                partners: Mutex::default(),
+                partners: Mutex::new(HashMap::from([(1, "My Company".to_owned())])),
+                modules: Mutex::new(
+                    MODULES
+                        .iter()
+                        .map(|(name, version)| ((*name).to_owned(), (*version).to_owned()))
+                        .collect(),
+                ),
+                pending: Mutex::default(),
                 bundles: Mutex::default(),
                 next_id: AtomicU64::new(7),
                 queries: AtomicUsize::new(0),
@@ -110,6 +129,36 @@ impl Database {
     pub(super) fn is_out_of_step_with(&self, colour: &str) -> bool {
         let colours = self.0.out_of_step.lock().unwrap();
         colours.iter().any(|known| known == colour)
+    }
+
+    /// A module is installed, or updated to that version.
+    pub(crate) fn install(&self, module: &str, version: &str) {
+        let mut modules = self.0.modules.lock().unwrap();
+        modules.insert(module.to_owned(), version.to_owned());
+    }
+
+    pub(super) fn modules(&self) -> BTreeMap<String, String> {
+        self.0.modules.lock().unwrap().clone()
+    }
+
+    /// A module is left in a state such as `to upgrade`.
+    pub(crate) fn leave_pending(&self, module: &str, state: &str) {
+        let mut pending = self.0.pending.lock().unwrap();
+        pending.push((module.to_owned(), state.to_owned()));
+    }
+
+    pub(super) fn pending(&self) -> Vec<(String, String)> {
+        self.0.pending.lock().unwrap().clone()
+    }
+
+    /// Records of `res.partner`.
+    pub(crate) fn partner_count(&self) -> usize {
+        self.partners().len()
+    }
+
+    /// Sessions of people who are logged in, under this data directory.
+    pub(crate) fn session_count(&self) -> usize {
+        self.1.sessions.lock().unwrap().len()
     }
 
     /// A migration that rewrites a table, for as long as `meanwhile` takes: it fails when anything is written in

@@ -18,6 +18,8 @@ use super::socket::PREFORK_LIMITS;
 use super::socket::Socket;
 use std::io;
 use std::sync::Arc;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
 use tokio::time::timeout;
 
 /// A server's way with its connections.
@@ -47,6 +49,14 @@ impl Manner {
         match self.dialect {
             Dialect::Gevent => &GEVENT_LIMITS,
             Dialect::Prefork | Dialect::Threaded => &PREFORK_LIMITS,
+        }
+    }
+
+    /// A process that is cold loads its registry first; health needs none.
+    pub(super) async fn warm(&self, head: &Head, is_cold: &mut bool) {
+        let needs_registry = !head.path().ends_with("/health");
+        if needs_registry && std::mem::take(is_cold) {
+            sleep_until(Instant::now() + self.site.behaviour.cold).await;
         }
     }
 

@@ -11,6 +11,7 @@ use super::socket::NoHead;
 use super::socket::Socket;
 use super::websocket;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -55,6 +56,10 @@ async fn serve(manner: Manner, stream: TcpStream, stage: watch::Receiver<Stage>)
         if websocket::is_asked_for(&head) {
             return websocket::serve(&manner, socket, &head, stage).await;
         }
+        // One process for all connections.
+        let mut is_cold = !manner.site.gevent_is_warm.swap(true, Ordering::SeqCst);
+        manner.warm(&head, &mut is_cold).await;
+        manner.site.gevent_is_warm.store(!is_cold, Ordering::SeqCst);
         match manner.exchange(&mut socket, &head, connection).await {
             Ok(None) => {}
             Ok(Some(End::Reset)) => return socket.reset(),

@@ -57,6 +57,7 @@ use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::net::TcpSocket;
@@ -140,6 +141,7 @@ impl Odoo {
                 database: database.clone(),
                 record: Record::default(),
                 orders: broadcast::Sender::new(64),
+                gevent_is_warm: AtomicBool::new(false),
                 bundles: Mutex::new(HashMap::new()),
             }),
             http: Port::reserve(),

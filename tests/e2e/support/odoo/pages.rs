@@ -61,7 +61,7 @@ pub(super) fn answer(site: &Site, call: &Call, path: &str, body: &Arrived) -> Op
     }
     match path {
         "/web/login" if call.method == "POST" => Some(log_in(site, call, body)),
-        "/web/login" => Some(login_page(call)),
+        "/web/login" => Some(login_page(site, call)),
         "/web/session/logout" => {
             if let Some(session) = &call.session {
                 site.database.log_out(session);
@@ -77,8 +77,14 @@ pub(super) fn answer(site: &Site, call: &Call, path: &str, body: &Arrived) -> Op
     }
 }
 
-fn login_page(call: &Call) -> Answer {
-    let mut page = Answer::html(200, "<form action=\"/web/login\">Log in</form>")
+fn login_page(site: &Site, call: &Call) -> Answer {
+    let hash = site.behaviour.assets;
+    let assets = format!(
+        "<link type=\"text/css\" rel=\"stylesheet\" href=\"/web/assets/{hash}/web.assets_frontend.min.css\"/>\
+         <script type=\"text/javascript\" src=\"/web/assets/{hash}/web.assets_frontend.min.js\"></script>"
+    );
+    let form = format!("{assets}<form action=\"/web/login\">Log in</form>");
+    let mut page = Answer::html(200, &form)
         .with("Cache-Control", "no-cache")
         .with("Set-Cookie", "frontend_lang=en_US; Path=/")
         .with("Set-Cookie", "frontend_lang=en_US; Path=/");

@@ -48,6 +48,7 @@ pub(super) async fn run(site: Arc<Site>, listener: TcpListener, stage: watch::Re
 
 async fn work(manner: Manner, listener: Arc<TcpListener>, mut stage: watch::Receiver<Stage>) {
     let mut killed = stage.clone();
+    let mut is_cold = true;
     loop {
         let stream = tokio::select! {
             biased;
@@ -60,15 +61,15 @@ async fn work(manner: Manner, listener: Arc<TcpListener>, mut stage: watch::Rece
         // From here on this worker is taken, whoever else waits.
         tokio::select! {
             () = until(&mut killed, Stage::Cut) => return,
-            () = serve(&manner, stream) => {}
+            () = serve(&manner, stream, &mut is_cold) => {}
         }
     }
 }
 
-async fn serve(manner: &Manner, stream: TcpStream) {
+async fn serve(manner: &Manner, stream: TcpStream, is_cold: &mut bool) {
     let patience = manner.site.behaviour.socket_timeout();
     let mut socket = Socket::new(stream, Some(patience));
-    let Some(end) = exchange(manner, &mut socket).await else {
+    let Some(end) = exchange(manner, &mut socket, is_cold).await else {
         return socket.finish();
     };
     match end {
@@ -78,11 +79,14 @@ async fn serve(manner: &Manner, stream: TcpStream) {
 }
 
 /// None when the connection broke, or nothing was asked.
-async fn exchange(manner: &Manner, socket: &mut Socket) -> Option<End> {
+async fn exchange(manner: &Manner, socket: &mut Socket, is_cold: &mut bool) -> Option<End> {
     let began = Instant::now();
     let connection = manner.site.record.connected();
     match socket.head(manner.limits()).await {
-        Ok(head) => manner.exchange(socket, &head, connection).await.ok()?,
+        Ok(head) => {
+            manner.warm(&head, is_cold).await;
+            manner.exchange(socket, &head, connection).await.ok()?
+        }
         Err(NoHead::Refused(status)) => manner.refuse(socket, status).await.ok(),
         Err(NoHead::BrokenOff) => None,
         Err(NoHead::Silent { hung_up }) => {

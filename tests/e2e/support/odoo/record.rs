@@ -74,6 +74,10 @@ pub(crate) enum Event {
     Dropped,
 }
 
+fn is_gate(seen: &Seen) -> bool {
+    seen.head.get("user-agent") == Some(GATE)
+}
+
 #[derive(Default)]
 pub(crate) struct Record {
     seen: Mutex<Vec<Seen>>,
@@ -89,14 +93,24 @@ struct Busy {
     most: usize,
 }
 
+/// Who asks for gates.
+const GATE: &str = "switchd-gate";
+
 /// The paths that only probes ask for.
 const HEALTH: [&str; 2] = ["/web/health", "/websocket/health"];
 
 impl Record {
-    /// All requests but those for health, in order of arrival.
+    /// All requests but those for health and those of gates, in order of arrival.
     pub(crate) fn requests(&self) -> Vec<Seen> {
         let mut seen = self.seen.lock().unwrap().clone();
-        seen.retain(|seen| !HEALTH.contains(&seen.head.path()));
+        seen.retain(|seen| !HEALTH.contains(&seen.head.path()) && !is_gate(seen));
+        seen
+    }
+
+    /// Those of gates alone.
+    pub(crate) fn gate_requests(&self) -> Vec<Seen> {
+        let mut seen = self.seen.lock().unwrap().clone();
+        seen.retain(is_gate);
         seen
     }
 

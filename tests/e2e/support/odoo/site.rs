@@ -15,6 +15,7 @@ use super::socket::Arrived;
 use super::websocket::Order;
 use std::collections::HashMap;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::time::Instant;
@@ -32,6 +33,8 @@ pub(super) struct Site {
     pub(super) record: Record,
     /// To all open websockets.
     pub(super) orders: broadcast::Sender<Order>,
+    /// Its registry is loaded.
+    pub(super) gevent_is_warm: AtomicBool,
     /// By hash and name.
     pub(super) bundles: Mutex<HashMap<String, Vec<u8>>>,
 }
@@ -56,6 +59,9 @@ fn is_form_too_large(call: &Call, head: &Head) -> bool {
 pub(super) async fn respond(site: &Site, call: &Call, head: &Head, body: &Arrived) -> Answer {
     if let Some(time) = call.milliseconds("sleep_ms") {
         run_query(site, time).await;
+    }
+    if call.path == "/web/login" {
+        sleep_until(Instant::now() + site.behaviour.slow_pages).await;
     }
     if is_form_too_large(call, head) {
         return Answer::html(413, "Request Entity Too Large");

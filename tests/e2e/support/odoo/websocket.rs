@@ -59,6 +59,11 @@ pub(super) async fn serve(
         answer.send(&mut socket, manner.dialect, false).await.ok();
         return socket.finish();
     }
+    if manner.site.behaviour.opens_no_websocket {
+        let answer = Answer::html(500, "Internal Server Error");
+        answer.send(&mut socket, manner.dialect, false).await.ok();
+        return socket.finish();
+    }
     let key = head.get("sec-websocket-key").unwrap_or_default();
     let welcome = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
