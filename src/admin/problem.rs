@@ -3,6 +3,7 @@
 use crate::api::Problem;
 use crate::control::Denied;
 use crate::control::HoldRefusal;
+use crate::switch::CanaryRefusal;
 use crate::switch::Refusal;
 use http::Method;
 use http::StatusCode;
@@ -106,6 +107,7 @@ pub(super) fn denied(denied: Denied) -> Wrong {
             refused.0.way_around = hold_way_around(&refusal).map(str::to_owned);
             refused
         }
+        Denied::Shadow(_) => refused(detail),
         Denied::Config(reasons) => {
             let mut refused = refused(detail);
             refused.0.reasons = reasons;
@@ -133,8 +135,13 @@ fn way_around(refusal: &Refusal) -> Option<&'static str> {
         Refusal::ForceNeedsReason => Some("--force --reason \"...\""),
         Refusal::NothingToRollBackTo { .. } => Some("switchctl flip SLOT"),
         Refusal::Outdated { .. } => Some("ask again without --expect-generation"),
+        Refusal::Canary(CanaryRefusal::None { .. } | CanaryRefusal::NoSteps) => {
+            Some("switchctl canary SLOT 5%")
+        }
+        Refusal::Canary(CanaryRefusal::Another { .. }) => Some("switchctl canary abort"),
         Refusal::SchemaMoved { .. } => Some("--accept-schema-change"),
         Refusal::UnknownSlot { .. }
+        | Refusal::Canary(CanaryRefusal::OnActive { .. })
         | Refusal::NothingToConfirm { .. }
         | Refusal::Busy { .. }
         | Refusal::NotQuarantined { .. }

@@ -1,11 +1,14 @@
 //! What may be written behind `switchctl`.
 
+use super::canary::CanaryArgs;
 use super::deploy::DeployArgs;
 use super::gate::GateArgs;
 use super::history::HistoryArgs;
 use super::hold::HoldArgs;
 use super::hooks::HooksArgs;
+use super::modes::{MaintenanceArgs, ReadOnlyArgs};
 use super::place::{self, Place, Web};
+use super::shadow::ShadowArgs;
 use super::token::TokenArgs;
 use crate::config;
 use crate::switch::Label;
@@ -102,6 +105,8 @@ pub(super) enum Verb {
     Flip(FlipArgs),
     /// Move traffic to the slot that was active before
     Rollback(RollbackArgs),
+    /// Some of the new visitors to SLOT, before all traffic moves there
+    Canary(CanaryArgs),
     /// Say that the last move stays (after `flip --confirm-within`)
     Confirm,
     /// Probe every endpoint of SLOT once, now
@@ -112,6 +117,10 @@ pub(super) enum Verb {
     Hold(HoldArgs),
     /// End a hold: those who wait go on, to the slot that is active now
     Release,
+    /// Answer 503 to clients, with a page of yours, until it is off again
+    Maintenance(MaintenanceArgs),
+    /// Let nothing write, and everything read
+    ReadOnly(ReadOnlyArgs),
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break
@@ -132,6 +141,8 @@ pub(super) enum Verb {
     Deploy(DeployArgs),
     /// Tokens for the admin API over TCP
     Token(TokenArgs),
+    /// Send copies of GETs to an idle SLOT and compare the answers; nothing of it reaches a client
+    Shadow(ShadowArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
     Reload,
     /// Check a config file without a running switchd

@@ -1,12 +1,15 @@
 //! `switchctl status`
 
 use super::args::StatusArgs;
+use super::canary;
 use super::failure::Failure;
 use super::hold;
+use super::modes;
 use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
 use super::session::Session;
+use super::shadow;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
@@ -154,6 +157,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
             push(&mut text, &paint(Paint::Notable, &printable(&what)));
         }
     }
+    if let Some(canary) = &service.canary {
+        push(&mut text, &canary::line(canary, look));
+    }
     for slot in &service.slots {
         for line in gates(slot, look) {
             push(&mut text, &line);
@@ -165,8 +171,29 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     if let Some(held) = &service.hold {
         push(&mut text, &paint(Paint::Notable, &hold::status(held, look)));
     }
+    if let Some(mode) = &service.maintenance {
+        push(
+            &mut text,
+            &paint(Paint::Notable, &modes::maintenance_line(mode, look)),
+        );
+    }
+    if let Some(mode) = &service.read_only {
+        push(
+            &mut text,
+            &paint(Paint::Notable, &modes::read_only_line(mode, look)),
+        );
+    }
+    if let Some(outage) = &service.outage {
+        push(
+            &mut text,
+            &paint(Paint::Bad, &hold::outage(outage, &service.active)),
+        );
+    }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
+    }
+    if let Some(shadow) = &service.shadow {
+        push(&mut text, &printable(&shadow::status_line(shadow)));
     }
     if let Some(reason) = &service.staying {
         let what = format!("traffic stays on {}: {reason}", service.active);
@@ -249,6 +276,13 @@ fn has_versions(service: &ServiceStatus) -> bool {
 fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell> {
     let role = match (slot.active, service.previous.as_ref()) {
         (true, _) => "active",
+        _ if service
+            .canary
+            .as_ref()
+            .is_some_and(|it| it.slot == slot.name) =>
+        {
+            "canary"
+        }
         (false, Some(previous)) if *previous == slot.name => "previous",
         _ => "",
     };
@@ -393,8 +427,8 @@ mod tests {
             version: "0.1.0".to_owned(),
             pid: 4711,
             started: "2026-08-01T09:00:00Z".to_owned(),
-            listeners: vec!["127.0.0.1:8080".to_owned()],
             admin_api: None,
+            listeners: vec!["127.0.0.1:8080".to_owned()],
             metrics: None,
             acme: Vec::new(),
             config: ConfigStatus {
@@ -422,11 +456,16 @@ mod tests {
                     blocked: None,
                 },
                 shared: None,
+                canary: None,
                 hold: None,
+                outage: None,
+                maintenance: None,
+                read_only: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
                 watch: None,
                 confirm: None,
+                shadow: None,
             }],
         }
     }

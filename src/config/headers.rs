@@ -210,9 +210,14 @@ fn line(named: &Named<'_>, direction: Direction) -> Option<(String, Secret)> {
 }
 
 /// Why a name is not for a rule.
-struct Unfit {
-    what: &'static str,
-    help: &'static str,
+pub(super) struct Unfit {
+    pub(super) what: &'static str,
+    pub(super) help: &'static str,
+}
+
+/// Why no line of this name may be added to a request; none when it may.
+pub(super) fn unfit_for_requests(name: &str) -> Option<Unfit> {
+    fault(name, Direction::Request)
 }
 
 fn fault(name: &str, direction: Direction) -> Option<Unfit> {

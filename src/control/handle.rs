@@ -17,14 +17,19 @@ use super::message::GateOrder;
 use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
+use super::modes::ModeOrder;
+use super::shadow::ShadowMessage;
+use super::shadow::ShadowOrder;
 use super::underway::audit;
 use crate::api::AuditRecord;
 use crate::api::History;
 use crate::api::HoldReleased;
+use crate::api::ModesStatus;
 use crate::api::ProbeReport;
 use crate::api::Reloaded;
 use crate::api::RequestStatus;
 use crate::api::SCHEMA;
+use crate::api::ShadowReport;
 use crate::api::Status;
 use crate::config::Settings;
 use crate::journal::AuditLog;
@@ -111,6 +116,14 @@ impl Handle {
         self.ask(|answer| Message::Hold(message(answer))).await?
     }
 
+    /// Switches a mode of one service; what is on disk is in force when it returns.
+    ///
+    /// # Errors
+    /// When the disk cannot be written; nothing has changed then.
+    pub async fn mode(&self, order: ModeOrder) -> Result<ModesStatus, Denied> {
+        self.ask(|answer| Message::Mode((order, answer))).await?
+    }
+
     /// Ends all holds, for the daemon stops. Does not wait for it.
     pub async fn end_holds(&self) {
         // A control that is stopping ends them anyway.
@@ -139,6 +152,25 @@ impl Handle {
             Message::Reload(ReloadRequest {
                 by,
                 answer: Some(answer),
+            })
+        })
+        .await?
+    }
+
+    /// Copies requests of a service for an idle slot, or not any more; without an order, shows what came of it.
+    ///
+    /// # Errors
+    /// When there is no such service or slot, or the slot is the active one.
+    pub async fn shadow(
+        &self,
+        service: String,
+        order: Option<ShadowOrder>,
+    ) -> Result<ShadowReport, Denied> {
+        self.ask(|answer| {
+            Message::Shadow(ShadowMessage {
+                service,
+                order,
+                answer,
             })
         })
         .await?

@@ -3,7 +3,9 @@
 use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
+use super::modes::ModeMessage;
 use super::prober::ProbeReport;
+use super::shadow::ShadowMessage;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
 use crate::api::ProbeReport as SlotProbe;
@@ -38,6 +40,7 @@ pub(super) enum Message {
     },
     Reload(ReloadRequest),
     Hold(HoldMessage),
+    Mode(ModeMessage),
     Status(Answer<Status>),
     Page(Answer<Page>),
     /// Something was done that is kept in the history, and moves no traffic.
@@ -49,6 +52,7 @@ pub(super) enum Message {
     CertificatesAge,
     Probed(ProbeReport),
     Shared(SharedReport),
+    Shadow(ShadowMessage),
     Gated {
         service: ServiceName,
         flip: FlipId,
@@ -137,6 +141,9 @@ pub enum Denied {
     Refused(#[from] Refusal),
     #[error(transparent)]
     Hold(HoldRefusal),
+    /// No copies are sent there.
+    #[error("{0}")]
+    Shadow(String),
     /// One problem each.
     #[error("the config was not taken; what was in force stays in force")]
     Config(Vec<String>),

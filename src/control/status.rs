@@ -1,5 +1,6 @@
 //! Answers to questions: how everything is, what happened before, how a slot is right now.
 
+use super::canary::canary_status;
 use super::clock::stamp;
 use super::conductor::Conductor;
 use super::drain::counts_status;
@@ -10,6 +11,7 @@ use super::message::Denied;
 use super::message::Message;
 use super::prober::EndpointKey;
 use super::prober::once;
+use super::shadow::Shadowing;
 use super::steered::Draining;
 use super::steered::Steered;
 use super::steered::health_words;
@@ -143,7 +145,11 @@ impl Conductor {
                 blocked: service.blocked(),
             },
             shared: shared_status(service),
+            canary: canary_status(service),
             hold: service.holds.status(),
+            outage: service.holds.outage.status(),
+            maintenance: service.modes.maintenance(&service.settings),
+            read_only: service.modes.read_only(&service.settings),
             slots: service
                 .settings
                 .slots
@@ -153,6 +159,7 @@ impl Conductor {
             draining: service.drains.iter().rev().map(drain_status).collect(),
             watch: service.watch_status(),
             confirm: service.confirm_status(),
+            shadow: service.shadow.as_ref().and_then(Shadowing::status),
         }
     }
 
@@ -263,7 +270,7 @@ impl Conductor {
     }
 }
 
-fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
+pub(super) fn find_slot(service: &Steered, slot: &str) -> Result<SlotName, Denied> {
     let slots = &service.settings.slots;
     let found = slots.iter().find(|it| it.name.as_str() == slot);
     found

@@ -11,6 +11,7 @@ mod counts;
 mod crowd;
 mod passwords;
 mod path;
+mod paths;
 mod service;
 mod zone;
 
@@ -18,5 +19,6 @@ pub use asked::Asked;
 pub use crowd::{Crowd, Headcount};
 pub use passwords::{Attempt, Compared, Passwords};
 pub use path::Path;
+pub use paths::Paths;
 pub use service::{Filter, Refusal, Refused};
 pub use zone::{Zone, ZoneCounts};

@@ -148,6 +148,12 @@ impl Ticket {
         &self.view
     }
 
+    /// Index into the services of that View.
+    #[must_use]
+    pub fn service_index(&self) -> usize {
+        self.service
+    }
+
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind.get()

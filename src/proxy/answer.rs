@@ -18,6 +18,7 @@ use super::forward::Failure;
 use super::framing::BodyReader;
 use super::framing::Framing;
 use super::heads::Addressee;
+use super::mark::Mark;
 use super::outlet::Pushed;
 use super::record::Record;
 use super::response::Asked;
@@ -54,6 +55,7 @@ pub(super) struct Exchange<'a> {
     pub peeks: bool,
     /// None when the answer's head passes as it is.
     pub addressee: Option<&'a Addressee>,
+    pub mark: Option<&'a Mark>,
 }
 
 /// An answer that was read as a whole.
@@ -200,6 +202,7 @@ pub(super) async fn answer(
     let mut out = exchange.proxy.borrow_output();
     let mut input = Buffer::default();
     let mut meta = head(exchange, &mut input, &mut out, &mut early).await?;
+    exchange.record.answered.set(meta.status);
     if meta.file.is_some() {
         exchange.proxy.return_output(out);
         let is_over = matches!(meta.framing, Framing::None | Framing::Length(0));
@@ -292,6 +295,8 @@ async fn pass_body(
                 if let Some(peek) = meta.peek.take() {
                     meta.peek = peek.look(data, exchange);
                 }
+                let body = &exchange.record.body;
+                body.set(body.get() + data.len() as u64);
             }
             let (ended, more) = (piece == Piece::End, piece == Piece::More);
             if let Piece::Data(data) = piece

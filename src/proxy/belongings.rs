@@ -3,6 +3,7 @@
 use super::flight::Clock;
 use super::flight::Flight;
 use super::floor::Floor;
+use super::shadow::Copies;
 use crate::cache::Store;
 use crate::live::LiveReader;
 use crate::live::ViewRef;
@@ -32,6 +33,8 @@ pub struct Proxy {
     pub(super) cache: Option<Arc<Store>>,
     /// Bodies that are being encoded.
     pub(super) encoding: Rc<Cell<usize>>,
+    /// Requests that are asked once more, of an idle slot.
+    pub(super) copies: Copies,
     flights: RefCell<Vec<Rc<Flight>>>,
     /// Flights of requests that are over, for those to come on HTTP/2 connections.
     resting: RefCell<Vec<Rc<Flight>>>,
@@ -65,6 +68,7 @@ impl Proxy {
             stopping: Cell::new(false),
             cache: None,
             encoding: Rc::default(),
+            copies: Copies::default(),
             flights: RefCell::default(),
             resting: RefCell::default(),
             spare: RefCell::default(),
@@ -150,6 +154,7 @@ impl Proxy {
         for flight in self.flights.borrow().iter() {
             flight.look(now, floor);
         }
+        self.copies.look((now, floor), self.stopping.get());
         self.log.borrow_mut().flush();
         if second {
             self.loggable.set(LOGGED_FAULTS);

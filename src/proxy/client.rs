@@ -138,3 +138,72 @@ pub(super) async fn write_all(
     }
     poll_fn(|cx| stream.poll_flush(cx)).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::time::Duration;
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsAcceptor;
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::client::TlsStream;
+    use tokio_rustls::rustls::ClientConfig;
+    use tokio_rustls::rustls::RootCertStore;
+    use tokio_rustls::rustls::ServerConfig;
+
+    /// More than the kernel takes, and less than TLS keeps back: it is accepted in one piece.
+    const LONG: usize = 48 * 1024;
+    /// As small as a kernel lets them be.
+    const SMALL_BUFFER: usize = 2048;
+
+    /// Our end of a TLS connection with hardly any room on its way, and the peer's.
+    async fn narrow() -> (Stream, TlsStream<TcpStream>) {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = rcgen::CertificateParams::new(["app.test".to_owned()]).unwrap();
+        let certificate = certificate.self_signed(&key).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate.der().clone()).unwrap();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                key.serialize_der().try_into().unwrap(),
+            )
+            .unwrap();
+        let client = ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let theirs = TcpStream::connect(listener.local_addr().unwrap());
+        let (theirs, ours) = tokio::join!(theirs, listener.accept());
+        let (theirs, ours) = (theirs.unwrap(), ours.unwrap().0);
+        let narrow = socket2::SockRef::from(&ours);
+        narrow.set_send_buffer_size(SMALL_BUFFER).unwrap();
+        let narrow = socket2::SockRef::from(&theirs);
+        narrow.set_recv_buffer_size(SMALL_BUFFER).unwrap();
+        let accepting = TlsAcceptor::from(Arc::new(server)).accept(ours);
+        let connector = TlsConnector::from(Arc::new(client));
+        let connecting = connector.connect("app.test".try_into().unwrap(), theirs);
+        let (ours, theirs) = tokio::join!(accepting, connecting);
+        (ours.unwrap().into(), theirs.unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_was_written_is_on_its_way_and_not_kept_back_by_tls() {
+        let (ours, mut theirs) = narrow().await;
+        let body = vec![b'x'; LONG];
+        let mut got = vec![0; LONG];
+        let both = async {
+            let (written, read) =
+                tokio::join!(write_all(&ours, &body, || {}), theirs.read_exact(&mut got));
+            written.unwrap();
+            read.unwrap();
+        };
+        let both = tokio::time::timeout(Duration::from_secs(30), both).await;
+        both.expect("all of it arrives, and nobody has to write once more for that");
+        assert!(got == body);
+    }
+}

@@ -19,6 +19,7 @@ use super::prepare::Prepared;
 use super::record::Record;
 use super::sendfile;
 use super::tunnel::tunnel;
+use crate::config::Keepalive;
 use crate::config::Service as ServiceSettings;
 use crate::config::Timeouts;
 use crate::live::Endpoint;
@@ -194,7 +195,11 @@ fn lend(proxy: &Proxy, lane: Lane, reuse: bool, replayable: bool) -> Option<Stre
 }
 
 /// The PROXY header for this client, where upstreams are told.
-fn introduction(settings: &ServiceSettings, client: &Client, prepared: &Prepared) -> Vec<u8> {
+pub(super) fn introduction(
+    settings: &ServiceSettings,
+    client: &Client,
+    prepared: &Prepared,
+) -> Vec<u8> {
     let mut header = Vec::new();
     if let Some(version) = settings.upstream_proxy_protocol {
         let peer = &client.peer;
@@ -254,6 +259,7 @@ async fn attempt(
         buffers_answer: trip.prepared.buffers.answer,
         peeks: trip.prepared.peeks,
         addressee: trip.prepared.addressee.as_ref(),
+        mark: trip.prepared.mark.as_deref(),
     };
     if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
@@ -369,7 +375,11 @@ fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, lane: Lane) {
     let seat = flight.seat.borrow();
     let Some(seat) = seat.as_ref() else { return };
     let settings = &seat.ticket.service().settings;
-    let keepalive = settings.keepalive.of(seat.member());
+    keep(proxy, settings.keepalive.of(seat.member()), stream, lane);
+}
+
+/// Keeps a connection that is between two requests, where connections are kept.
+pub(super) fn keep(proxy: &Proxy, keepalive: &Keepalive, stream: Stream, lane: Lane) {
     if keepalive.enabled {
         let now = proxy.clock.get();
         let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);
@@ -425,6 +435,8 @@ mod tests {
             epoch: Epoch(1),
             service: 0,
             slot: 0,
+            is_bound: false,
+            mark: None,
             client: [127, 0, 0, 1].into(),
             member: None,
             most_body: 0,
@@ -440,6 +452,7 @@ mod tests {
             buffers: Buffers::default(),
             peeks: false,
             owes_continue: false,
+            waits: false,
             is_idempotent: false,
             addressee: None,
             wishes: None,

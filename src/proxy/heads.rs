@@ -132,9 +132,41 @@ fn remove(head: &ResponseHead<'_>, name: &str, edits: &mut Edits) {
     }
 }
 
-/// Appends what an answer of our own gets.
+/// Appends what an answer of our own gets: the usual lines and the operator's, but for those that say what
+/// an answer is. A rule for the application's pages must not make an error one that is kept, or of another type.
 pub(super) fn write_own(settings: &ServiceSettings, to: &Addressee, out: &mut Vec<u8>) {
-    usual(settings, to, |name, value| line(name, value, out));
+    let rules = &settings.headers.response;
+    usual(settings, to, |name, value| {
+        if !rules.replaces(name) {
+            line(name, value, out);
+        }
+    });
+    for (name, value) in rules.written().filter(|(name, _)| !says_what_it_is(name)) {
+        line(name, value, out);
+    }
+}
+
+fn says_what_it_is(name: &str) -> bool {
+    const OURS: [&str; 14] = [
+        "accept-ranges",
+        "age",
+        "allow",
+        "cache-control",
+        "etag",
+        "expires",
+        "last-modified",
+        "location",
+        "pragma",
+        "retry-after",
+        "set-cookie",
+        "www-authenticate",
+        "x-request-id",
+        "x-switchd-fault",
+    ];
+    let is_content = name
+        .get(..8)
+        .is_some_and(|start| start.eq_ignore_ascii_case("content-"));
+    is_content || OURS.iter().any(|ours| name.eq_ignore_ascii_case(ours))
 }
 
 /// What every answer gets, whoever wrote it.

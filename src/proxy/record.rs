@@ -29,6 +29,10 @@ pub(super) struct Record {
     pub status: Cell<u16>,
     /// The first byte of the upstream's answer, since the beginning.
     pub upstream: Cell<Option<Duration>>,
+    /// The status of the upstream's final answer, whatever the client was told; 0 before.
+    pub answered: Cell<u16>,
+    /// Bytes of that answer's body.
+    pub body: Cell<u64>,
     /// The client's body was taken whole: its connection can go on.
     pub body_taken: Cell<bool>,
     /// What the cache had; none where it has no say.
@@ -46,6 +50,8 @@ impl Record {
             unused_head: Cell::new(0),
             status: Cell::new(0),
             upstream: Cell::new(None),
+            answered: Cell::new(0),
+            body: Cell::new(0),
             body_taken: Cell::new(false),
             looked: Cell::new(None),
             rpc_error: Cell::new(false),

@@ -19,6 +19,8 @@ mod judged;
 mod metrics;
 mod prometheus;
 mod samples;
+mod shadow;
+mod shadow_page;
 mod stamp;
 mod unwelcome;
 mod websockets;
@@ -31,7 +33,7 @@ pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, E
 pub use denied::{DeniedFigures, ZoneFigures};
 pub use gates::GateFigures;
 pub use handshakes::{Handshake, HandshakeFailure};
-pub use holds::HoldFigures;
+pub use holds::{HoldFigures, ModeFigures};
 pub use hooks::HookFigures;
 pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
@@ -40,5 +42,10 @@ pub use prometheus::{
     CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
     ServiceFigures, SlotFigures,
 };
+pub use shadow::{
+    OTHERS, ShadowAnswer, ShadowCounts, ShadowExample, ShadowPlace, ShadowRow, ShadowSide,
+    ShadowTable, ShadowTally, Shadowed,
+};
+pub use shadow_page::ShadowFigures;
 pub use unwelcome::{Unwelcome, UnwelcomeCounts};
 pub use websockets::{Farewell, Parting, WebsocketCounts};

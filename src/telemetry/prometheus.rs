@@ -9,6 +9,7 @@ use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::gates::GateFigures;
 use super::holds::HoldFigures;
+use super::holds::ModeFigures;
 use super::hooks;
 use super::hooks::HookFigures;
 use super::judged::WatchFigures;
@@ -20,6 +21,7 @@ use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;
 use super::samples::gauge;
+use super::shadow_page::ShadowFigures;
 use super::unwelcome;
 use super::unwelcome::UnwelcomeCounts;
 use crate::switch::Tally;
@@ -82,6 +84,11 @@ pub struct ServiceFigures {
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
     pub hold: HoldFigures,
+    /// None as long as no copies were asked for.
+    pub shadow: Option<ShadowFigures>,
+    pub outage: HoldFigures,
+    pub maintenance: ModeFigures,
+    pub read_only: ModeFigures,
     pub slots: Vec<SlotFigures>,
     /// None while nothing is watched and nothing was.
     pub watch: Option<WatchFigures>,
@@ -101,6 +108,8 @@ pub struct SlotFigures {
     /// None while the probes have yet to say.
     pub healthy: Option<bool>,
     pub quarantined: bool,
+    /// Of the new visitors, where it is a canary.
+    pub percent: Option<f64>,
     /// What was said to run in it.
     pub version: Option<String>,
     pub counts: SlotCounts,
@@ -163,6 +172,7 @@ impl Collector for Page {
         self.flips(out)?;
         self.gates(out)?;
         self.judged(out)?;
+        self.shadows(out)?;
         self.filters(out)?;
         hooks::encode(&self.hooks, out)?;
         self.calls.map_or(Ok(()), |calls| calls.encode(out))
@@ -316,6 +326,17 @@ impl Page {
             &about,
             self.by_slot(|slot| u64::from(slot.quarantined)),
         )?;
+        let about = About(
+            "canary_percent",
+            "How many of the new visitors go to a slot that is not active; absent without a canary",
+        );
+        let shares = self.each_slot().filter_map(|(service, slot)| {
+            Some(Sample {
+                labels: labels(service, slot).to_vec(),
+                value: slot.percent?,
+            })
+        });
+        gauge(out, &about, shares)?;
         let about = About("slot_info", "1 for each slot that has a version, with it");
         let versions = self.each_slot().filter_map(|(service, slot)| {
             let version = slot.version.as_deref()?;
@@ -403,6 +424,7 @@ impl ClientFigures {
 
 #[cfg(test)]
 mod tests {
+    use super::super::shadow::ShadowCounts;
     use super::*;
     use crate::switch::WatchVerdict;
     use crate::telemetry::Deed;
@@ -411,6 +433,20 @@ mod tests {
     use crate::telemetry::Parting;
     use crate::telemetry::SlotMetrics;
     use std::time::Duration;
+
+    fn shadow() -> ShadowFigures {
+        ShadowFigures {
+            slot: "green".into(),
+            percent: 2.5,
+            counts: ShadowCounts {
+                compared: 9,
+                status_differs: 2,
+                size_differs: 3,
+                dropped: 1,
+                ..ShadowCounts::default()
+            },
+        }
+    }
 
     fn metrics() -> SlotMetrics {
         let metrics = SlotMetrics::new(1);
@@ -491,11 +527,15 @@ mod tests {
                     evicted: 1,
                 }],
                 hold: HoldFigures::default(),
+                outage: HoldFigures::default(),
+                maintenance: ModeFigures::default(),
+                read_only: ModeFigures::default(),
                 slots: vec![blue],
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
                     is_unconfirmed: true,
                 }),
+                shadow: Some(shadow()),
             }],
             ..Page::default()
         }
@@ -540,6 +580,9 @@ mod tests {
             r#"switchd_cache_bytes{place="disk"} 0.0"#,
             r#"switchd_bodies_bytes{place="disk"} 7.0"#,
             r#"switchd_bodies_without_room_total{body="request"} 0.0"#,
+            r#"switchd_shadow_percent{service="odoo",slot="green"} 2.5"#,
+            r#"switchd_shadow_copies_total{service="odoo",slot="green",result="same"} 4.0"#,
+            r#"switchd_shadow_copies_total{service="odoo",slot="green",result="dropped"} 1.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }

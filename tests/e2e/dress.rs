@@ -158,6 +158,36 @@ async fn security_lines_stand_where_the_application_sends_none() {
     );
 }
 
+#[tokio::test]
+async fn rules_for_answers_hold_for_errors_too_but_do_not_say_what_they_are() {
+    let pair = Pair::start().await;
+    let rules = "service.app.headers.response";
+    let config = pair
+        .config()
+        .set("service.app.headers.security = true")
+        .set("service.app.access.blocked = [\"/blocked\"]")
+        .set(&format!(
+            "{rules}.set = {{ Permissions-Policy = \"camera=()\", Cache-Control = \"public\", Content-Type = \"image/png\", X-Frame-Options = \"DENY\" }}"
+        ))
+        .set(&format!("{rules}.add = {{ X-Served = \"1\" }}"))
+        .set(&format!("{rules}.remove = [\"Referrer-Policy\"]"));
+    let daemon = Daemon::start(&config).await;
+    pair.blue
+        .on("/broken", Reply::steps([Step::TakeBody, Step::Reset]));
+    for (path, status) in [("/broken", 502), ("/blocked", 403)] {
+        let answer = get(daemon.address, path).await;
+        assert_eq!(answer.status(), status);
+        let head = answer.head;
+        assert_eq!(head.all("permissions-policy"), ["camera=()"], "{path}");
+        assert_eq!(head.all("x-frame-options"), ["DENY"]);
+        assert_eq!(head.all("x-served"), ["1"]);
+        assert_eq!(head.all("x-content-type-options"), ["nosniff"]);
+        assert_eq!(head.all("cache-control"), ["no-store"]);
+        assert_eq!(head.all("content-type"), ["text/plain; charset=utf-8"]);
+        assert!(!head.has("referrer-policy"), "{head:?}");
+    }
+}
+
 fn cors(pair: &Pair) -> Config {
     pair.config()
         .set("service.app.cors.origins = [\"https://app.example\", \"https://*.shop.example\"]")

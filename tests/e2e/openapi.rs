@@ -195,6 +195,33 @@ fn good() -> Vec<(&'static str, &'static str, Value)> {
             "/v1/services/app/label",
             json!({ "slot": "green", "version": "18.0.4" }),
         ),
+        (
+            "POST",
+            "/v1/services/app/shadow",
+            json!({ "slot": "green", "percent": 10 }),
+        ),
+        (
+            "POST",
+            "/v1/services/app/canary",
+            json!({ "slot": "green", "percent": 5, "no_wait": true }),
+        ),
+        (
+            "POST",
+            "/v1/services/app/canary",
+            json!({ "action": "abort" }),
+        ),
+        (
+            "POST",
+            "/v1/services/app/maintenance",
+            json!({ "on": true, "message": "back soon", "bypass": true }),
+        ),
+        (
+            "POST",
+            "/v1/services/app/maintenance",
+            json!({ "on": false }),
+        ),
+        ("POST", "/v1/services/app/read_only", json!({ "on": true })),
+        ("POST", "/v1/services/app/read_only", json!({ "on": false })),
         ("POST", "/v1/services/app/gate", json!({ "slot": "green" })),
         (
             "POST",

@@ -191,7 +191,11 @@ async fn a_certificate_that_goes_bad_ends_the_slots_health_and_another_ca_mends_
 async fn connections_of_before_are_not_used_under_new_terms() {
     let scene = Scene::start().await;
     scene.both_show(&scene.ca.issue(&["127.0.0.1"]));
-    let config = scene.config().set("service.app.keepalive.idle = \"1h\"");
+    // One worker, so that the connection of before is at hand for what comes after.
+    let config = scene
+        .config()
+        .set("runtime.workers = 1")
+        .set("service.app.keepalive.idle = \"1h\"");
     let daemon = Daemon::start(&config).await;
     daemon.healthy().await;
     assert_eq!(get(daemon.address, "/before").await.backend(), "blue");

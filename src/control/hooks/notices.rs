@@ -145,6 +145,11 @@ impl Reader {
                 );
                 Notice::new(Name::GateFailed, Warning, told).about(&done.slot)
             }
+            EventKind::Released { .. } => hold(&event.kind)?,
+            EventKind::CanaryOver { .. } | EventKind::CanaryHalted { .. } => canary(&event.kind)?,
+            EventKind::Mode { .. }
+            | EventKind::OutageBegan { .. }
+            | EventKind::OutageEnded { .. } => service(&event.kind)?,
             _ => of_daemon(&event.kind)?,
         })
     }
@@ -238,6 +243,86 @@ impl Reader {
     }
 }
 
+/// None for one that ended as it was meant to.
+fn hold(event: &EventKind) -> Option<Notice> {
+    let EventKind::Released {
+        why,
+        held_ms,
+        requests,
+        ..
+    } = event
+    else {
+        return None;
+    };
+    let why = match why {
+        ReleaseCause::Deadline => "its time was up",
+        ReleaseCause::LeaseLost => "the connection that held it is gone",
+        _ => return None,
+    };
+    let told =
+        format!("a hold ended by itself after {held_ms} ms, {why}; {requests} requests went on");
+    Some(Notice::new(HookEvent::HoldExpired, Severity::Warning, told))
+}
+
+fn canary(event: &EventKind) -> Option<Notice> {
+    Some(match event {
+        EventKind::CanaryOver {
+            slot,
+            promoted,
+            reason,
+        } => {
+            let severity = if *promoted {
+                Severity::Info
+            } else {
+                Severity::Warning
+            };
+            let what = if *promoted {
+                "all traffic follows"
+            } else {
+                "it ended"
+            };
+            let why = reason.as_ref().map(|why| format!(": {why}"));
+            let told = format!(
+                "the canary on {slot} is over, {what}{}",
+                why.unwrap_or_default()
+            );
+            Notice::new(HookEvent::CanaryOver, severity, told).about(slot)
+        }
+        EventKind::CanaryHalted { slot, percent } => {
+            let told = format!("the canary on {slot} stays at {percent} %: its next step failed");
+            Notice::new(HookEvent::CanaryHalted, Severity::Warning, told).about(slot)
+        }
+        _ => return None,
+    })
+}
+
+/// What clients notice of a whole service.
+fn service(event: &EventKind) -> Option<Notice> {
+    use HookEvent as Name;
+    Some(match event {
+        EventKind::Mode {
+            mode,
+            on,
+            by,
+            message,
+        } => {
+            let on = if *on { "on" } else { "off" };
+            let why = message.as_ref().map(|why| format!(": {why}"));
+            let told = format!("{mode} is {on}, says {by}{}", why.unwrap_or_default());
+            Notice::new(Name::Mode, Severity::Info, told)
+        }
+        EventKind::OutageBegan { slot, waiting } => {
+            let told = format!("{slot} cannot be connected; {waiting} requests wait");
+            Notice::new(Name::Outage, Severity::Critical, told).about(slot)
+        }
+        EventKind::OutageEnded { slot, waiting } => {
+            let told = format!("{slot} can be connected again; {waiting} requests go on");
+            Notice::new(Name::OutageOver, Severity::Info, told).about(slot)
+        }
+        _ => return None,
+    })
+}
+
 /// None for what is no news.
 fn watch(slot: &str, verdict: &str, reasons: &[String]) -> Option<Notice> {
     let (name, severity) = match verdict {
@@ -302,21 +387,6 @@ fn of_daemon(event: &EventKind) -> Option<Notice> {
                 reasons.join("; ")
             );
             Notice::new(Name::FlipRefused, Warning, told)
-        }
-        EventKind::Released {
-            why: why @ (ReleaseCause::Deadline | ReleaseCause::LeaseLost),
-            held_ms,
-            requests,
-            ..
-        } => {
-            let why = match why {
-                ReleaseCause::Deadline => "its time was up",
-                _ => "the connection that held it is gone",
-            };
-            let told = format!(
-                "a hold ended by itself after {held_ms} ms, {why}; {requests} requests went on"
-            );
-            Notice::new(Name::HoldExpired, Warning, told)
         }
         EventKind::Missed { events } => {
             let told = format!("{events} events were lost on the way to the hooks");

@@ -255,6 +255,7 @@ async fn serve(mut wire: Wire, number: usize, shared: Arc<Shared>) -> io::Result
                 }
                 Step::Send(bytes) => wire.try_send(bytes).await?,
                 Step::Wait(gate) => gate.passed().await,
+                Step::Take(time) => super::pass(time).await,
                 Step::TakeBody => exchange.take_body(&mut wire).await?,
                 Step::SendBodyBack => wire.try_send(exchange.body_back()).await?,
             }

@@ -66,6 +66,12 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
     }
 }
 
+/// What an upstream does that works for so long; nothing that a test may wait for.
+pub(crate) async fn pass(time: Duration) {
+    let never = std::future::pending::<()>();
+    drop(tokio::time::timeout(time, never).await);
+}
+
 /// The two slots of a plain service.
 pub(crate) struct Pair {
     pub(crate) blue: Backend,

@@ -1,6 +1,7 @@
 //! What a [`super::Backend`] does when a request arrives.
 
 use super::wire::Wire;
+use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
@@ -29,6 +30,8 @@ pub(crate) enum Step {
     /// These exact bytes.
     Send(Vec<u8>),
     Wait(Gate),
+    /// Lets so much time pass: an upstream that takes its time.
+    Take(Duration),
     /// Reads the request's body to its end.
     TakeBody,
     /// Answers with the request's body.
@@ -88,6 +91,15 @@ impl Reply {
             Step::TakeBody,
             Step::Wait(gate.clone()),
             Step::send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nheld"),
+        ])
+    }
+
+    /// A plain 200 that takes so long.
+    pub(crate) fn slow(takes: Duration) -> Self {
+        Self(vec![
+            Step::TakeBody,
+            Step::Take(takes),
+            Step::send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"),
         ])
     }
 
