@@ -112,6 +112,7 @@ impl Conductor {
                 .map(|service| self.service_figures(service))
                 .collect(),
             hooks: self.hooks.board().figures(),
+            calls: None,
         }
     }
 

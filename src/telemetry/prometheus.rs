@@ -1,6 +1,7 @@
 //! The metrics page.
 
 use super::bodies::BodyFigures;
+use super::calls::CallFigures;
 use super::certificates::CertificateFigures;
 use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
@@ -48,6 +49,8 @@ pub struct Page {
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
     pub hooks: Vec<HookFigures>,
+    /// None where the admin API is not spoken over TCP.
+    pub calls: Option<CallFigures>,
 }
 
 /// What the clients' side counts.
@@ -167,7 +170,8 @@ impl Collector for Page {
         self.judged(out)?;
         self.shadows(out)?;
         self.filters(out)?;
-        hooks::encode(&self.hooks, out)
+        hooks::encode(&self.hooks, out)?;
+        self.calls.map_or(Ok(()), |calls| calls.encode(out))
     }
 }
 
