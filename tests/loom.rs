@@ -213,3 +213,56 @@ fn whoever_finds_a_slot_empty_sees_everything_its_requests_did() {
         drain.join().unwrap();
     });
 }
+
+impl Live {
+    /// As `proxy/admit` where the View with the number 1 holds the service: false for whoever has to wait.
+    fn admit_unless_held(&self, worker: usize, recheck: Recheck) -> bool {
+        loop {
+            let seen = self.view.load(Ordering::Acquire);
+            if seen == 1 {
+                return false;
+            }
+            self.in_flight[0].enter(worker, Kind::Request);
+            if recheck == Recheck::Never || self.clock.still(seen) {
+                return true;
+            }
+            self.in_flight[0].leave(worker, Kind::Request);
+            thread::yield_now();
+        }
+    }
+}
+
+/// A hold is published and the slot is found empty: then a migration begins, which nobody may write beside.
+fn a_hold_beside_two_workers(recheck: Recheck) {
+    check(move || {
+        let live = Arc::new(Live::new());
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|worker| {
+                let live = live.clone();
+                thread::spawn(move || {
+                    if live.admit_unless_held(worker, recheck) {
+                        let migrates = live.torn_down.load(Ordering::SeqCst);
+                        assert!(!migrates, "a request beside the migration");
+                        live.in_flight[0].leave(worker, Kind::Request);
+                    }
+                })
+            })
+            .collect();
+        live.flip();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        assert!(live.in_flight.iter().all(InFlight::is_empty));
+    });
+}
+
+#[test]
+fn no_request_runs_beside_what_begins_when_a_held_slot_was_found_empty() {
+    a_hold_beside_two_workers(Recheck::Yes);
+}
+
+#[test]
+#[should_panic(expected = "a request beside the migration")]
+fn without_the_second_look_a_hold_misses_a_request() {
+    a_hold_beside_two_workers(Recheck::Never);
+}

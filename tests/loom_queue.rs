@@ -347,3 +347,64 @@ fn nobody_is_left_waiting_where_nobody_belongs_any_more() {
 fn without_a_word_one_is_left_waiting() {
     an_end_of_belonging(|_| {});
 }
+
+/// As `live/hold`: places of which there are none. One comes while those in line are let go and the hold is opened.
+fn the_end_of_a_hold(open: fn(&Arc<Places>)) {
+    check(Beside::One, move || {
+        let places = Places::new(0, &Line::new(10));
+        let control = {
+            let places = Arc::clone(&places);
+            thread::spawn(move || {
+                places.let_go(1);
+                open(&places);
+            })
+        };
+        let mut waiting = places.join(client(1), 1, None).unwrap();
+        control.join().unwrap();
+        let is_let_go = poll(&mut waiting, Waker::noop()).is_ready();
+        drop(waiting);
+        assert!(is_let_go, "one waits behind a hold that is over");
+        assert_eq!((places.taken(), places.line().waiting()), (0, 0));
+    });
+}
+
+#[test]
+fn whoever_comes_to_a_hold_that_ends_is_let_go() {
+    the_end_of_a_hold(|places| places.set_limit(usize::MAX));
+}
+
+#[test]
+#[should_panic(expected = "one waits behind a hold that is over")]
+fn a_hold_that_is_not_opened_forgets_those_who_come_late() {
+    the_end_of_a_hold(|_| {});
+}
+
+/// One is let go by a hold while the next one begins: it goes on, or it waits for the next.
+#[test]
+fn one_who_is_let_go_while_the_next_hold_begins_is_not_forgotten() {
+    check(Beside::One, || {
+        let line = Line::new(10);
+        let (first, next) = (Places::new(0, &line), Places::new(0, &line));
+        let mut waiting = first.join(client(1), 1, None).unwrap();
+        let control = {
+            let (first, next) = (Arc::clone(&first), Arc::clone(&next));
+            thread::spawn(move || {
+                first.let_go(1);
+                next.aim(2);
+            })
+        };
+        let early = poll(&mut waiting, Waker::noop());
+        control.join().unwrap();
+        let place = match early {
+            Poll::Ready(outcome) => outcome.unwrap(),
+            Poll::Pending => block_on(waiting).unwrap(),
+        };
+        assert!(
+            place.is_of(&first),
+            "it was let go before the next one began"
+        );
+        drop(place);
+        next.set_limit(usize::MAX);
+        assert_eq!((first.taken(), line.waiting()), (0, 0));
+    });
+}

@@ -2,17 +2,21 @@
 
 use super::answer;
 use super::answer::Answer;
+use super::openapi;
 use super::problem;
 use super::problem::Wrong;
 use super::query::Query;
+use super::routes::Found;
 use super::routes::Route;
 use super::server::Admin;
+use super::sight::Sight;
 use super::streams;
+use super::watch;
 use crate::api::Acknowledged;
-use crate::api::CachePurge;
 use crate::api::FlipRequest;
 use crate::api::Killed;
 use crate::api::RequestList;
+use crate::api::RequestStatus;
 use crate::api::RollbackRequest;
 use crate::api::SCHEMA;
 use crate::api::SlotRequest;
@@ -29,8 +33,6 @@ use http::StatusCode;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
-/// Operations that `history` shows unless asked for more or fewer.
-const SHOWN: usize = 100;
 /// Workers answer within a tick of theirs.
 const WORKERS_TAKE: Duration = Duration::from_secs(5);
 
@@ -38,24 +40,26 @@ const WORKERS_TAKE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Asked<'a> {
     pub(super) by: Actor,
+    /// What the asker may see and touch.
+    pub(super) sight: Sight,
     pub(super) query: Option<&'a str>,
     pub(super) body: Bytes,
 }
 
 impl Admin {
-    pub(super) async fn act(&self, route: Route<'_>, asked: Asked<'_>) -> Result<Answer, Wrong> {
-        let allowed: &[&str] = match route {
-            Route::Requests | Route::Events => &["service"],
-            Route::History => &["service", "limit"],
-            Route::Cache => &["service", "prefix", "limit"],
-            _ => &[],
-        };
-        let query = Query::parse(asked.query, allowed)?;
-        match route {
-            Route::Status => self.status().await,
+    /// Whoever asks may use this route; what of it, `asked.sight` says.
+    pub(super) async fn act(&self, found: Found<'_>, asked: Asked<'_>) -> Result<Answer, Wrong> {
+        let query = Query::parse(asked.query, found.entry.parameters)?;
+        if let Some(service) = query.service() {
+            asked.sight.allow(Some(service))?;
+            self.known(Some(service)).await?;
+        }
+        match found.route() {
+            Route::Status => self.status(&asked.sight).await,
             Route::Flip { service } => self.flip(service, asked).await,
             Route::Rollback { service } => self.rollback(service, asked).await,
             Route::Gate { service } => self.gate(service, asked).await,
+            Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
             Route::Label { service } => self.label(service, asked).await,
@@ -63,17 +67,13 @@ impl Admin {
             Route::Release { service } => self.release(service, asked).await,
             Route::Shadow { service } => self.shadow(service, asked).await,
             Route::ShadowReport { service } => self.shadow_report(service, None).await,
-            Route::Requests => self.requests(query).await,
-            Route::Kill { id } => self.kill(id, &asked.by).await,
-            Route::History => {
-                self.known(query.service.as_deref()).await?;
-                let limit = query.limit.unwrap_or(SHOWN);
-                let history = self.control.history(query.service, limit).await;
-                history.map(|it| answer::json(&it)).map_err(problem::denied)
-            }
+            Route::Requests => self.requests(query, &asked.sight).await,
+            Route::Kill { id } => self.kill(id, &asked).await,
+            Route::History => self.history(&query, &asked.sight).await,
             Route::Events => {
-                self.known(query.service.as_deref()).await?;
-                Ok(streams::everything(query.service, self.control.events()))
+                let service = query.owned("service");
+                let events = self.control.events();
+                Ok(streams::everything(service, asked.sight, events))
             }
             Route::Reload => {
                 let reloaded = self.control.reload(asked.by).await;
@@ -81,25 +81,23 @@ impl Admin {
                     .map(|it| answer::json(&it))
                     .map_err(problem::denied)
             }
-            Route::Cache => {
-                self.known(query.service.as_deref()).await?;
-                Ok(self.cache_list(&query))
-            }
-            Route::CachePurge => {
-                let request: CachePurge = parse(&asked.body)?;
-                self.known(request.service.as_deref()).await?;
-                Ok(self.cache_purge(&request, &asked.by))
-            }
+            Route::Cache => Ok(self.cache_list(&query, &asked.sight)),
+            Route::CachePurge => self.cache_purge(&asked).await,
+            Route::Hooks => Ok(self.hooks()),
+            Route::HookTest { name } => self.test_hook(name, &asked).await,
+            Route::OpenApi => Ok(answer::json(&openapi::document())),
             Route::Metrics => self.metrics().await,
         }
     }
 
-    async fn status(&self) -> Result<Answer, Wrong> {
+    async fn status(&self, sight: &Sight) -> Result<Answer, Wrong> {
         let mut status = self.control.status().await.map_err(problem::denied)?;
         let listeners = self.edge.listeners().iter();
         status.listeners = listeners.map(ToString::to_string).collect();
         status.acme = self.acme.all();
+        status.admin_api = self.api_at.map(|address| address.to_string());
         status.metrics = self.metrics_at.map(|address| address.to_string());
+        status.services.retain(|service| sight.has(&service.name));
         Ok(answer::json(&status))
     }
 
@@ -114,6 +112,7 @@ impl Admin {
         }
         let command = Command::Flip {
             to: self.slot(service, &request.to).await?,
+            terms: watch::of_flip(&request)?,
             force: request.force,
             reason: request.reason,
             expect: request.expect_generation.map(Generation),
@@ -131,6 +130,7 @@ impl Admin {
         };
         let request: RollbackRequest = parse(body)?;
         let command = Command::Rollback {
+            terms: watch::of_rollback(&request),
             force: request.force,
             reason: request.reason,
         };
@@ -175,26 +175,28 @@ impl Admin {
         report.map(|it| answer::json(&it)).map_err(problem::denied)
     }
 
-    async fn requests(&self, query: Query) -> Result<Answer, Wrong> {
-        self.known(query.service.as_deref()).await?;
+    async fn requests(&self, query: Query, sight: &Sight) -> Result<Answer, Wrong> {
         let list = tokio::time::timeout(WORKERS_TAKE, self.edge.list()).await;
         let mut requests = list.map_err(|_| workers_are_busy())?;
-        if let Some(service) = query.service {
-            requests.retain(|request| request.service == service);
-        }
+        let asked_for = |name: &str| query.service().is_none_or(|service| service == name);
+        requests.retain(|it| sight.has(&it.service) && asked_for(&it.service));
         let schema = SCHEMA;
         Ok(answer::json(&RequestList { schema, requests }))
     }
 
-    async fn kill(&self, id: u64, by: &Actor) -> Result<Answer, Wrong> {
+    async fn kill(&self, id: u64, asked: &Asked<'_>) -> Result<Answer, Wrong> {
+        let by = &asked.by;
         // What it was is gone with it.
         let list = tokio::time::timeout(WORKERS_TAKE, self.edge.list()).await;
         let mut requests = list.map_err(|_| workers_are_busy())?;
         requests.retain(|request| request.id == id);
+        let is_seen = |request: &RequestStatus| asked.sight.has(&request.service);
+        if asked.sight != Sight::Everything && !requests.iter().any(is_seen) {
+            return Err(no_request(id));
+        }
         let killed = tokio::time::timeout(WORKERS_TAKE, self.edge.kill(id)).await;
         if !killed.map_err(|_| workers_are_busy())? {
-            let detail = format!("there is no request {id} under way; look with `switchctl ps`");
-            return Err(problem::unknown(detail));
+            return Err(no_request(id));
         }
         tracing::info!(request_id = id, actor = %by, "request killed");
         self.control.killed(by, id, requests.first()).await;
@@ -203,7 +205,7 @@ impl Admin {
     }
 
     /// A service in a query must exist: an empty list would hide a typing mistake.
-    async fn known(&self, service: Option<&str>) -> Result<(), Wrong> {
+    pub(super) async fn known(&self, service: Option<&str>) -> Result<(), Wrong> {
         let Some(asked) = service else { return Ok(()) };
         let settings = self.control.settings().await.map_err(problem::denied)?;
         let names = settings.services.iter().map(|it| it.name.to_string());
@@ -241,6 +243,11 @@ fn until(no_wait: bool) -> Until {
     } else {
         Until::Drained
     }
+}
+
+fn no_request(id: u64) -> Wrong {
+    let detail = format!("there is no request {id} under way; look with `switchctl ps`");
+    problem::unknown(detail)
 }
 
 fn workers_are_busy() -> Wrong {

@@ -83,12 +83,10 @@ pub(super) fn problem(problem: &Problem) -> Answer {
 
 pub(super) fn no_route(wrong: &NoRoute) -> Answer {
     let mut answer = problem(&wrong.problem);
-    let allow = wrong
-        .allow
-        .as_ref()
-        .and_then(|it| HeaderValue::from_str(it.as_str()).ok());
-    if let Some(allow) = allow {
-        answer.headers_mut().insert(ALLOW, allow);
+    for allow in &wrong.allow {
+        if let Ok(allow) = HeaderValue::from_str(allow.as_str()) {
+            answer.headers_mut().append(ALLOW, allow);
+        }
     }
     answer
 }

@@ -1,9 +1,13 @@
 //! The cache, shown and purged.
 
+use super::actions::Asked;
+use super::actions::parse;
 use super::answer;
 use super::answer::Answer;
+use super::problem::Wrong;
 use super::query::Query;
 use super::server::Admin;
+use super::sight::Sight;
 use crate::api::CacheEntry;
 use crate::api::CacheForm;
 use crate::api::CacheList;
@@ -11,7 +15,7 @@ use crate::api::CachePurge;
 use crate::api::CachePurged;
 use crate::api::SCHEMA;
 use crate::cache::Entry;
-use crate::switch::Actor;
+use crate::cache::Purged;
 use std::cmp::Reverse;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -20,16 +24,16 @@ use std::time::SystemTime;
 const SHOWN: usize = 100;
 
 impl Admin {
-    pub(super) fn cache_list(&self, query: &Query) -> Answer {
+    pub(super) fn cache_list(&self, query: &Query, sight: &Sight) -> Answer {
         let cache = self.edge.cache();
         let figures = cache.figures();
         let now = SystemTime::now();
         let mut entries = cache.entries();
-        entries.retain(|entry| is_asked_for(entry, query));
+        entries.retain(|entry| is_asked_for(entry, query, sight));
         // Looked at once each: hits go on counting.
         entries.sort_by_cached_key(|entry| (Reverse(entry.hits()), entry.target().to_vec()));
         let matching = entries.len() as u64;
-        entries.truncate(query.limit.unwrap_or(SHOWN));
+        entries.truncate(query.limit(SHOWN));
         answer::json(&CacheList {
             schema: SCHEMA,
             kept: figures.entries,
@@ -40,8 +44,11 @@ impl Admin {
         })
     }
 
-    pub(super) fn cache_purge(&self, request: &CachePurge, by: &Actor) -> Answer {
-        let CachePurge { service, prefix } = request;
+    pub(super) async fn cache_purge(&self, asked: &Asked<'_>) -> Result<Answer, Wrong> {
+        let by = &asked.by;
+        let CachePurge { service, prefix } = &parse(&asked.body)?;
+        asked.sight.allow(service.as_deref())?;
+        self.known(service.as_deref()).await?;
         let cache = self.edge.cache();
         let purged = cache.purge(service.as_deref(), prefix.as_bytes());
         tracing::info!(
@@ -52,21 +59,27 @@ impl Admin {
             bytes = purged.bytes,
             "cache purged"
         );
-        answer::json(&CachePurged {
+        let mut record = self.control.record(by, "cache_purge");
+        record.service = service.clone().unwrap_or_default();
+        let Purged { entries, bytes } = purged;
+        record.details = vec![format!("{prefix}: {entries} answers, {bytes} bytes")];
+        self.control.keep(record).await;
+        Ok(answer::json(&CachePurged {
             schema: SCHEMA,
-            entries: purged.entries,
-            bytes: purged.bytes,
-        })
+            entries,
+            bytes,
+        }))
     }
 }
 
-fn is_asked_for(entry: &Entry, query: &Query) -> bool {
+fn is_asked_for(entry: &Entry, query: &Query, sight: &Sight) -> bool {
     let Some(parts) = entry.key().parts() else {
         return false;
     };
-    let prefix = query.prefix.as_deref().unwrap_or_default();
-    let service = query.service.as_deref();
-    service.is_none_or(|service| service == parts.service)
+    let prefix = query.text("prefix").unwrap_or_default();
+    let service = query.service();
+    sight.has(parts.service)
+        && service.is_none_or(|service| service == parts.service)
         && parts.target.starts_with(prefix.as_bytes())
 }
 

@@ -162,7 +162,7 @@ fn admitted(method: &Method, path: &str) -> Result<(), NoRoute> {
         return Err(NoRoute::path(plain(StatusCode::NOT_FOUND, &detail)));
     }
     if method != Method::GET {
-        return Err(NoRoute::method(path, method, Method::GET));
+        return Err(NoRoute::method(path, method, vec![Method::GET]));
     }
     Ok(())
 }
@@ -251,13 +251,13 @@ mod tests {
         ] {
             for method in [Method::GET, Method::POST] {
                 let wrong = admitted(&method, path).unwrap_err();
-                assert_eq!((wrong.problem.status, wrong.allow), (404, None), "{path}");
+                assert_eq!((wrong.problem.status, wrong.allow), (404, vec![]), "{path}");
             }
         }
         for method in [Method::POST, Method::HEAD, Method::DELETE, Method::OPTIONS] {
             let wrong = admitted(&method, "/metrics").unwrap_err();
             let told = (wrong.problem.status, wrong.allow);
-            assert_eq!(told, (405, Some(Method::GET)), "{method}");
+            assert_eq!(told, (405, vec![Method::GET]), "{method}");
         }
     }
 

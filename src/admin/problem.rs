@@ -24,23 +24,24 @@ impl Deref for Wrong {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct NoRoute {
     pub(super) problem: Wrong,
-    /// The method that would have been right.
-    pub(super) allow: Option<Method>,
+    /// The methods that would have been right.
+    pub(super) allow: Vec<Method>,
 }
 
 impl NoRoute {
     pub(super) fn path(problem: Wrong) -> Self {
         Self {
             problem,
-            allow: None,
+            allow: Vec::new(),
         }
     }
 
-    pub(super) fn method(path: &str, method: &Method, allowed: Method) -> Self {
-        let detail = format!("{path} takes {allowed}, not {method}");
+    pub(super) fn method(path: &str, method: &Method, allowed: Vec<Method>) -> Self {
+        let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+        let detail = format!("{path} takes {}, not {method}", names.join(" and "));
         Self {
             problem: plain(StatusCode::METHOD_NOT_ALLOWED, &detail),
-            allow: Some(allowed),
+            allow: allowed,
         }
     }
 }
@@ -65,6 +66,18 @@ pub(super) fn bad_request(detail: &str) -> Wrong {
     plain(StatusCode::BAD_REQUEST, detail)
 }
 
+pub(super) fn undelivered(detail: String) -> Wrong {
+    problem(StatusCode::BAD_GATEWAY, "urn:switchd:undelivered", detail)
+}
+
+pub(super) fn forbidden(detail: &str) -> Wrong {
+    problem(
+        StatusCode::FORBIDDEN,
+        "urn:switchd:forbidden",
+        detail.to_owned(),
+    )
+}
+
 pub(super) fn unknown(detail: String) -> Wrong {
     problem(StatusCode::NOT_FOUND, "urn:switchd:unknown", detail)
 }
@@ -87,13 +100,12 @@ pub(super) fn denied(denied: Denied) -> Wrong {
             refused.0.way_around = way_around(&refusal).map(str::to_owned);
             refused
         }
-        Denied::Gating { .. } => refused(detail),
+        Denied::Gating { .. } | Denied::Shadow(_) => refused(detail),
         Denied::Hold(refusal) => {
             let mut refused = refused(detail);
             refused.0.way_around = hold_way_around(&refusal).map(str::to_owned);
             refused
         }
-        Denied::Shadow(_) => refused(detail),
         Denied::Config(reasons) => {
             let mut refused = refused(detail);
             refused.0.reasons = reasons;
@@ -121,7 +133,9 @@ fn way_around(refusal: &Refusal) -> Option<&'static str> {
         Refusal::ForceNeedsReason => Some("--force --reason \"...\""),
         Refusal::NothingToRollBackTo { .. } => Some("switchctl flip SLOT"),
         Refusal::Outdated { .. } => Some("ask again without --expect-generation"),
+        Refusal::SchemaMoved { .. } => Some("--accept-schema-change"),
         Refusal::UnknownSlot { .. }
+        | Refusal::NothingToConfirm { .. }
         | Refusal::Busy { .. }
         | Refusal::NotQuarantined { .. }
         | Refusal::SlotInUse { .. } => None,

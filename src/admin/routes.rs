@@ -1,9 +1,10 @@
 //! From method and path to what is asked for.
 
+use super::entry::Entry;
 use super::problem::NoRoute;
-use super::problem::Wrong;
 use super::problem::plain;
 use super::problem::unknown;
+use super::table::TABLE;
 use http::Method;
 use http::StatusCode;
 
@@ -13,6 +14,7 @@ pub(super) enum Route<'a> {
     Status,
     Flip { service: &'a str },
     Rollback { service: &'a str },
+    Confirm { service: &'a str },
     Probe { service: &'a str },
     Gate { service: &'a str },
     Acknowledge { service: &'a str },
@@ -28,147 +30,159 @@ pub(super) enum Route<'a> {
     Reload,
     Cache,
     CachePurge,
+    Hooks,
+    HookTest { name: &'a str },
+    OpenApi,
     Metrics,
+}
+
+/// What stands in a path where the table has braces; empty and 0 where it has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Parts<'a> {
+    pub(super) service: &'a str,
+    pub(super) name: &'a str,
+    pub(super) id: u64,
+}
+
+/// A route that was found.
+#[derive(Clone, Copy)]
+pub(super) struct Found<'a> {
+    pub(super) entry: &'static Entry,
+    pub(super) parts: Parts<'a>,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn route(&self) -> Route<'a> {
+        (self.entry.route)(&self.parts)
+    }
 }
 
 /// # Errors
 /// 404 for a path that does not exist, 405 for one that wants another method.
-pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Route<'a>, NoRoute> {
-    let (allowed, route) = lookup(method, path).map_err(NoRoute::path)?;
-    if *method == allowed {
-        return Ok(route);
+pub(super) fn find<'a>(method: &Method, path: &'a str) -> Result<Found<'a>, NoRoute> {
+    let mut allowed = Vec::new();
+    let mut not_a_number = false;
+    for entry in TABLE {
+        match matched(entry.path, path) {
+            Match::No => {}
+            Match::NoNumber => not_a_number = true,
+            Match::Yes(parts) if entry.verb.method() == *method => {
+                return Ok(Found { entry, parts });
+            }
+            Match::Yes(_) => allowed.push(entry.verb.method()),
+        }
     }
-    Err(NoRoute::method(path, method, allowed))
+    if !allowed.is_empty() {
+        return Err(NoRoute::method(path, method, allowed));
+    }
+    Err(NoRoute::path(if not_a_number {
+        unknown(format!("request ids are numbers; {path} has none"))
+    } else {
+        let detail = format!("there is no {path}; the API starts with /v1/status");
+        plain(StatusCode::NOT_FOUND, &detail)
+    }))
 }
 
-fn lookup<'a>(method: &Method, path: &'a str) -> Result<(Method, Route<'a>), Wrong> {
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    let route = match segments[..] {
-        ["v1", "status"] => (Method::GET, Route::Status),
-        ["v1", "services", service, "flip"] => (Method::POST, Route::Flip { service }),
-        ["v1", "services", service, "rollback"] => (Method::POST, Route::Rollback { service }),
-        ["v1", "services", service, "probe"] => (Method::POST, Route::Probe { service }),
-        ["v1", "services", service, "gate"] => (Method::POST, Route::Gate { service }),
-        ["v1", "services", service, "ack"] => (Method::POST, Route::Acknowledge { service }),
-        ["v1", "services", service, "label"] => (Method::POST, Route::Label { service }),
-        ["v1", "services", service, "hold"] => (Method::POST, Route::Hold { service }),
-        ["v1", "services", service, "release"] => (Method::POST, Route::Release { service }),
-        ["v1", "services", service, "shadow"] if *method == Method::GET => {
-            (Method::GET, Route::ShadowReport { service })
+enum Match<'a> {
+    No,
+    /// Everything fits but what should be a number.
+    NoNumber,
+    Yes(Parts<'a>),
+}
+
+fn matched<'a>(template: &str, path: &'a str) -> Match<'a> {
+    let mut parts = Parts::default();
+    let mut wanted = template.split('/');
+    let mut given = path.split('/');
+    let mut is_number = true;
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) if is_number => return Match::Yes(parts),
+            (None, None) => return Match::NoNumber,
+            (Some("{service}"), Some(service)) => parts.service = service,
+            (Some("{name}"), Some(name)) => parts.name = name,
+            (Some("{id}"), Some(id)) => match id.parse() {
+                Ok(id) => parts.id = id,
+                Err(_) => is_number = false,
+            },
+            (Some(wanted), Some(given)) if wanted == given => {}
+            _ => return Match::No,
         }
-        ["v1", "services", service, "shadow"] => (Method::POST, Route::Shadow { service }),
-        ["v1", "ps"] => (Method::GET, Route::Requests),
-        ["v1", "requests", id] => {
-            let id = id.parse();
-            let id =
-                id.map_err(|_| unknown(format!("request ids are numbers; {path} has none")))?;
-            (Method::DELETE, Route::Kill { id })
-        }
-        ["v1", "history"] => (Method::GET, Route::History),
-        ["v1", "events"] => (Method::GET, Route::Events),
-        ["v1", "reload"] => (Method::POST, Route::Reload),
-        ["v1", "cache"] => (Method::GET, Route::Cache),
-        ["v1", "cache", "purge"] => (Method::POST, Route::CachePurge),
-        ["metrics"] => (Method::GET, Route::Metrics),
-        _ => {
-            let detail = format!("there is no {path}; the API starts with /v1/status");
-            return Err(plain(StatusCode::NOT_FOUND, &detail));
-        }
-    };
-    Ok(route)
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::entry::Concerns;
     use super::*;
 
+    fn route<'a>(method: &Method, path: &'a str) -> Route<'a> {
+        find(method, path).ok().unwrap().route()
+    }
+
     #[test]
-    fn every_documented_path_has_its_route() {
-        let service = "odoo";
-        for (method, path, route) in [
-            (Method::GET, "/v1/status", Route::Status),
-            (
-                Method::POST,
-                "/v1/services/odoo/flip",
-                Route::Flip { service },
-            ),
-            (
-                Method::POST,
-                "/v1/services/odoo/rollback",
-                Route::Rollback { service },
-            ),
-            (
-                Method::POST,
-                "/v1/services/odoo/probe",
-                Route::Probe { service },
-            ),
-            (
-                Method::POST,
-                "/v1/services/odoo/gate",
-                Route::Gate { service },
-            ),
-            (
-                Method::POST,
-                "/v1/services/odoo/ack",
-                Route::Acknowledge { service },
-            ),
-            (
-                Method::POST,
-                "/v1/services/odoo/label",
-                Route::Label { service },
-            ),
-            (
-                Method::POST,
-                "/v1/services/odoo/hold",
-                Route::Hold { service },
-            ),
-            (
-                Method::POST,
-                "/v1/services/odoo/release",
-                Route::Release { service },
-            ),
-            (
-                Method::POST,
-                "/v1/services/odoo/shadow",
-                Route::Shadow { service },
-            ),
-            (
-                Method::GET,
-                "/v1/services/odoo/shadow",
-                Route::ShadowReport { service },
-            ),
-            (Method::GET, "/v1/ps", Route::Requests),
-            (Method::DELETE, "/v1/requests/17", Route::Kill { id: 17 }),
-            (Method::GET, "/v1/history", Route::History),
-            (Method::GET, "/v1/events", Route::Events),
-            (Method::POST, "/v1/reload", Route::Reload),
-            (Method::GET, "/v1/cache", Route::Cache),
-            (Method::POST, "/v1/cache/purge", Route::CachePurge),
-            (Method::GET, "/metrics", Route::Metrics),
-        ] {
-            assert_eq!(find(&method, path), Ok(route), "{method} {path}");
+    fn every_line_of_the_table_leads_to_its_route() {
+        let mut seen = Vec::new();
+        for entry in TABLE {
+            let path = entry
+                .path
+                .replace("{service}", "odoo")
+                .replace("{id}", "7")
+                .replace("{name}", "team");
+            let found = find(&entry.verb.method(), &path).ok().unwrap();
+            assert_eq!(found.entry.path, entry.path);
+            assert!(
+                !seen.contains(&(entry.verb.word(), entry.path)),
+                "twice: {path}"
+            );
+            seen.push((entry.verb.word(), entry.path));
+            assert_eq!(
+                entry.path.contains("{service}"),
+                entry.concerns == Concerns::Service,
+                "{}: whose path names a service is `of_service`",
+                entry.path
+            );
         }
+        assert!(seen.len() > 10);
+    }
+
+    #[test]
+    fn names_and_numbers_are_taken_from_the_path() {
+        let service = "odoo";
+        assert_eq!(
+            route(&Method::POST, "/v1/services/odoo/flip"),
+            Route::Flip { service }
+        );
+        assert_eq!(
+            route(&Method::DELETE, "/v1/requests/17"),
+            Route::Kill { id: 17 }
+        );
+        assert_eq!(route(&Method::GET, "/metrics"), Route::Metrics);
     }
 
     #[test]
     fn a_wrong_method_is_told_the_right_one() {
-        let wrong = find(&Method::GET, "/v1/reload").unwrap_err();
+        let wrong = find(&Method::GET, "/v1/reload").err().unwrap();
         assert_eq!(wrong.problem.status, 405);
-        assert_eq!(wrong.allow, Some(Method::POST));
+        assert_eq!(wrong.allow, [Method::POST]);
     }
 
     #[test]
     fn a_wrong_path_is_no_method_mistake() {
         for path in [
             "/",
+            "",
+            "v1/status",
             "/v1",
+            "/v1/status/",
             "/v1/statuses",
             "/v1/services//flip/x",
             "/v2/status",
             "/v1/requests/x",
         ] {
-            let wrong = find(&Method::GET, path).unwrap_err();
-            assert_eq!((wrong.problem.status, wrong.allow), (404, None), "{path}");
+            let wrong = find(&Method::GET, path).err().unwrap();
+            assert_eq!(wrong.problem.status, 404, "{path}");
+            assert!(wrong.allow.is_empty(), "{path}");
         }
     }
 }

@@ -9,6 +9,7 @@ use super::peer;
 use super::problem;
 use super::problem::Wrong;
 use super::routes;
+use super::sight::Sight;
 use super::socket::Socket;
 use crate::acme::Known;
 use crate::control::Handle;
@@ -38,7 +39,7 @@ const DOOR: Door = Door {
 /// The largest request body; a command is a few hundred bytes.
 const BODY: usize = 64 * 1024;
 /// How long a client may take for a head, and for a body.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The admin API and what it asks.
 #[derive(Debug, Clone)]
@@ -47,6 +48,7 @@ pub struct Admin {
     pub(super) edge: Arc<Edge>,
     pub(super) access_log: Arc<AccessLog>,
     pub(super) metrics_at: Option<SocketAddr>,
+    pub(super) api_at: Option<SocketAddr>,
     pub(super) acme: Arc<Known>,
 }
 
@@ -58,6 +60,7 @@ impl Admin {
             edge,
             access_log,
             metrics_at: None,
+            api_at: None,
             acme: Arc::default(),
         }
     }
@@ -67,6 +70,15 @@ impl Admin {
     pub fn metrics_at(self, address: Option<SocketAddr>) -> Self {
         Self {
             metrics_at: address,
+            ..self
+        }
+    }
+
+    /// The status says that the API is spoken there too.
+    #[must_use]
+    pub fn api_at(self, address: Option<SocketAddr>) -> Self {
+        Self {
+            api_at: address,
             ..self
         }
     }
@@ -122,14 +134,21 @@ impl Admin {
 
     async fn answer(&self, request: Request<Incoming>, by: Actor) -> Answer {
         let (head, body) = request.into_parts();
-        let route = match routes::find(&head.method, head.uri.path()) {
-            Ok(route) => route,
+        let found = match routes::find(&head.method, head.uri.path()) {
+            Ok(found) => found,
             Err(wrong) => return answer::no_route(&wrong),
         };
         let acted = async {
             let body = whole(body).await?;
             let query = head.uri.query();
-            self.act(route, Asked { by, query, body }).await
+            let sight = Sight::Everything;
+            let asked = Asked {
+                by,
+                sight,
+                query,
+                body,
+            };
+            self.act(found, asked).await
         };
         acted
             .await
@@ -137,7 +156,7 @@ impl Admin {
     }
 }
 
-async fn whole(body: Incoming) -> Result<Bytes, Wrong> {
+pub(super) async fn whole(body: Incoming) -> Result<Bytes, Wrong> {
     let collected = tokio::time::timeout(PATIENCE, Limited::new(body, BODY).collect()).await;
     match collected {
         Ok(Ok(body)) => Ok(body.to_bytes()),

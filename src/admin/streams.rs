@@ -3,6 +3,7 @@
 use super::answer::Answer;
 use super::answer::line;
 use super::answer::lines;
+use super::sight::Sight;
 use crate::api::EventKind;
 use crate::api::StreamEvent;
 use crate::control::Accepted;
@@ -93,13 +94,18 @@ async fn follow_gates(
 }
 
 /// Everything that happens, of one service or of all, until the client leaves.
-pub(super) fn everything(service: Option<String>, events: Subscription) -> Answer {
+pub(super) fn everything(service: Option<String>, sight: Sight, events: Subscription) -> Answer {
     let (sender, answer) = lines();
-    tokio::spawn(listen(service, events, sender));
+    tokio::spawn(listen(service, sight, events, sender));
     answer
 }
 
-async fn listen(service: Option<String>, mut events: Subscription, client: Sender<Bytes>) {
+async fn listen(
+    service: Option<String>,
+    sight: Sight,
+    mut events: Subscription,
+    client: Sender<Bytes>,
+) {
     loop {
         let event = tokio::select! {
             () = client.closed() => return,
@@ -107,7 +113,8 @@ async fn listen(service: Option<String>, mut events: Subscription, client: Sende
         };
         let Some(event) = event else { return };
         let asked_for = |name: &String| event.service.is_empty() || event.service == *name;
-        if service.as_ref().is_none_or(asked_for) && !send(&client, &event).await {
+        let is_seen = sight.has(&event.service) || matches!(event.kind, EventKind::Missed { .. });
+        if is_seen && service.as_ref().is_none_or(asked_for) && !send(&client, &event).await {
             return;
         }
     }

@@ -1,9 +1,10 @@
 //! What `cache` shows.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What is kept of answers: sums over everything, and those entries that were asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheList {
     pub schema: u32,
     /// Answers that are kept, shown or not.
@@ -17,7 +18,7 @@ pub struct CacheList {
 }
 
 /// One answer that is kept.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheEntry {
     pub service: String,
     /// As clients name it.
@@ -39,7 +40,7 @@ pub struct CacheEntry {
 }
 
 /// One form of its body.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CacheForm {
     pub form: String,
     pub bytes: u64,
@@ -48,7 +49,7 @@ pub struct CacheForm {
 }
 
 /// What to forget.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CachePurge {
     /// None is every service.
@@ -59,7 +60,7 @@ pub struct CachePurge {
 }
 
 /// What a purge forgot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CachePurged {
     pub schema: u32,
     pub entries: u64,

@@ -5,9 +5,10 @@ use super::gates::GateProgress;
 use super::gates::GatesDone;
 use super::status::CountsStatus;
 use super::status::ProbeResult;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FlipRequest {
     pub to: String,
@@ -24,13 +25,19 @@ pub struct FlipRequest {
     /// Prove `to` and tell what would happen, and change nothing.
     #[serde(default)]
     pub rehearse: bool,
+    /// Go back unless it is confirmed within this time: `10m`.
+    #[serde(default)]
+    pub confirm_within: Option<String>,
+    /// Going back is fine even where the database has changed.
+    #[serde(default)]
+    pub accept_schema_change: bool,
     /// What runs in `to`; labels the slot before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
 }
 
 /// Says what runs in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LabelRequest {
     pub slot: String,
@@ -40,14 +47,14 @@ pub struct LabelRequest {
 }
 
 /// The answer of `label`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Labelled {
     pub schema: u32,
     pub slot: String,
     pub version: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RollbackRequest {
     #[serde(default)]
@@ -56,15 +63,18 @@ pub struct RollbackRequest {
     pub reason: Option<String>,
     #[serde(default)]
     pub no_wait: bool,
+    /// Go there even though the database has changed since.
+    #[serde(default)]
+    pub accept_schema_change: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SlotRequest {
     pub slot: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Acknowledged {
     pub schema: u32,
     pub slot: String,
@@ -73,7 +83,7 @@ pub struct Acknowledged {
 }
 
 /// One line of an event stream.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct StreamEvent {
     pub schema: u32,
     pub at: String,
@@ -86,7 +96,7 @@ pub struct StreamEvent {
 }
 
 /// What happened; the field `event` names it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum EventKind {
     /// An operation was accepted; its gate runs.
@@ -216,6 +226,34 @@ pub enum EventKind {
     GateProgress(GateProgress),
     /// The last line of the stream of `gate` and of a rehearsal.
     GatesDone(GatesDone),
+    /// What the watch over the active slot says has changed, or the watch is over.
+    Watch {
+        slot: String,
+        /// `inconclusive`, `good`, `warning` or `critical`.
+        verdict: String,
+        reasons: Vec<String>,
+        /// Nothing more is said: the watch is over.
+        over: bool,
+    },
+    /// Somebody said that the last move stays.
+    Confirmed {
+        slot: String,
+        by: String,
+    },
+    /// A flip or rollback was asked for and not begun; nothing changed.
+    OrderRefused {
+        command: String,
+        by: String,
+        reasons: Vec<String>,
+    },
+    /// A certificate has to be renewed soon; told at the start, when it changes, and once a day.
+    CertificateExpiring {
+        certificate: String,
+    },
+    /// Sent to one hook, because somebody asked for it.
+    HookTest {
+        by: String,
+    },
     /// New requests wait from now on.
     Held {
         hold: u64,
@@ -257,7 +295,7 @@ pub enum EventKind {
 }
 
 /// What ended a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ReleaseCause {
     /// Somebody asked for it.
@@ -267,10 +305,12 @@ pub enum ReleaseCause {
     LeaseLost,
     /// Its service was taken out of the config.
     Removed,
+    /// The daemon stops.
+    Stopping,
 }
 
 /// How an operation ended for the one who asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
     /// Traffic is on the slot that was asked for.
@@ -286,7 +326,7 @@ pub enum Verdict {
 }
 
 /// The answer of `probe`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeReport {
     pub schema: u32,
     pub slot: String,
@@ -294,7 +334,7 @@ pub struct ProbeReport {
     pub endpoints: Vec<ProbedEndpoint>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbedEndpoint {
     pub member: String,
     pub address: String,
@@ -302,20 +342,20 @@ pub struct ProbedEndpoint {
     pub result: ProbeResult,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Killed {
     pub schema: u32,
     pub id: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct History {
     pub schema: u32,
     pub operations: Vec<AuditRecord>,
 }
 
 /// One line of the audit log: one operation, whoever started it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AuditRecord {
     pub schema: u32,
     /// When it started.
@@ -323,7 +363,8 @@ pub struct AuditRecord {
     /// `uid 1000 (alice)`, or `switchd`.
     pub actor: String,
     pub service: String,
-    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `label`, `kill`, `reload` or `recover` (a start without the state).
+    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `confirm`, `label`, `hold`, `kill`,
+    /// `reload`, `cache_purge`, `hook_test`, `recover` (a start without the state) or `call` (over TCP).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,
@@ -348,12 +389,15 @@ pub struct AuditRecord {
     pub took_ms: Option<u64>,
     /// How many requests were cut off.
     pub cut: u64,
+    /// What the gate took, whatever it said; none when it did not run to its end.
+    #[serde(default)]
+    pub gate_ms: Option<u64>,
     /// What the gates looked at, and what they found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateCheck>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Reloaded {
     pub schema: u32,
     /// What changed, in words; empty when nothing did.
@@ -362,7 +406,7 @@ pub struct Reloaded {
 }
 
 /// An RFC 9457 problem.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
     /// A stable name: `about:blank` or `urn:switchd:refused`.
     #[serde(rename = "type")]

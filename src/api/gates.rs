@@ -1,10 +1,11 @@
 //! What gates find.
 
 use super::status::CountsStatus;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// One thing that a gate looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GateCheck {
     pub slot: String,
     /// As the config names it.
@@ -25,7 +26,9 @@ pub struct GateCheck {
     pub took_ms: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Passed,
@@ -50,7 +53,7 @@ impl Outcome {
 }
 
 /// A gate goes on: why it tries again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GateProgress {
     pub slot: String,
     pub gate: String,
@@ -61,7 +64,7 @@ pub struct GateProgress {
 }
 
 /// The last line of the stream of `gate` and of a rehearsal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GatesDone {
     pub slot: String,
     /// A flip to the slot would not be refused for what was seen here.
@@ -79,7 +82,7 @@ pub struct GatesDone {
 }
 
 /// What a flip would do now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Rehearsed {
     pub from: String,
     pub to: String,
@@ -92,7 +95,7 @@ pub struct Rehearsed {
 }
 
 /// How a slot last stood before its gates.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GatesStatus {
     /// None while they are tried for the first time.
     pub at: Option<String>,

@@ -1,9 +1,10 @@
 //! What is asked and told of holds.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Holds new requests of one service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HoldRequest {
     /// For how long at most: `30s`, which it is when nothing is said, `5m`.
@@ -39,7 +40,7 @@ impl Default for HoldRequest {
 }
 
 /// The answer of `release`: a hold ends now.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HoldReleased {
     pub schema: u32,
     pub hold: u64,
@@ -51,7 +52,7 @@ pub struct HoldReleased {
 }
 
 /// New requests wait.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HoldStatus {
     /// Unique in its service while the daemon runs.
     pub hold: u64,

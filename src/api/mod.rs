@@ -11,6 +11,7 @@
 //! | the same with `rehearse` | | the stream of `gate` |
 //! | `POST /v1/services/{service}/gate` | [`SlotRequest`] | a stream of [`StreamEvent`]s; the last one is [`EventKind::GatesDone`] |
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
+//! | `POST /v1/services/{service}/confirm` | `{}` | [`Confirmed`] |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
 //! | `POST /v1/services/{service}/ack` | [`SlotRequest`] | [`Acknowledged`] |
 //! | `POST /v1/services/{service}/label` | [`LabelRequest`] | [`Labelled`] |
@@ -33,8 +34,10 @@ mod cache;
 mod events;
 mod gates;
 mod hold;
+mod hooks;
 mod shadow;
 mod status;
+mod watch;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use events::{
@@ -44,6 +47,7 @@ pub use events::{
 };
 pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus};
+pub use hooks::{HookList, HookStatus, HookTested};
 pub use shadow::{
     ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,
 };
@@ -52,6 +56,7 @@ pub use status::{
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
     RequestList, RequestStatus, ServiceStatus, SharedStatus, SlotStatus, Status,
 };
+pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 
 /// The version of every JSON document, in its field `schema`.
 pub const SCHEMA: u32 = 1;

@@ -1,9 +1,10 @@
 //! Copies of requests for an idle slot, and how their answers differ.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The body of `POST /v1/services/{service}/shadow`.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShadowRequest {
     /// Which slot gets copies; none for no more copies.
@@ -15,7 +16,7 @@ pub struct ShadowRequest {
 }
 
 /// In the status of a service.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShadowStatus {
     pub slot: String,
     pub percent: f64,
@@ -30,7 +31,7 @@ pub struct ShadowStatus {
 }
 
 /// What came of the copies since they were asked for last. Without any so far, `slot` is none.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShadowReport {
     pub schema: u32,
     pub service: String,
@@ -63,7 +64,7 @@ pub struct ShadowReport {
     pub patterns: Vec<ShadowPattern>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShadowPattern {
     /// `*` stands for a number or a name of one of many; `(others)` for what there was no room for.
     pub pattern: String,
@@ -78,7 +79,7 @@ pub struct ShadowPattern {
 }
 
 /// One slot's answers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShadowSide {
     /// Until the first byte, to a tenth or so; none without any.
     pub p50_ms: Option<f64>,
@@ -86,7 +87,7 @@ pub struct ShadowSide {
     pub mean_bytes: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ShadowExample {
     /// Without its query.
     pub path: String,

@@ -3,10 +3,12 @@
 use super::gates::GatesStatus;
 use super::hold::HoldStatus;
 use super::shadow::ShadowStatus;
+use super::watch::{ConfirmStatus, WatchStatus};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The whole daemon.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     pub schema: u32,
     pub version: String,
@@ -15,6 +17,9 @@ pub struct Status {
     pub listeners: Vec<String>,
     /// Where the Prometheus page is shown over TCP; none when it is not.
     pub metrics: Option<String>,
+    /// Where the admin API is spoken over TCP; none when it is not.
+    #[serde(default)]
+    pub admin_api: Option<String>,
     pub config: ConfigStatus,
     #[serde(default)]
     pub certificates: CertificatesStatus,
@@ -25,7 +30,7 @@ pub struct Status {
 }
 
 /// How it stands with the certificate of one host that gets itself.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct AcmeStatus {
     pub host: String,
     /// Certificates ordered since the start.
@@ -39,14 +44,14 @@ pub struct AcmeStatus {
 }
 
 /// What listeners speak TLS with.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificatesStatus {
     pub in_force: Vec<CertificateStatus>,
     /// Why the files as they are now are not in force; empty when they are. One problem per entry.
     pub problems: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CertificateStatus {
     /// The file of its chain.
     pub chain: String,
@@ -57,7 +62,7 @@ pub struct CertificateStatus {
     pub days_left: i64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfigStatus {
     pub path: String,
     /// When the settings in force were loaded.
@@ -68,7 +73,7 @@ pub struct ConfigStatus {
     pub needs_restart: Vec<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ServiceStatus {
     pub name: String,
     pub hosts: Vec<String>,
@@ -92,12 +97,18 @@ pub struct ServiceStatus {
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,
+    /// None before an operator's first move, and after one that traffic made by itself.
+    #[serde(default)]
+    pub watch: Option<WatchStatus>,
+    /// None when nothing waits to be confirmed.
+    #[serde(default)]
+    pub confirm: Option<ConfirmStatus>,
     /// None while no idle slot gets copies of requests.
     #[serde(default)]
     pub shadow: Option<ShadowStatus>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationStatus {
     pub flip: u64,
     /// `flip`, `rollback` or `failback`.
@@ -110,15 +121,18 @@ pub struct OperationStatus {
     pub started: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FailbackStatus {
     /// `always`, `after-flip` or `off`.
     pub mode: String,
     pub moves_in_window: u32,
     pub max_moves: u32,
+    /// Why traffic would not move back to the previous slot even if it had to.
+    #[serde(default)]
+    pub blocked: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SharedStatus {
     pub address: String,
     /// `healthy`, `unhealthy` or `unknown`.
@@ -127,7 +141,7 @@ pub struct SharedStatus {
     pub reason: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct SlotStatus {
     pub name: String,
     pub active: bool,
@@ -151,14 +165,14 @@ pub struct SlotStatus {
     pub gates: Option<GatesStatus>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct CountsStatus {
     pub requests: u64,
     pub transfers: u64,
     pub websockets: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineStatus {
     pub since: String,
     pub reason: String,
@@ -167,13 +181,13 @@ pub struct QuarantineStatus {
     pub ends: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MemberStatus {
     pub name: String,
     pub endpoints: Vec<EndpointStatus>,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EndpointStatus {
     pub address: String,
     pub health: String,
@@ -183,7 +197,7 @@ pub struct EndpointStatus {
 }
 
 /// One probe of one endpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ProbeResult {
     pub at: String,
     pub took_ms: f64,
@@ -192,7 +206,7 @@ pub struct ProbeResult {
     pub result: String,
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DrainStatus {
     pub slot: String,
     pub generation: u64,
@@ -203,14 +217,14 @@ pub struct DrainStatus {
 }
 
 /// What `ps` shows.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestList {
     pub schema: u32,
     pub requests: Vec<RequestStatus>,
 }
 
 /// One request under way.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RequestStatus {
     /// For `kill`; unique while the daemon runs.
     pub id: u64,

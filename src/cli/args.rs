@@ -2,13 +2,18 @@
 
 use super::deploy::DeployArgs;
 use super::gate::GateArgs;
+use super::history::HistoryArgs;
 use super::hold::HoldArgs;
+use super::hooks::HooksArgs;
+use super::place::{self, Place, Web};
 use super::shadow::ShadowArgs;
+use super::token::TokenArgs;
 use crate::config;
 use crate::switch::Label;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use http::Uri;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -44,6 +49,18 @@ pub(super) struct Global {
     )]
     pub(super) socket: PathBuf,
 
+    /// Talk to the admin API at this URL instead (`[admin.tcp]`): <https://HOST:PORT>
+    #[arg(long, global = true, value_name = "URL", env = "SWITCHD_URL", value_parser = place::url)]
+    pub(super) url: Option<Uri>,
+
+    /// The token for it, in a file; else it is taken from `SWITCHD_TOKEN`
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+
+    /// Trust whom the certificates (PEM) in this file vouch for
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) ca: Option<PathBuf>,
+
     /// The service that is meant; needed where switchd serves several
     #[arg(long, global = true, value_name = "NAME", env = "SWITCHD_SERVICE")]
     pub(super) service: Option<ServiceName>,
@@ -55,6 +72,20 @@ pub(super) struct Global {
     /// When to use colours; `auto` means on a terminal and without `NO_COLOR`
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(super) color: Color,
+}
+
+impl Global {
+    /// Whom the command talks to.
+    pub(super) fn place(&self) -> Place {
+        match &self.url {
+            Some(url) => Place::Web(Box::new(Web {
+                url: url.clone(),
+                token_file: self.token_file.clone(),
+                ca: self.ca.clone(),
+            })),
+            None => Place::Socket(self.socket.clone()),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -72,6 +103,8 @@ pub(super) enum Verb {
     Flip(FlipArgs),
     /// Move traffic to the slot that was active before
     Rollback(RollbackArgs),
+    /// Say that the last move stays (after `flip --confirm-within`)
+    Confirm,
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
     /// Try the gates of SLOT now; nothing changes, and the exit code is 1 when a flip would be refused
@@ -92,8 +125,14 @@ pub(super) enum Verb {
     Events(EventsArgs),
     /// Answers that are kept for the next client
     Cache(CacheArgs),
+    /// Who else is told what happens, and how it goes; send one of them a test
+    Hooks(HooksArgs),
+    /// The description of the admin API (`OpenAPI` 3.1)
+    Openapi,
     /// Deploy a new version: prepare, migrate, prove, flip, watch; or take it all back
     Deploy(DeployArgs),
+    /// Tokens for the admin API over TCP
+    Token(TokenArgs),
     /// Send copies of GETs to an idle SLOT and compare the answers; nothing of it reaches a client
     Shadow(ShadowArgs),
     /// Read the config file again (switchd also does so by itself when the file changes)
@@ -122,6 +161,12 @@ pub(super) struct FlipArgs {
     /// Try every gate and tell what would happen; nothing changes
     #[arg(long, conflicts_with_all = ["force", "no_wait"])]
     pub(super) rehearse: bool,
+    /// Go back to the old slot unless `switchctl confirm` comes within this time (10m, 1h)
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(super) confirm_within: Option<Duration>,
+    /// Let traffic go back by itself even where the database's modules have changed
+    #[arg(long)]
+    pub(super) accept_schema_change: bool,
     /// What runs in SLOT; shown in status, history, metrics and logs
     #[arg(long, value_name = "TEXT", value_parser = version)]
     pub(super) version: Option<String>,
@@ -131,6 +176,9 @@ pub(super) struct FlipArgs {
 pub(super) struct RollbackArgs {
     #[command(flatten)]
     pub(super) moving: MoveArgs,
+    /// Go there even though the database's modules have changed since it last served
+    #[arg(long)]
+    pub(super) accept_schema_change: bool,
 }
 
 #[derive(Debug, Group)]
@@ -160,13 +208,6 @@ pub(super) struct KillArgs {
     /// The id that `ps` shows
     #[arg(value_name = "ID")]
     pub(super) id: u64,
-}
-
-#[derive(Debug, Group)]
-pub(super) struct HistoryArgs {
-    /// How many operations at most
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 20)]
-    pub(super) limit: usize,
 }
 
 #[derive(Debug, Group)]

@@ -1,6 +1,7 @@
-//! HTTP/1 over the admin socket.
+//! HTTP/1 over the admin socket, or to a URL.
 
 use super::failure::Failure;
+use super::place::Place;
 use crate::api::Problem;
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, header};
@@ -13,7 +14,6 @@ use serde::de::DeserializeOwned;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// For an answer's head, and for a whole document: far above anything healthy.
@@ -24,31 +24,50 @@ const LONGEST_LINE: usize = 1 << 20;
 
 #[derive(Debug)]
 pub(super) struct Client {
-    socket: PathBuf,
+    place: Place,
 }
 
 /// A whole answer, as it came.
 #[derive(Debug)]
 pub(super) struct Document {
-    socket: PathBuf,
+    place: Place,
     pub(super) text: String,
 }
 
 /// An answer of one JSON object per line.
 #[derive(Debug)]
 pub(super) struct Lines {
-    socket: PathBuf,
+    place: Place,
     body: Incoming,
     buffer: Vec<u8>,
 }
 
 impl Client {
+    /// Behind a socket.
     pub(super) fn new(socket: PathBuf) -> Self {
-        Self { socket }
+        Self::at(Place::Socket(socket))
     }
 
+    pub(super) fn at(place: Place) -> Self {
+        Self { place }
+    }
+
+    /// Empty where it talks to a URL.
     pub(super) fn socket(&self) -> &Path {
-        &self.socket
+        match &self.place {
+            Place::Socket(path) => path,
+            Place::Web(_) => Path::new(""),
+        }
+    }
+
+    /// For what works beside the daemon, on its machine.
+    pub(super) fn must_be_here(&self, what: &str) -> Result<(), Failure> {
+        match &self.place {
+            Place::Socket(_) => Ok(()),
+            Place::Web(_) => Err(Failure::Usage(format!(
+                "{what} works on the machine of switchd, through its socket; leave --url and SWITCHD_URL out"
+            ))),
+        }
     }
 
     pub(super) async fn get(&self, path: &str) -> Result<Document, Failure> {
@@ -87,7 +106,7 @@ impl Client {
         let text = self.text(response.into_body()).await?;
         if status.is_success() {
             Ok(Document {
-                socket: self.socket.clone(),
+                place: self.place.clone(),
                 text,
             })
         } else {
@@ -104,7 +123,7 @@ impl Client {
             return Err(self.refused(status, &text));
         }
         Ok(Lines {
-            socket: self.socket.clone(),
+            place: self.place.clone(),
             body,
             buffer: Vec::new(),
         })
@@ -116,14 +135,14 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, Failure> {
-        let stream = timeout(CONNECT, UnixStream::connect(&self.socket))
+        let stream = timeout(CONNECT, self.place.connect())
             .await
             .map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into()))?
             .map_err(|cause| self.unreachable(cause))?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
-            .uri(path)
-            .header(header::HOST, "switchd")
+            .uri(format!("{}{path}", self.place.prefix()))
+            .header(header::HOST, self.place.host())
             .header(header::ACCEPT, "application/json")
             .header(
                 header::USER_AGENT,
@@ -132,6 +151,10 @@ impl Client {
             .header(header::CONTENT_TYPE, "application/json")
             .body(Full::new(body))
             .map_err(|cause| Failure::Usage(cause.to_string()))?;
+        if let Some(authorization) = self.place.authorization()? {
+            let headers = request.headers_mut();
+            headers.insert(header::AUTHORIZATION, authorization);
+        }
         let exchange = async {
             let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
             // Ends with the answer's last byte; its errors also reach whoever reads the answer.
@@ -166,14 +189,14 @@ impl Client {
 
     fn unreachable(&self, cause: io::Error) -> Failure {
         Failure::Unreachable {
-            socket: self.socket.clone(),
+            place: self.place.clone(),
             cause,
         }
     }
 
     fn broken(&self, what: &str) -> Failure {
         Failure::Broken {
-            socket: self.socket.clone(),
+            place: self.place.clone(),
             what: what.to_owned(),
         }
     }
@@ -182,7 +205,7 @@ impl Client {
 impl Document {
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, Failure> {
         serde_json::from_str(&self.text).map_err(|cause| Failure::Broken {
-            socket: self.socket.clone(),
+            place: self.place.clone(),
             what: format!("the answer of switchd is not what was expected: {cause}"),
         })
     }
@@ -222,7 +245,7 @@ impl Lines {
 
     pub(super) fn broken(&self, what: &str) -> Failure {
         Failure::Broken {
-            socket: self.socket.clone(),
+            place: self.place.clone(),
             what: what.to_owned(),
         }
     }

@@ -1,10 +1,10 @@
 //! Every way to end without success, in words and as an exit code.
 
+use super::place::Place;
 use super::words;
 use crate::api::Problem;
 use std::fmt::{self, Write};
 use std::io;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What the shell is told. A contract: scripts depend on the numbers.
@@ -32,10 +32,10 @@ impl From<Exit> for ExitCode {
 pub(super) enum Failure {
     /// The command line cannot be meant.
     Usage(String),
-    /// No usable answer from the socket.
-    Unreachable { socket: PathBuf, cause: io::Error },
+    /// No usable answer from there.
+    Unreachable { place: Place, cause: io::Error },
     /// The connection broke, or the answer makes no sense.
-    Broken { socket: PathBuf, what: String },
+    Broken { place: Place, what: String },
     /// The daemon answered with a problem.
     Refused(Box<Problem>),
     /// No longer waiting.
@@ -86,18 +86,17 @@ impl fmt::Display for Failure {
             Self::Usage(text) | Self::StillRunning(text) | Self::Ended { text, .. } => {
                 f.write_str(text)
             }
-            Self::Unreachable { socket, cause } => {
-                write!(f, "cannot reach switchd at {}: {cause}", socket.display())?;
-                for line in advice(cause.kind()) {
+            Self::Unreachable { place, cause } => {
+                write!(f, "cannot reach switchd at {place}: {cause}")?;
+                for line in advice(place, cause.kind()) {
                     write!(f, "\n  {line}")?;
                 }
                 Ok(())
             }
-            Self::Broken { socket, what } => write!(
+            Self::Broken { place, what } => write!(
                 f,
-                "{what}\n  asked at {}; look at the log of switchd, and compare `switchctl --version` \
+                "{what}\n  asked at {place}; look at the log of switchd, and compare `switchctl --version` \
                  with the version that `switchctl status` shows",
-                socket.display()
             ),
             Self::Refused(problem) => f.write_str(&refusal(problem)),
             Self::Output(cause) => write!(f, "cannot write the output: {cause}"),
@@ -105,8 +104,14 @@ impl fmt::Display for Failure {
     }
 }
 
-/// What to look at when the socket cannot be opened.
-fn advice(kind: io::ErrorKind) -> &'static [&'static str] {
+/// What to look at when nobody is there.
+fn advice(place: &Place, kind: io::ErrorKind) -> &'static [&'static str] {
+    if let Place::Web(_) = place {
+        return &[
+            "is this the `address` of [admin.tcp] in its config, and does a firewall let you through?",
+            "certificates are verified: --ca FILE names whom to trust beside the CAs of this machine",
+        ];
+    }
     const OTHER_SOCKET: &str = "if it listens elsewhere (`[admin] socket` in its config): --socket PATH, or SWITCHD_SOCKET";
     match kind {
         io::ErrorKind::NotFound => &[

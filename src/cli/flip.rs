@@ -6,6 +6,7 @@ use super::gate;
 use super::operation;
 use super::session::Session;
 use crate::api::FlipRequest;
+use crate::config;
 
 pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failure> {
     let path = session.service_path("flip").await?;
@@ -16,6 +17,8 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         expect_generation: args.expect_generation,
         no_wait: args.moving.no_wait,
         rehearse: args.rehearse,
+        confirm_within: args.confirm_within.map(config::format_duration),
+        accept_schema_change: args.accept_schema_change,
         version: args.version.clone(),
     };
     if args.rehearse {

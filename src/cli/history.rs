@@ -1,27 +1,93 @@
 //! `switchctl history`
 
-use super::args::HistoryArgs;
 use super::failure::Failure;
 use super::session::Session;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table};
 use super::words;
 use crate::api::{AuditRecord, History};
+use crate::config;
+use clap::Args;
+use jiff::Timestamp;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use std::fmt::Write;
 
+#[derive(Debug, Args)]
+pub(super) struct HistoryArgs {
+    /// How many operations at most
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 20, value_parser = count)]
+    limit: usize,
+    /// Only those that moved traffic from or to SLOT, or were about it
+    #[arg(long, value_name = "SLOT")]
+    slot: Option<String>,
+    /// Only those that moved traffic to SLOT, or were about it
+    #[arg(long, value_name = "SLOT")]
+    to: Option<String>,
+    /// Only those of whose name NAME is a part: alice, ci, switchd (by itself)
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// Only those of this kind: flip, rollback, failback, reload, ack, kill, ...; `call` shows
+    /// the calls of the admin API over TCP
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Only those that ended so: done, unchanged, refused, failed, moved-back, interrupted
+    #[arg(long, value_name = "RESULT")]
+    outcome: Option<String>,
+    /// Only those that began so long ago or later (2h, 7d), or at a time (2026-08-01T12:00:00Z)
+    #[arg(long, value_name = "TIME", value_parser = since)]
+    since: Option<Timestamp>,
+}
+
 pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<(), Failure> {
-    let mut path = format!("/v1/history?limit={}", args.limit);
-    if let Some(service) = session.named_service() {
-        path.push_str("&service=");
-        path.push_str(service);
-    }
+    let path = path(session, args);
     let document = session.client.get(&path).await?;
-    session.show(&document, render)
+    let is_all = !path.contains('&');
+    session.show(&document, |history, look| match history {
+        History { operations, .. } if operations.is_empty() && is_all => {
+            "nothing has been done yet".to_owned()
+        }
+        history => render(history, look),
+    })
+}
+
+fn path(session: &Session, args: &HistoryArgs) -> String {
+    let since = args.since.map(|since| since.to_string());
+    // Of the command line as the API has it.
+    let outcome = args.outcome.as_ref().map(|it| it.replace([' ', '-'], "_"));
+    let mut path = format!("/v1/history?limit={}", args.limit);
+    for (name, value) in [
+        ("service", session.named_service()),
+        ("slot", args.slot.as_deref()),
+        ("to", args.to.as_deref()),
+        ("actor", args.actor.as_deref()),
+        ("kind", args.kind.as_deref()),
+        ("outcome", outcome.as_deref()),
+        ("since", since.as_deref()),
+    ] {
+        let Some(value) = value else { continue };
+        path.extend(["&", name, "="]);
+        path.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    path
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    let count = text.parse().ok().filter(|count| *count > 0);
+    count.ok_or_else(|| "a number from 1 on".to_owned())
+}
+
+fn since(text: &str) -> Result<Timestamp, String> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Ok(time);
+    }
+    let ago = config::parse_duration(text).ok();
+    let then = ago.and_then(|ago| Timestamp::now().checked_sub(ago).ok());
+    then.ok_or_else(|| "write 30m, 2h or 7d, or a time such as 2026-08-01T12:00:00Z".to_owned())
 }
 
 fn render(history: &History, look: &Look) -> String {
     if history.operations.is_empty() {
-        return "nothing has been done yet".to_owned();
+        return "nothing of the kind has been done".to_owned();
     }
     let headings = [
         "WHEN", "SERVICE", "WHAT", "RESULT", "LIVE", "DRAINED", "BY", "WHY",
@@ -99,7 +165,7 @@ mod tests {
             drained_ms: Some(3_250),
             took_ms: None,
             cut: 0,
-            gates: Vec::new(),
+            ..AuditRecord::default()
         }
     }
 
@@ -132,11 +198,11 @@ WHEN                 SERVICE  WHAT                       RESULT                 
     }
 
     #[test]
-    fn an_empty_history_says_so() {
+    fn a_search_without_a_result_says_so() {
         let none = History {
             schema: 1,
             operations: Vec::new(),
         };
-        assert_eq!(render(&none, &look()), "nothing has been done yet");
+        assert_eq!(render(&none, &look()), "nothing of the kind has been done");
     }
 }

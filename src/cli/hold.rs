@@ -15,6 +15,7 @@ use crate::api::{EventKind, HoldReleased, HoldRequest, HoldStatus, ReleaseCause,
 use crate::config::format_duration;
 use clap::Args as Group;
 use serde_json::json;
+use std::fmt::Write;
 use std::time::Duration;
 
 #[derive(Debug, Group)]
@@ -177,10 +178,11 @@ fn conclude(event: &StreamEvent, undrained: bool, look: &Look) -> Result<String,
         ReleaseCause::Asked | ReleaseCause::LeaseLost => format!("released after {held}"),
         ReleaseCause::Deadline => format!("its time was over after {held}"),
         ReleaseCause::Removed => format!("its service was taken out of the config after {held}"),
+        ReleaseCause::Stopping => format!("switchd was stopped after {held}"),
     };
     let mut text = format!("{service}: {how}; {}", passed(*requests, *longest_ms));
     if *refused > 0 {
-        text += &format!(", {refused} more were refused");
+        let _ = write!(text, ", {refused} more were refused");
     }
     if undrained {
         return Err(Failure::Ended {
@@ -250,6 +252,7 @@ pub(super) fn sentence(event: &EventKind) -> Sentence {
                 ReleaseCause::Deadline => ("the time of the hold is over", Paint::Notable),
                 ReleaseCause::LeaseLost => ("whoever held is gone", Paint::Notable),
                 ReleaseCause::Removed => ("the service is gone", Paint::Notable),
+                ReleaseCause::Stopping => ("switchd stops", Paint::Notable),
             };
             say(
                 format!("{words}; {} may go on", words::many(*waiting, "request")),

@@ -11,6 +11,7 @@ mod args;
 mod cache;
 mod check;
 mod client;
+mod confirm;
 mod deploy;
 mod events;
 mod failure;
@@ -18,9 +19,12 @@ mod flip;
 mod gate;
 mod history;
 mod hold;
+mod hooks;
 mod kill;
+mod openapi;
 mod operation;
 mod output;
+mod place;
 mod probe;
 mod ps;
 mod reload;
@@ -31,6 +35,8 @@ mod shadow;
 mod status;
 mod style;
 mod table;
+mod token;
+mod watch;
 mod words;
 
 pub use failure::Exit;
@@ -48,6 +54,7 @@ pub fn run() -> ExitCode {
     let session = Session::new(&args.global);
     let ended = match &args.verb {
         Verb::Check(check) => check::run(&session, check),
+        Verb::Token(token) => token::run(&session, token),
         verb => match tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -67,6 +74,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Status(args) => status::run(session, args).await,
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
+        Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
         Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
@@ -77,7 +85,13 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::History(args) => history::run(session, args).await,
         Verb::Events(args) => events::run(session, args).await,
         Verb::Cache(args) => cache::run(session, args).await,
-        Verb::Deploy(args) => deploy::run(session, args).await,
+        Verb::Hooks(args) => hooks::run(session, args).await,
+        Verb::Openapi => openapi::run(session).await,
+        Verb::Deploy(args) => {
+            session.client.must_be_here("deploy")?;
+            deploy::run(session, args).await
+        }
+        Verb::Token(args) => token::run(session, args),
         Verb::Shadow(args) => shadow::run(session, args).await,
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),

@@ -12,6 +12,7 @@ pub(super) async fn run(session: &Session, args: &RollbackArgs) -> Result<(), Fa
         force: args.moving.force,
         reason: args.moving.reason.clone(),
         no_wait: args.moving.no_wait,
+        accept_schema_change: args.accept_schema_change,
     };
     operation::run(session, &path, &request, &args.moving).await
 }

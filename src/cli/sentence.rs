@@ -4,6 +4,7 @@ use super::hold;
 use super::shadow;
 use super::style::Paint;
 use super::table::printable;
+use super::watch;
 use super::words;
 use crate::api::{EventKind, GateCheck, GatesDone, Outcome, StreamEvent, Verdict};
 
@@ -35,6 +36,7 @@ impl Sentence {
             | EventKind::HoldDrained { .. }
             | EventKind::Releasing { .. }
             | EventKind::Released { .. } => hold::sentence(&event.kind),
+            EventKind::Watch { .. } | EventKind::Confirmed { .. } => watched(&event.kind),
             _ => beside(&event.kind),
         };
         Self {
@@ -202,6 +204,26 @@ fn after_the_move(event: &EventKind) -> Sentence {
     }
 }
 
+/// How the new slot does, and that it stays.
+fn watched(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::Watch {
+            slot,
+            verdict,
+            reasons,
+            over,
+        } => say(
+            watch::sentence((slot, verdict), reasons, *over),
+            watch::of_verdict(verdict),
+        ),
+        EventKind::Confirmed { slot, by } => say(
+            format!("{slot} stays: the move was confirmed by {by}"),
+            Paint::Good,
+        ),
+        _ => say("", Paint::Plain),
+    }
+}
+
 /// What is no step of an operation.
 fn beside(event: &EventKind) -> Sentence {
     match event {
@@ -270,6 +292,25 @@ fn beside(event: &EventKind) -> Sentence {
             ),
             Paint::Notable,
         ),
+        event => aside(event),
+    }
+}
+
+fn aside(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::OrderRefused {
+            command,
+            by,
+            reasons,
+        } => say(
+            format!(
+                "{command} refused, asked for by {by}: {}",
+                reasons.join("; ")
+            ),
+            Paint::Notable,
+        ),
+        EventKind::CertificateExpiring { certificate } => say(certificate, Paint::Notable),
+        EventKind::HookTest { by } => say(format!("a hook is tested by {by}"), Paint::Plain),
         _ => say("", Paint::Plain),
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(global: &Global) -> Self {
         Self {
-            client: Client::new(global.socket.clone()),
+            client: Client::at(global.place()),
             output: Output::new(global),
             service: global.service.clone(),
         }

@@ -176,6 +176,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
         let what = format!("traffic stays on {}: {reason}", service.active);
         push(&mut text, &paint(Paint::Bad, &printable(&what)));
     }
+    for line in super::watch::lines(service, look) {
+        push(&mut text, &line);
+    }
     push(&mut text, &failback(service));
     text
 }
@@ -396,6 +399,7 @@ mod tests {
             started: "2026-08-01T09:00:00Z".to_owned(),
             listeners: vec!["127.0.0.1:8080".to_owned()],
             metrics: None,
+            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),
@@ -419,11 +423,14 @@ mod tests {
                     mode: "always".to_owned(),
                     moves_in_window: 0,
                     max_moves: 3,
+                    blocked: None,
                 },
                 shared: None,
                 hold: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
+                watch: None,
+                confirm: None,
                 shadow: None,
             }],
         }

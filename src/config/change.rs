@@ -2,6 +2,7 @@
 
 use super::access;
 use super::acme;
+use super::admin_api;
 use super::buffering;
 use super::cache;
 use super::compression;
@@ -12,6 +13,7 @@ use super::errors;
 use super::gates;
 use super::headers;
 use super::hold;
+use super::hooks;
 use super::keepalive;
 use super::listeners;
 use super::queue;
@@ -23,6 +25,7 @@ use super::shadow;
 use super::slot_changes;
 use super::units::{format_duration, format_size};
 use super::upstream_tls;
+use super::watch;
 use super::websocket;
 use super::welcome;
 use crate::switch::FailbackMode;
@@ -49,6 +52,8 @@ impl Change {
         let mut live = Differences::default();
         limits(&mut live, old, new);
         listeners::applied(&mut live, &old.listeners, &new.listeners);
+        admin_api::changes(&mut live, &old.admin_api, &new.admin_api);
+        hooks::changes(&mut live, &old.hooks, &new.hooks);
         services(&mut live, &old.services, &new.services);
         change.applied = live.lines;
         change
@@ -121,6 +126,7 @@ fn process(old: &Settings, new: &Settings) -> Differences {
         None => "off".to_owned(),
     };
     lines.value("admin metrics", &metrics(old), &metrics(new));
+    admin_api::needs_restart(&mut lines, &old.admin_api, &new.admin_api);
     lines.value(
         "state dir",
         &old.state.dir.display().to_string(),
@@ -301,12 +307,12 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
         FailbackMode::Off => "off",
     };
     lines.value("failback mode", &mode(a.mode), &mode(b.mode));
-    lines.time("failback watch", a.watch, b.watch);
     lines.time("failback quarantine", a.quarantine, b.quarantine);
     lines.value("failback acknowledge", &a.acknowledge, &b.acknowledge);
     lines.time("failback start_grace", a.start_grace, b.start_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
+    watch::changes(lines, &old.watch, &new.watch);
     upstream_tls::changes(lines, old.upstream_tls.as_ref(), new.upstream_tls.as_ref());
     lines.value(
         "shared",
@@ -546,6 +552,9 @@ http = ["127.0.0.1:6001"]
             )
             .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
+            .replace("p99 = \"/dev/x\"", "p99 = \"9s\"")
+            .replace("latency_rise = \"/dev/x\"", "latency_rise = \"9%\"")
+            .replace("address = \"/dev/x\"", "address = \"127.0.0.1:9146\"")
             .replace("busy_timeout = \"/dev/x\"", "busy_timeout = \"50s\"")
             // Read for a preset only, and this is none.
             .replace("[service.odoo.odoo]\n", "")
@@ -620,6 +629,11 @@ http = ["127.0.0.1:6001"]
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
             ("min_rate", _) => r#""1KiB/s""#.to_owned(),
+            ("kind", r#""json""#) => r#""slack""#.to_owned(),
+            ("url", _) => r#""https://other.example""#.to_owned(),
+            ("events", _) => r#"["failback"]"#.to_owned(),
+            ("services", _) => r#"["odoo"]"#.to_owned(),
+            ("role", _) => r#""operate""#.to_owned(),
             ("kind", _) => r#""redirect""#.to_owned(),
             ("redirect_port", _) => "8443".to_owned(),
             ("upstream_proxy_protocol", _) => r#""v2""#.to_owned(),
@@ -629,12 +643,12 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            ("blocked" | "paths" | "open_paths" | "exclude", _) => r#"["/x"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths" | "pass" | "exclude", _) => r#"["/x"]"#.to_owned(),
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
             ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
-            ("names", _) => r#"["other"]"#.to_owned(),
+            ("names" | "ignored_errors", _) => r#"["other"]"#.to_owned(),
             ("origins", _) => r#"["https://a.example"]"#.to_owned(),
             ("same_site", _) => r#""strict""#.to_owned(),
             ("headers" | "set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),

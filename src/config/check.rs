@@ -97,7 +97,8 @@ fn addresses(report: &Report<'_>, services: &[WrittenService]) {
 fn crossing_listeners(report: &Report<'_>, listeners: &[WrittenListener], admin: &WrittenAdmin) {
     let mut firsts: HashMap<SocketAddr, &At> = HashMap::new();
     let fixed = || {
-        let all = listeners.iter().chain(&admin.metrics);
+        let own = admin.metrics.iter().chain(&admin.api.address);
+        let all = listeners.iter().chain(own);
         all.filter(|one| one.address.port() != 0)
     };
     let crossing = |listener: &WrittenListener, other: &At| {
@@ -145,6 +146,7 @@ fn loops(
     let ours = Ours {
         listeners: addresses(listeners),
         metrics: addresses(admin.metrics.as_slice()),
+        api: addresses(admin.api.address.as_slice()),
         socket: &admin.settings.socket,
     };
     for service in services {
@@ -156,6 +158,9 @@ fn loops(
                     }
                     Own::Metrics => {
                         "name the server behind switchd, or give `metrics` another address"
+                    }
+                    Own::Api => {
+                        "name the server behind switchd: clients must not reach the admin API"
                     }
                     Own::Socket => {
                         "name the server behind switchd: clients must not reach the admin socket"
@@ -187,6 +192,8 @@ struct Ours<'a> {
     listeners: HashSet<SocketAddr>,
     /// None or one.
     metrics: HashSet<SocketAddr>,
+    /// None or one.
+    api: HashSet<SocketAddr>,
     socket: &'a Path,
 }
 
@@ -194,6 +201,7 @@ struct Ours<'a> {
 enum Own {
     Listener,
     Metrics,
+    Api,
     Socket,
 }
 
@@ -203,6 +211,7 @@ impl Ours<'_> {
         match canonical(address) {
             EndpointAddr::Tcp(address) if leads_to(&self.listeners, address) => Some(Own::Listener),
             EndpointAddr::Tcp(address) if leads_to(&self.metrics, address) => Some(Own::Metrics),
+            EndpointAddr::Tcp(address) if leads_to(&self.api, address) => Some(Own::Api),
             EndpointAddr::Unix(path) if path == self.socket => Some(Own::Socket),
             _ => None,
         }
@@ -214,6 +223,7 @@ impl Own {
         match self {
             Self::Listener => format!("{address} is a listener of switchd itself"),
             Self::Metrics => format!("{address} is where switchd shows its metrics"),
+            Self::Api => format!("{address} is the admin API of switchd"),
             Self::Socket => "this is the admin socket of switchd".to_owned(),
         }
     }

@@ -1,6 +1,7 @@
 //! What `switchctl deploy` does, step by step. The daemon checks it and never runs any of it.
 
 use super::change::Differences;
+use super::hold::Hold;
 use super::keys::{Names, Section, key, repeated, section};
 use super::problem::At;
 use super::table::Table;
@@ -114,7 +115,7 @@ impl Default for Deploy {
     fn default() -> Self {
         Self {
             dir: None,
-            hold: Duration::from_mins(5),
+            hold: Hold::default().max_wait,
             watch: Duration::from_mins(2),
             keep: 20,
             steps: with_ours(Vec::new()),
@@ -126,7 +127,7 @@ pub(super) const DEPLOY: Section = section(
     "service.NAME.deploy",
     &[
         key("dir", r#""/var/lib/switchd-deploys""#),
-        key("hold", r#""5m""#),
+        key("hold", r#""90s""#),
         key("watch", r#""2m""#),
         key("keep", "20"),
         key("step", "[[service.NAME.deploy.step]]"),
@@ -153,17 +154,37 @@ pub(super) const DEPLOY_ENV: Section = Section {
 };
 
 /// Reads `[service.NAME.deploy]`.
-pub(super) fn read(service: &Table<'_>) -> Deploy {
+pub(super) fn read(service: &Table<'_>, holds: &Hold) -> Deploy {
     let table = service.table("deploy", &DEPLOY);
     let default = Deploy::default();
     let dir = table.get("dir").filter(|value| !value.is_word(""));
     Deploy {
         dir: dir.and_then(|value| value.absolute_path()),
-        hold: table.duration("hold", Zero::Refused, default.hold),
+        hold: hold(&table, holds),
         watch: table.duration("watch", Zero::Allowed, default.watch),
         keep: table.number("keep", 1..=10_000, default.keep),
         steps: steps(&table),
     }
+}
+
+/// As long as a request may wait, unless it is written.
+fn hold(deploy: &Table<'_>, holds: &Hold) -> Duration {
+    let most = holds.max_wait.min(holds.max_for);
+    let hold = deploy.duration("hold", Zero::Refused, most);
+    if hold > most
+        && let Some(value) = deploy.get("hold")
+    {
+        let (key, most) = if holds.max_wait == most {
+            ("max_wait", "a request may wait")
+        } else {
+            ("max_for", "a hold may last")
+        };
+        value.wrong(
+            format!("`hold` is longer than {most}"),
+            format!("shorten `hold`, or lengthen `{key}` in [service.NAME.hold]"),
+        );
+    }
+    hold
 }
 
 /// What was written, and where.

@@ -2,6 +2,7 @@
 
 use super::toml_text::{in_order, quoted, shown};
 use super::units::{format_duration, parse_duration};
+use super::watch;
 use std::time::Duration;
 use toml::de::{DeTable, DeValue};
 
@@ -83,6 +84,17 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
             shown(inside(layers.top, "limits", "body_size")?),
             "as in [limits]",
         ),
+        ("service.NAME.deploy", "hold") => {
+            let most = ["max_wait", "max_for"].map(|name| time(service("hold", name)?));
+            let most = most.into_iter().flatten().min()?;
+            if most >= time(value(layers.documented?, name)?)? {
+                return None;
+            }
+            (
+                quoted(&format_duration(most)),
+                "as long as clients may wait",
+            )
+        }
         ("service.NAME.upstream_tls", "enabled") => {
             value(layers.service?, "upstream_tls")?;
             ("true".to_owned(), "as the table is there")
@@ -95,6 +107,12 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
                 return None;
             }
             (quoted(&format_duration(half)), "half of drain_websockets")
+        }
+        (_, name) if pattern.starts_with("service.NAME.watch") => {
+            let thresholds = service("watch", "thresholds")?;
+            let classic = thresholds.as_str().filter(|name| *name == "classic");
+            let words = watch::classic_words(pattern, name).filter(|_| classic.is_some())?;
+            (words.to_owned(), "classic")
         }
         _ => return None,
     };

@@ -354,6 +354,7 @@ mod tests {
                 "",
                 "[service.NAME.flip]\ndrain_timeout = \"7s\"\ndrain_websockets = \"5s\"",
             ),
+            ("", "[service.NAME.watch]\nthresholds = \"classic\""),
             ("", "[service.NAME.health]\ninterval = \"100ms\""),
             (
                 "",

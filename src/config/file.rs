@@ -4,6 +4,7 @@ use super::acme;
 use super::buffering;
 use super::cache;
 use super::check;
+use super::hooks;
 use super::keys::TOP;
 use super::listeners;
 use super::presets;
@@ -121,12 +122,13 @@ fn unexplained(file: &Path) -> Problem {
 
 fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Settings> {
     let top = Table::top(&TOP, tree, report);
-    let admin = sections::admin(&top);
     let acme = acme::read(&top);
     let listeners = listeners::read(&top);
     acme::together(&top, &acme, &listeners);
     let (written_listeners, listeners): (Vec<_>, Vec<_>) = listeners.into_iter().unzip();
     let written = top.named("service");
+    let names: Vec<&str> = written.iter().map(|named| named.name).collect();
+    let admin = sections::admin(&top, &names);
     let limits = sections::limits(&top);
     let services: Vec<WrittenService> = written
         .iter()
@@ -155,6 +157,8 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
     let settings = Settings {
         runtime: sections::runtime(&top),
         admin: admin.settings,
+        admin_api: admin.api.settings,
+        hooks: hooks::read(&top, &names),
         acme,
         spool: buffering::spooling(&top, &state.dir),
         state,

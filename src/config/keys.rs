@@ -5,6 +5,7 @@
 
 use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
+use super::admin_api::{ADMIN_TCP, ADMIN_TOKEN};
 use super::buffering::{BUFFERING, SPOOL};
 use super::cookies::COOKIES;
 use super::cors::CORS;
@@ -12,6 +13,7 @@ use super::errors::ERRORS;
 use super::gates::{GATE, STEP};
 use super::headers::{REQUEST_HEADERS, RESPONSE_HEADERS, SERVICE_HEADERS};
 use super::hold::HOLD;
+use super::hooks::{HOOK, HOOK_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
 use super::queue::QUEUE;
@@ -106,6 +108,7 @@ pub(super) const TOP: Section = section(
         key("access_log", "[access_log]"),
         key("acme", "[acme]"),
         key("spool", "[spool]"),
+        key("hook", "[[hook]]"),
         key("service", "[service.NAME]"),
     ],
 );
@@ -117,6 +120,8 @@ pub(super) const ADMIN: Section = section(
     &[
         key("socket", r#""/run/switchd/admin.sock""#),
         key("metrics", r#""127.0.0.1:9145""#),
+        key("tcp", "[admin.tcp]"),
+        key("token", "[[admin.token]]"),
     ],
 );
 
@@ -169,6 +174,7 @@ pub(super) const SERVICE: Section = section(
         key("gate", "[[service.NAME.gate]]"),
         key("flip", "[service.NAME.flip]"),
         key("failback", "[service.NAME.failback]"),
+        key("watch", "[service.NAME.watch]"),
         key("shared", "[service.NAME.shared]"),
         key("limits", "[service.NAME.limits]"),
         key("keepalive", "[service.NAME.keepalive]"),
@@ -270,7 +276,6 @@ pub(super) const FAILBACK: Section = section(
     "service.NAME.failback",
     &[
         key("mode", r#""always""#),
-        key("watch", r#""2m""#),
         key("quarantine", r#""5m""#),
         key("acknowledge", "true"),
         key("start_grace", r#""30s""#),
@@ -304,6 +309,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TOP,
     &RUNTIME,
     &ADMIN,
+    &ADMIN_TCP,
+    &ADMIN_TOKEN,
     &STATE,
     &ACME,
     &LISTENER,
@@ -313,6 +320,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &LOG,
     &ACCESS_LOG,
     &SPOOL,
+    &HOOK,
     &SERVICE,
     &ODOO,
     &ROUTE,
@@ -343,14 +351,23 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::cache::CACHE_ROOM,
     &super::cache::CACHE,
     &super::sendfile::SENDFILE,
+    &super::watch::WATCH,
+    &super::watch::CRITICAL,
+    &super::watch::WARNING,
     &super::deploy::DEPLOY,
     &super::deploy::DEPLOY_STEP,
     &super::shadow::SHADOW,
 ];
 
 /// The tables of names that the operator chose, which are no home for a misplaced key.
-pub(super) const NAMED_SECTIONS: &[&Section] =
-    &[&SLOT, &MEMBER_HEALTH, &HEADERS, &MEMBER_KEEPALIVE];
+pub(super) const NAMED_SECTIONS: &[&Section] = &[
+    &SLOT,
+    &MEMBER_HEALTH,
+    &HEADERS,
+    &MEMBER_KEEPALIVE,
+    &HOOK_HEADERS,
+    &super::deploy::DEPLOY_ENV,
+];
 
 /// The documented config with every commented key made active.
 pub(super) fn uncommented() -> String {
@@ -439,7 +456,8 @@ mod tests {
     /// A file that is read must be there.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `filter` calls it")]
     fn is_no_file(key: &&Key) -> bool {
-        !["users", "page", "password"].contains(&key.name)
+        let files = ["users", "page", "password", "url_file", "secret_file"];
+        !files.contains(&key.name) && !key.name.ends_with("_env")
     }
 
     /// Each kind of gate has keys of its own.

@@ -19,6 +19,8 @@ const ODOO_SETTINGS: &str = include_str!("odoo.toml");
 const PLACEHOLDER: &str = "NAME";
 /// The line that the number of workers changes.
 const LIMIT: &str = "max_in_flight = 16";
+/// That of the warm-up.
+const PARALLEL: &str = "parallel = 4";
 /// Requests under way for each worker: one that it serves, and one that is there when it has finished.
 const IN_FLIGHT_FACTOR: u64 = 2;
 
@@ -28,6 +30,8 @@ struct Wish {
     at: At,
     members: Vec<String>,
     max_in_flight: Option<u64>,
+    /// Of each Odoo; none where there are threads instead.
+    workers: Option<u64>,
 }
 
 /// One preset for one service.
@@ -90,6 +94,9 @@ fn wish(name: &str, service: &Spanned<DeValue<'_>>, report: &Report<'_>) -> Opti
         at: preset.at,
         members: members(entries),
         max_in_flight: knobs.and_then(|knobs| knobs.max_in_flight(servers(entries))),
+        workers: knobs
+            .and_then(|knobs| knobs.workers)
+            .filter(|workers| *workers > 0),
     })
 }
 
@@ -172,6 +179,9 @@ fn settings(wish: &Wish) -> String {
         .replace(PLACEHOLDER, &wish.service);
     if let Some(limit) = wish.max_in_flight {
         text = text.replace(LIMIT, &format!("max_in_flight = {limit}"));
+    }
+    if let Some(workers) = wish.workers {
+        text = text.replace(PARALLEL, &format!("parallel = {workers}"));
     }
     text
 }
@@ -328,7 +338,8 @@ fn about<'v>(item: &'v DeValue<'_>) -> About<'v> {
     let text = |key: &str| item.as_table()?.get(key)?.get_ref().as_str();
     let flag = |key: &str| item.as_table()?.get(key)?.get_ref().as_bool();
     About {
-        name: text("name"),
+        // A gate without a name is called as its kind.
+        name: text("name").or_else(|| text("kind")),
         prefix: text("prefix"),
         upgrades_only: flag("upgrades_only").unwrap_or(false),
     }

@@ -31,7 +31,7 @@ pub(super) fn flip(service: &Table<'_>) -> Flip {
     }
 }
 
-pub(super) fn failback(service: &Table<'_>) -> FailbackRules {
+pub(super) fn failback(service: &Table<'_>, watch: Duration) -> FailbackRules {
     let table = service.table("failback", &FAILBACK);
     let default = default_failback();
     let modes = [
@@ -53,7 +53,7 @@ pub(super) fn failback(service: &Table<'_>) -> FailbackRules {
             .get("mode")
             .and_then(|value| value.choice(&modes))
             .unwrap_or(default.mode),
-        watch: table.duration("watch", Zero::Refused, default.watch),
+        watch,
         quarantine: table.duration("quarantine", Zero::Allowed, default.quarantine),
         acknowledge: table.flag("acknowledge", default.acknowledge),
         start_grace: table.duration("start_grace", Zero::Allowed, default.start_grace),

@@ -47,7 +47,7 @@ pub(super) fn read(value: &Value<'_>, name: &str) -> Option<Secret> {
     }
 }
 
-fn from_file(value: &Value<'_>) -> Option<Secret> {
+pub(super) fn from_file(value: &Value<'_>) -> Option<Secret> {
     let path = value.absolute_path()?;
     match read_file(&path) {
         Ok(mut text) => {
@@ -81,7 +81,7 @@ pub(super) fn read_file(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
-fn from_environment(value: &Value<'_>) -> Option<Secret> {
+pub(super) fn from_environment(value: &Value<'_>) -> Option<Secret> {
     let name = value.text()?;
     // Asking for such a name would panic.
     let askable = !name.is_empty() && !name.contains(['=', '\0']);

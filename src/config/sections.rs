@@ -1,5 +1,6 @@
 //! The tables of the whole process: everything but the services.
 
+use super::admin_api::{self, WrittenApi};
 use super::defaults::MOST_WORKERS;
 use super::keys::{ACCESS_LOG, ADMIN, LIMITS, LOG, RUNTIME, STATE, STOP};
 use super::problem::{At, nearest};
@@ -25,10 +26,11 @@ pub(super) struct WrittenListener {
     pub(super) at: At,
 }
 
-/// The table `admin`, and where its TCP address was written.
+/// The table `admin`, and where its TCP addresses were written.
 pub(super) struct WrittenAdmin {
     pub(super) settings: Admin,
     pub(super) metrics: Option<WrittenListener>,
+    pub(super) api: WrittenApi,
 }
 
 pub(super) fn runtime(top: &Table<'_>) -> Runtime {
@@ -45,7 +47,7 @@ pub(super) fn runtime(top: &Table<'_>) -> Runtime {
     }
 }
 
-pub(super) fn admin(top: &Table<'_>) -> WrittenAdmin {
+pub(super) fn admin(top: &Table<'_>, services: &[&str]) -> WrittenAdmin {
     let table = top.table("admin", &ADMIN);
     let socket = table.absolute_path("socket", Admin::default().socket);
     if let Some(value) = table.get("socket")
@@ -61,6 +63,7 @@ pub(super) fn admin(top: &Table<'_>) -> WrittenAdmin {
             metrics: metrics.as_ref().map(|metrics| metrics.address),
         },
         metrics,
+        api: admin_api::read(&table, services),
     }
 }
 

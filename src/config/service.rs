@@ -27,6 +27,7 @@ use super::slots::{self, WrittenAddress, WrittenSlot};
 use super::table::{Named, Table};
 use super::upstream_tls;
 use super::value::clip;
+use super::watch;
 use super::websocket;
 use super::welcome;
 use super::words;
@@ -90,15 +91,16 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let compression = compression::read(&table, Compression::default());
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());
-    let deploy = deploy::read(&table);
     let queue = queue::read(&table, &members);
     let hold = hold::read(&table);
+    let deploy = deploy::read(&table, &hold);
     let shadow = shadow::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
     let cookies = cookies::read(&table);
-    let failback = rules::failback(&table);
+    let watch = watch::read(&table);
+    let failback = rules::failback(&table, watch.time);
     let websocket = websocket::read(&table, &flip);
     let access = access::read(&table, Access::default());
     let rate_limits = rate_limit::read(&table, Vec::new());
@@ -134,6 +136,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         gates,
         flip,
         failback,
+        watch,
         shared,
         upstream_tls,
         websocket,

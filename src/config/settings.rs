@@ -2,6 +2,7 @@
 
 use super::access::Access;
 use super::acme::Acme;
+use super::admin_api::AdminApi;
 use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
@@ -13,6 +14,7 @@ use super::errors::Errors;
 use super::gates::Gate;
 use super::headers::Headers;
 use super::hold::Hold;
+use super::hooks::Hook;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
 use super::queue::Queue;
@@ -21,6 +23,7 @@ use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
 use super::shadow::Shadow;
 use super::upstream_tls::UpstreamTls;
+use super::watch::Watch;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::net::ProxyVersion;
@@ -39,6 +42,7 @@ use std::time::Duration;
 pub struct Settings {
     pub runtime: Runtime,
     pub admin: Admin,
+    pub admin_api: AdminApi,
     pub state: State,
     pub acme: Acme,
     pub log: Log,
@@ -47,6 +51,8 @@ pub struct Settings {
     pub cache: CacheRoom,
     pub stop: Stop,
     pub spool: Spooling,
+    /// Each with a name of its own.
+    pub hooks: Vec<Hook>,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.
     pub trusted_proxies: Vec<Network>,
     /// One or more.
@@ -188,6 +194,7 @@ pub struct Service {
     pub gates: Vec<Gate>,
     pub flip: Flip,
     pub failback: FailbackRules,
+    pub watch: Watch,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
     /// None means that upstreams are spoken to without TLS.

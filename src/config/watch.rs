@@ -1,530 +1,373 @@
-//! Tells when a config file, or a file that it names, changed; however it was changed.
-//!
-//! Editors rename a new file over the old one, container platforms swap a link two folders up,
-//! copies arrive in many small writes. So not the file is watched but every folder on the way
-//! to it that holds a name which could be re-pointed, and the file's identity decides.
+//! How a slot is judged after a flip.
 
-use notify::RecursiveMode;
-use notify::Watcher as _;
-use std::collections::BTreeSet;
-use std::ffi::OsString;
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Component;
-use std::path::Path;
-use std::path::PathBuf;
-use std::sync::Arc;
+use super::change::Differences;
+use super::keys::{Section, key, section};
+use super::table::Table;
+use super::units::format_duration;
+use super::value::{Choice, Value, Zero, clip};
+use crate::switch::Share;
+use crate::switch::Thresholds;
+use crate::switch::WatchRules;
 use std::time::Duration;
-use tokio::sync::Notify;
-use tokio::time::Instant;
-use tokio::time::sleep;
-use tokio::time::timeout;
 
-/// A file counts as written when nothing happened around it for this long.
-const QUIET: Duration = Duration::from_millis(100);
+const SECOND: Duration = Duration::from_secs(1);
 
-/// A folder where something happens all the time must not keep a change waiting.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Looked at without being told as well: some network file systems tell nothing.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
-/// As many links in a row as the kernel follows.
-const MOST_LINKS: usize = 40;
-
-/// Watches one file, or several that belong together. Its own writes and reads are not seen as changes.
-pub struct Watcher {
-    /// Absolute.
-    paths: Vec<PathBuf>,
-    events: Arc<Notify>,
-    kernel: notify::RecommendedWatcher,
-    watched: BTreeSet<PathBuf>,
-    /// The files that were last told of; none while there was none.
-    told: Vec<Option<Stamp>>,
-    /// Something happened since the last look.
-    dirty: bool,
-    look_again: Duration,
+/// How a slot is watched after a flip.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Watch {
+    /// For how long.
+    pub time: Duration,
+    pub rules: WatchRules,
+    /// Look for JSON-RPC errors in answers of 200.
+    pub json_rpc: bool,
+    /// Names of errors that are none of the slot's faults, as an answer's `error.data.name` tells them.
+    pub ignored_errors: Vec<String>,
 }
 
-/// What distinguishes a file from its predecessor and its former self.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: i128,
-    /// Tells a change of rights as well: a file may become readable.
-    changed: i128,
-}
-
-impl Watcher {
-    /// Starts to watch; what the file holds now counts as known.
-    ///
-    /// # Errors
-    /// When the kernel gives no more watches, or no folder on the way to the file can be watched.
-    pub fn new(path: impl Into<PathBuf>) -> notify::Result<Self> {
-        Self::of_files(vec![path.into()])
-    }
-
-    /// Starts to watch all of `paths`; what they hold now counts as known.
-    ///
-    /// # Errors
-    /// As [`Watcher::new`].
-    pub fn of_files(paths: Vec<PathBuf>) -> notify::Result<Self> {
-        let paths = paths.into_iter().map(std::path::absolute);
-        let paths = paths.collect::<io::Result<Vec<_>>>()?;
-        let events = Arc::new(Notify::new());
-        let waker = events.clone();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Reading is no change, and we read. A lost or failed event may have been one.
-            let only_read = |event: &notify::Event| {
-                event.kind.is_access() && !is_close_after_write(event.kind) && !event.need_rescan()
-            };
-            if !event.as_ref().is_ok_and(only_read) {
-                waker.notify_one();
-            }
-        })?;
-        let mut watcher = Self {
-            told: stamps(&paths),
-            paths,
-            events,
-            kernel: watcher,
-            watched: BTreeSet::new(),
-            dirty: true,
-            look_again: LOOK_AGAIN,
-        };
-        watcher.watch_again()?;
-        Ok(watcher)
-    }
-
-    /// Waits until a file changed, and is complete as far as one can tell.
-    ///
-    /// A file that is gone is no change yet; one that comes back is.
-    /// Cancel safe: a change that was not told is told by the next call.
-    pub async fn changed(&mut self) {
-        loop {
-            if self.dirty {
-                // Watched first and looked at then, so that nothing slips in between.
-                let _ = self.watch_again();
-                if self.news(&stamps(&self.paths)) {
-                    self.settle().await;
-                    let settled = stamps(&self.paths);
-                    if self.news(&settled) {
-                        self.learn(settled);
-                        return;
-                    }
-                    continue;
-                }
-                self.dirty = false;
-            }
-            let told = timeout(self.look_again, self.events.notified()).await;
-            self.dirty = true;
-            if told.is_ok() {
-                // A folder where something happens all the time, a log in it for example, must not
-                // keep us looking all the time.
-                sleep(QUIET).await;
-            }
+impl Default for Watch {
+    fn default() -> Self {
+        Self {
+            time: Duration::from_mins(2),
+            rules: quick(),
+            json_rpc: false,
+            ignored_errors: Vec::new(),
         }
     }
+}
 
-    /// Another file than the one told of stands somewhere.
-    fn news(&self, now: &[Option<Stamp>]) -> bool {
-        let mut pairs = now.iter().zip(&self.told);
-        pairs.any(|(now, told)| now.is_some() && now != told)
-    }
-
-    fn learn(&mut self, now: Vec<Option<Stamp>>) {
-        for (told, now) in self.told.iter_mut().zip(now) {
-            if now.is_some() {
-                *told = now;
-            }
-        }
-    }
-
-    /// Waits until nothing happens any more, within reason.
-    async fn settle(&self) {
-        let end = Instant::now() + PATIENCE;
-        while Instant::now() < end {
-            tokio::select! {
-                () = self.events.notified() => {}
-                () = sleep(QUIET) => return,
-            }
-        }
-    }
-
-    /// Watches the folders that now lie on the way to the files.
-    ///
-    /// Always anew: a folder that was replaced has the same path and is another one.
-    fn watch_again(&mut self) -> notify::Result<()> {
-        for folder in std::mem::take(&mut self.watched) {
-            let _ = self.kernel.unwatch(&folder);
-        }
-        let mut result = Ok(());
-        for path in &self.paths {
-            let mut watched = Err(notify::Error::path_not_found());
-            for folder in folders_on_the_way(path) {
-                if self.watched.contains(&folder) {
-                    watched = Ok(());
-                    continue;
-                }
-                watched = self.kernel.watch(&folder, RecursiveMode::NonRecursive);
-                if watched.is_ok() {
-                    self.watched.insert(folder);
-                }
-            }
-            // The last one is nearest to the file: it must be watched.
-            result = result.and(watched);
-        }
-        result
+/// For a watch of minutes.
+fn quick() -> WatchRules {
+    let classic = classic();
+    WatchRules {
+        critical: Thresholds {
+            window: 30 * SECOND,
+            error_rate: Some(Share::percent(5)),
+            ..classic.critical
+        },
+        warning: Thresholds {
+            window: Duration::from_mins(1),
+            error_rate: Some(Share::percent(1)),
+            ..classic.warning
+        },
+        ..classic
     }
 }
 
-fn stamps(paths: &[PathBuf]) -> Vec<Option<Stamp>> {
-    paths.iter().map(|path| Stamp::of(path)).collect()
-}
-
-fn is_close_after_write(kind: notify::EventKind) -> bool {
-    use notify::event::{AccessKind, AccessMode};
-    kind == notify::EventKind::Access(AccessKind::Close(AccessMode::Write))
-}
-
-impl Stamp {
-    fn of(path: &Path) -> Option<Self> {
-        let file = fs::metadata(path).ok()?;
-        let time =
-            |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        Some(Self {
-            device: file.dev(),
-            inode: file.ino(),
-            size: file.size(),
-            modified: time(file.mtime(), file.mtime_nsec()),
-            changed: time(file.ctime(), file.ctime_nsec()),
-        })
+/// For a watch of a quarter of an hour or more.
+fn classic() -> WatchRules {
+    WatchRules {
+        enabled: true,
+        baseline: Duration::from_mins(10),
+        min_requests: 50,
+        min_handshakes: 10,
+        worse_by: Share::percent(50),
+        latency_floor: SECOND / 10,
+        at_once: Some(Share::percent(10)),
+        at_once_window: 10 * SECOND,
+        critical: Thresholds {
+            window: Duration::from_mins(5),
+            error_rate: Some(Share::percent(1)),
+            p95: Some(5 * SECOND),
+            p99: None,
+            latency_rise: None,
+            handshake_failures: Some(Share::percent(20)),
+        },
+        warning: Thresholds {
+            window: Duration::from_mins(10),
+            error_rate: Some(Share(50)),
+            p95: Some(3 * SECOND),
+            p99: None,
+            latency_rise: Some(Share::percent(50)),
+            handshake_failures: Some(Share::percent(10)),
+        },
     }
 }
 
-/// The folders, links resolved, whose entries decide what `path` leads to; the nearest to the file last.
-fn folders_on_the_way(path: &Path) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = Vec::new();
-    let mut add = |folder: &Path| {
-        folders.retain(|known| known != folder);
-        folders.push(folder.to_owned());
+pub(super) const WATCH: Section = section(
+    "service.NAME.watch",
+    &[
+        key("thresholds", r#""classic""#),
+        key("enabled", "true"),
+        key("time", r#""2m""#),
+        key("baseline", r#""10m""#),
+        key("min_requests", "50"),
+        key("min_handshakes", "10"),
+        key("worse_by", r#""50%""#),
+        key("latency_floor", r#""100ms""#),
+        key("at_once", r#""10%""#),
+        key("at_once_window", r#""10s""#),
+        key("json_rpc", "true"),
+        key("ignored_errors", r#"["odoo.exceptions.UserError"]"#),
+        key("critical", "[service.NAME.watch.critical]"),
+        key("warning", "[service.NAME.watch.warning]"),
+    ],
+);
+
+const THRESHOLD_KEYS: &[super::keys::Key] = &[
+    key("window", r#""5m""#),
+    key("error_rate", r#""1%""#),
+    key("p95", r#""5s""#),
+    key("p99", r#""10s""#),
+    key("latency_rise", r#""50%""#),
+    key("handshake_failures", r#""20%""#),
+];
+
+pub(super) const CRITICAL: Section = section("service.NAME.watch.critical", THRESHOLD_KEYS);
+pub(super) const WARNING: Section = section("service.NAME.watch.warning", THRESHOLD_KEYS);
+
+/// What stands where nothing is written.
+#[derive(Clone, Copy)]
+enum Named {
+    Quick,
+    Classic,
+}
+
+pub(super) fn read(service: &Table<'_>) -> Watch {
+    let table = service.table("watch", &WATCH);
+    let all = [
+        Choice {
+            word: "quick",
+            means: Named::Quick,
+        },
+        Choice {
+            word: "classic",
+            means: Named::Classic,
+        },
+    ];
+    let named = table.get("thresholds").and_then(|it| it.choice(&all));
+    let default = match named {
+        Some(Named::Classic) => Watch {
+            time: Duration::from_mins(15),
+            rules: classic(),
+            ..Watch::default()
+        },
+        Some(Named::Quick) | None => Watch::default(),
     };
-    let mut left = steps(path);
-    let mut here = PathBuf::from("/");
-    let mut links = 0;
-    while let Some(step) = left.pop() {
-        if step == ".." {
-            here.pop();
-            continue;
-        }
-        let next = here.join(&step);
-        match resolve(&next) {
-            Ok(Some(target)) if links < MOST_LINKS => {
-                links += 1;
-                add(&here);
-                if target.is_absolute() {
-                    here = PathBuf::from("/");
-                }
-                left.extend(steps(&target));
-            }
-            Ok(_) if left.is_empty() => {
-                add(&here);
-                break;
-            }
-            Ok(_) => here = next,
-            Err(_) => {
-                // What is missing may come back here.
-                add(&here);
-                break;
-            }
-        }
+    let time = table.duration("time", Zero::Refused, default.time);
+    let rules = default.rules;
+    let window = |key: &str, default: Duration| {
+        // One that is longer would never be full.
+        table.duration(key, Zero::Refused, default).min(time)
+    };
+    Watch {
+        time,
+        rules: WatchRules {
+            enabled: table.flag("enabled", rules.enabled),
+            baseline: table.duration("baseline", Zero::Refused, rules.baseline),
+            min_requests: table.number("min_requests", 1..=1_000_000, rules.min_requests),
+            min_handshakes: table.number("min_handshakes", 1..=1_000_000, rules.min_handshakes),
+            worse_by: share(&table, "worse_by", Some(rules.worse_by)).unwrap_or_default(),
+            latency_floor: table.duration("latency_floor", Zero::Allowed, rules.latency_floor),
+            at_once: share(&table, "at_once", rules.at_once),
+            at_once_window: window("at_once_window", rules.at_once_window),
+            critical: thresholds(&table.table("critical", &CRITICAL), rules.critical, time),
+            warning: thresholds(&table.table("warning", &WARNING), rules.warning, time),
+        },
+        json_rpc: table.flag("json_rpc", default.json_rpc),
+        ignored_errors: names(&table).unwrap_or(default.ignored_errors),
     }
-    folders
 }
 
-/// Where a link points to; none for anything else.
-fn resolve(path: &Path) -> io::Result<Option<PathBuf>> {
-    if fs::symlink_metadata(path)?.is_symlink() {
-        return fs::read_link(path).map(Some);
-    }
-    Ok(None)
+/// How the classic thresholds are written where they are not the documented defaults.
+pub(super) fn classic_words(pattern: &str, name: &str) -> Option<&'static str> {
+    Some(match (pattern, name) {
+        ("service.NAME.watch", "time") => "\"15m\"",
+        ("service.NAME.watch.critical", "window") => "\"5m\"",
+        ("service.NAME.watch.critical", "error_rate") => "\"1%\"",
+        ("service.NAME.watch.warning", "window") => "\"10m\"",
+        ("service.NAME.watch.warning", "error_rate") => "\"0.5%\"",
+        _ => return None,
+    })
 }
 
-/// The names in a path, the first one last.
-fn steps(path: &Path) -> Vec<OsString> {
-    let mut steps: Vec<OsString> = path
-        .components()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
-        })
-        .collect();
-    steps.reverse();
-    steps
+fn thresholds(table: &Table<'_>, default: Thresholds, longest: Duration) -> Thresholds {
+    let time = |key: &str, default: Option<Duration>| match table.get(key) {
+        None => default,
+        Some(value) if value.is_word("off") => None,
+        Some(value) => value.duration(Zero::Refused),
+    };
+    let window = table.duration("window", Zero::Refused, default.window);
+    Thresholds {
+        window: window.min(longest),
+        error_rate: share(table, "error_rate", default.error_rate),
+        p95: time("p95", default.p95),
+        p99: time("p99", default.p99),
+        latency_rise: share(table, "latency_rise", default.latency_rise),
+        handshake_failures: share(table, "handshake_failures", default.handshake_failures),
+    }
+}
+
+fn share(table: &Table<'_>, key: &str, default: Option<Share>) -> Option<Share> {
+    let Some(value) = table.get(key) else {
+        return default;
+    };
+    if value.is_word("off") {
+        return None;
+    }
+    percent(&value)
+}
+
+/// `10%`, `0.5%`: up to two places behind the point.
+fn percent(value: &Value<'_>) -> Option<Share> {
+    if value.is_number() {
+        value.expected("a share");
+        return None;
+    }
+    let text = value.text()?;
+    let share = text.strip_suffix('%').and_then(hundredths).map(Share);
+    if share.is_none() {
+        value.wrong(
+            format!("`{}` is no share: \"{}\"", value.name(), clip(text)),
+            format!(
+                "write a number with at most two places behind the point, and %: {} = {}, for example",
+                value.name(),
+                value.example
+            ),
+        );
+    }
+    share
+}
+
+fn hundredths(text: &str) -> Option<u32> {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let (whole, rest) = text.split_once('.').unwrap_or((text, "0"));
+    if !digits(whole) || !digits(rest) || rest.len() > 2 || whole.len() > 4 {
+        return None;
+    }
+    let rest = format!("{rest:0<2}").parse::<u32>().ok()?;
+    Some(whole.parse::<u32>().ok()? * 100 + rest)
+}
+
+fn names(table: &Table<'_>) -> Option<Vec<String>> {
+    let items = table.get("ignored_errors")?.list()?;
+    let mut names = Vec::new();
+    for item in items {
+        let Some(text) = item.text() else { continue };
+        if text.is_empty() || text.contains(['"', '\\']) {
+            item.wrong(
+                format!("no error is called \"{}\"", clip(text)),
+                "write the name as the answer tells it, as in \"odoo.exceptions.UserError\"",
+            );
+        }
+        names.push(text.to_owned());
+    }
+    Some(names)
+}
+
+pub(super) fn changes(lines: &mut Differences, old: &Watch, new: &Watch) {
+    lines.time("watch time", old.time, new.time);
+    let (a, b) = (&old.rules, &new.rules);
+    lines.value("watch enabled", &a.enabled, &b.enabled);
+    lines.time("watch baseline", a.baseline, b.baseline);
+    lines.value("watch min_requests", &a.min_requests, &b.min_requests);
+    lines.value("watch min_handshakes", &a.min_handshakes, &b.min_handshakes);
+    lines.value("watch worse_by", &a.worse_by, &b.worse_by);
+    lines.time("watch latency_floor", a.latency_floor, b.latency_floor);
+    lines.value("watch at_once", &shown(a.at_once), &shown(b.at_once));
+    lines.time("watch at_once_window", a.at_once_window, b.at_once_window);
+    lines.value("watch json_rpc", &old.json_rpc, &new.json_rpc);
+    let ignored = |watch: &Watch| match watch.ignored_errors.as_slice() {
+        [] => "none".to_owned(),
+        names => names.join(", "),
+    };
+    lines.value("watch ignored_errors", &ignored(old), &ignored(new));
+    for (name, a, b) in [
+        ("critical", &a.critical, &b.critical),
+        ("warning", &a.warning, &b.warning),
+    ] {
+        let key = |key: &str| format!("watch {name} {key}");
+        lines.time(&key("window"), a.window, b.window);
+        for (part, a, b) in [
+            ("error_rate", a.error_rate, b.error_rate),
+            ("latency_rise", a.latency_rise, b.latency_rise),
+            (
+                "handshake_failures",
+                a.handshake_failures,
+                b.handshake_failures,
+            ),
+        ] {
+            lines.value(&key(part), &shown(a), &shown(b));
+        }
+        for (part, a, b) in [("p95", a.p95, b.p95), ("p99", a.p99, b.p99)] {
+            let shown = |time: Option<Duration>| time.map_or("off".to_owned(), format_duration);
+            lines.value(&key(part), &shown(a), &shown(b));
+        }
+    }
+}
+
+fn shown(share: Option<Share>) -> String {
+    share.map_or("off".to_owned(), |share| share.to_string())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::{parse, summary};
     use super::*;
-    use std::os::unix::fs::symlink;
-    use std::pin::pin;
-    use tempfile::TempDir;
+    use std::path::Path;
 
-    /// A watcher that depends on the kernel's word, and a config to watch.
-    struct Scene {
-        dir: TempDir,
-        watcher: Watcher,
-    }
-
-    impl Scene {
-        fn on(dir: TempDir, file: &str) -> Self {
-            let mut watcher = Watcher::new(dir.path().join(file)).unwrap();
-            watcher.look_again = Duration::from_hours(1);
-            Self { dir, watcher }
-        }
-
-        fn plain() -> Self {
-            let dir = tempfile::tempdir().unwrap();
-            fs::write(dir.path().join("switchd.toml"), "1").unwrap();
-            Self::on(dir, "switchd.toml")
-        }
-
-        fn path(&self, name: &str) -> PathBuf {
-            self.dir.path().join(name)
-        }
-
-        async fn is_told(&mut self) {
-            timeout(Duration::from_secs(20), self.watcher.changed())
-                .await
-                .expect("the change is told");
-        }
-
-        /// The watcher is asleep when `change` happens in the folder: the kernel has to wake it.
-        async fn is_told_of(&mut self, change: impl FnOnce(&Path)) {
-            let mut changed = pin!(self.watcher.changed());
-            tokio::select! {
-                biased;
-                () = &mut changed => panic!("told before anything changed"),
-                () = std::future::ready(()) => {}
-            }
-            change(self.dir.path());
-            timeout(Duration::from_secs(20), changed)
-                .await
-                .expect("the change is told");
-        }
-
-        async fn is_not_told(&mut self) {
-            let told = timeout(QUIET * 3, self.watcher.changed()).await;
-            assert!(told.is_err(), "told of a change that was none");
-        }
-
-        fn text(&self) -> String {
-            fs::read_to_string(&self.watcher.paths[0]).unwrap()
-        }
-    }
-
-    #[tokio::test]
-    async fn a_file_written_in_place_is_told_once() {
-        let mut scene = Scene::plain();
-        scene
-            .is_told_of(|dir| fs::write(dir.join("switchd.toml"), "two").unwrap())
-            .await;
-        assert_eq!(scene.text(), "two");
-        scene.is_not_told().await;
-    }
-
-    #[tokio::test]
-    async fn a_file_renamed_over_the_old_one_is_told() {
-        let mut scene = Scene::plain();
-        for round in 0..3 {
-            let aside = scene.path(".switchd.toml.swp");
-            fs::write(&aside, round.to_string()).unwrap();
-            scene
-                .is_told_of(|dir| fs::rename(&aside, dir.join("switchd.toml")).unwrap())
-                .await;
-            assert_eq!(scene.text(), round.to_string());
-        }
-    }
-
-    #[tokio::test]
-    async fn an_editor_that_moves_the_old_file_away_is_told() {
-        let mut scene = Scene::plain();
-        fs::rename(scene.path("switchd.toml"), scene.path("switchd.toml~")).unwrap();
-        scene.is_not_told().await;
-        scene
-            .is_told_of(|dir| fs::write(dir.join("switchd.toml"), "2").unwrap())
-            .await;
-        assert_eq!(scene.text(), "2");
-    }
-
-    #[tokio::test]
-    async fn a_swap_of_the_linked_folder_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        for version in ["..v1", "..v2", "..v3"] {
-            fs::create_dir(at(version)).unwrap();
-            fs::write(at(version).join("switchd.toml"), version).unwrap();
-        }
-        symlink("..v1", at("..data")).unwrap();
-        symlink("..data/switchd.toml", at("switchd.toml")).unwrap();
-        let mut scene = Scene::on(dir, "switchd.toml");
-        for version in ["..v2", "..v3", "..v1"] {
-            scene
-                .is_told_of(|dir| {
-                    symlink(version, dir.join("..data_tmp")).unwrap();
-                    fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
-                })
-                .await;
-            assert_eq!(scene.text(), version);
-        }
-        scene
-            .is_told_of(|dir| fs::write(dir.join("..v1/switchd.toml"), "behind").unwrap())
-            .await;
-    }
-
-    #[tokio::test]
-    async fn a_link_in_a_folder_above_is_followed() {
-        let dir = tempfile::tempdir().unwrap();
-        let at = |name: &str| dir.path().join(name);
-        for release in ["one", "two"] {
-            fs::create_dir_all(at(release).join("etc/switchd")).unwrap();
-            fs::write(at(release).join("etc/switchd/switchd.toml"), release).unwrap();
-        }
-        symlink(at("one"), at("current")).unwrap();
-        let mut scene = Scene::on(dir, "current/etc/switchd/switchd.toml");
-        scene
-            .is_told_of(|dir| {
-                symlink(dir.join("two"), dir.join("next")).unwrap();
-                fs::rename(dir.join("next"), dir.join("current")).unwrap();
-            })
-            .await;
-        assert_eq!(scene.text(), "two");
-        scene
-            .is_told_of(|dir| {
-                fs::write(dir.join("two/etc/switchd/switchd.toml"), "again").unwrap();
-            })
-            .await;
-    }
-
-    #[tokio::test]
-    async fn a_replaced_folder_is_told_and_watched() {
-        let dir = tempfile::tempdir().unwrap();
-        for version in ["conf", "new"] {
-            fs::create_dir(dir.path().join(version)).unwrap();
-            fs::write(dir.path().join(version).join("switchd.toml"), version).unwrap();
-        }
-        let mut scene = Scene::on(dir, "conf/switchd.toml");
-        scene
-            .is_told_of(|dir| {
-                fs::rename(dir.join("conf"), dir.join("old")).unwrap();
-                fs::rename(dir.join("new"), dir.join("conf")).unwrap();
-            })
-            .await;
-        assert_eq!(scene.text(), "new");
-        scene
-            .is_told_of(|dir| fs::write(dir.join("conf/switchd.toml"), "newer").unwrap())
-            .await;
-    }
-
-    #[tokio::test]
-    async fn a_folder_that_is_away_for_a_while_is_found_again() {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("conf")).unwrap();
-        fs::write(dir.path().join("conf/switchd.toml"), "1").unwrap();
-        let mut scene = Scene::on(dir, "conf/switchd.toml");
-        fs::rename(scene.path("conf"), scene.path("away")).unwrap();
-        scene.is_not_told().await;
-        fs::write(scene.path("away/switchd.toml"), "two").unwrap();
-        scene.is_not_told().await;
-        scene
-            .is_told_of(|dir| fs::rename(dir.join("away"), dir.join("conf")).unwrap())
-            .await;
-        assert_eq!(scene.text(), "two");
-    }
-
-    #[tokio::test]
-    async fn a_burst_is_told_once() {
-        let mut scene = Scene::plain();
-        for round in 0..200 {
-            fs::write(scene.path("switchd.toml"), format!("round {round}")).unwrap();
-        }
-        scene.is_told().await;
-        assert_eq!(scene.text(), "round 199");
-        scene.is_not_told().await;
-    }
-
-    #[tokio::test]
-    async fn the_end_of_a_long_burst_is_never_missed() {
-        let mut scene = Scene::plain();
-        let path = scene.path("switchd.toml");
-        let writer = tokio::task::spawn_blocking(move || {
-            for round in 0..2000 {
-                let aside = path.with_extension("tmp");
-                fs::write(&aside, format!("round {round}")).unwrap();
-                fs::rename(&aside, &path).unwrap();
-            }
-        });
-        while scene.text() != "round 1999" {
-            scene.is_told().await;
-        }
-        writer.await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_change_while_nobody_waits_is_told_later() {
-        let mut scene = Scene::plain();
-        fs::write(scene.path("switchd.toml"), "two").unwrap();
-        // Given up in the middle of settling.
-        let _ = timeout(QUIET / 2, scene.watcher.changed()).await;
-        fs::remove_file(scene.path("switchd.toml")).unwrap();
-        fs::write(scene.path("switchd.toml"), "three").unwrap();
-        scene.is_told().await;
-        assert_eq!(scene.text(), "three");
-    }
-
-    #[tokio::test]
-    async fn reading_and_strangers_are_no_change() {
-        let mut scene = Scene::plain();
-        fs::write(scene.path("other.toml"), "1").unwrap();
-        assert_eq!(scene.text(), "1");
-        scene.is_not_told().await;
-        fs::remove_file(scene.path("other.toml")).unwrap();
-        scene.is_not_told().await;
-    }
-
-    #[tokio::test]
-    async fn a_file_that_comes_into_being_is_told() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut scene = Scene::on(dir, "later/switchd.toml");
-        fs::create_dir(scene.path("later")).unwrap();
-        scene.is_not_told().await;
-        scene
-            .is_told_of(|dir| fs::write(dir.join("later/switchd.toml"), "1").unwrap())
-            .await;
-    }
-
-    #[tokio::test]
-    async fn a_change_that_the_kernel_keeps_silent_about_is_found() {
-        let mut scene = Scene::plain();
-        scene.watcher.look_again = Duration::from_millis(10);
-        scene.watcher.dirty = false;
-        for folder in std::mem::take(&mut scene.watcher.watched) {
-            scene.watcher.kernel.unwatch(&folder).unwrap();
-        }
-        fs::write(scene.path("switchd.toml"), "two").unwrap();
-        assert!(!scene.watcher.dirty);
-        scene.is_told().await;
+    fn watch(keys: &str) -> Watch {
+        let text = format!(
+            r#"
+[[listener]]
+address = "127.0.0.1:0"
+[service.app.slots.blue]
+http = ["127.0.0.1:3000"]
+[service.app.slots.green]
+http = ["127.0.0.1:4000"]
+[service.app.watch]
+{keys}
+"#
+        );
+        let read = parse(&text, Path::new("switchd.toml"));
+        let mut settings = read.unwrap_or_else(|problems| panic!("{}", summary(&problems)));
+        let service = settings.services.remove(0);
+        assert_eq!(
+            service.failback.watch, service.watch.time,
+            "one time for both"
+        );
+        service.watch
     }
 
     #[test]
-    fn links_in_a_circle_end() {
-        let dir = tempfile::tempdir().unwrap();
-        let here = dir.path().canonicalize().unwrap();
-        symlink("b", here.join("a")).unwrap();
-        symlink("a", here.join("b")).unwrap();
-        assert_eq!(folders_on_the_way(&here.join("a")), [here]);
+    fn the_classic_thresholds_have_a_name_and_every_one_is_a_key() {
+        let classic_ones = watch("thresholds = \"classic\"");
+        assert_eq!(classic_ones.rules, classic());
+        assert_eq!(classic_ones.time, Duration::from_mins(15));
+        let written = watch(
+            r#"
+time = "15m"
+at_once = "10%"
+[service.app.watch.critical]
+window = "5m"
+error_rate = "1%"
+p95 = "5s"
+[service.app.watch.warning]
+window = "10m"
+error_rate = "0.5%"
+p95 = "3s"
+"#,
+        );
+        assert_eq!(written, classic_ones);
+        let other = watch("thresholds = \"classic\"\nat_once = \"off\"\ncritical.p95 = \"off\"");
+        assert_eq!(
+            (other.rules.at_once, other.rules.critical.p95),
+            (None, None)
+        );
+    }
+
+    #[test]
+    fn a_window_is_never_longer_than_the_watch() {
+        let short = watch("time = \"5s\"");
+        assert_eq!(short.rules.critical.window, 5 * SECOND);
+        assert_eq!(short.rules.at_once_window, 5 * SECOND);
+    }
+
+    #[test]
+    fn shares_are_read_exactly() {
+        let read = ["1", "0.5", "12.34", "150", "0.05"].map(hundredths);
+        assert_eq!(read, [100, 50, 1234, 15_000, 5].map(Some));
+        for wrong in ["", ".5", "5.", "1.234", "-1", "1e2", "1 ", "99999"] {
+            assert_eq!(hundredths(wrong), None, "{wrong}");
+        }
     }
 }

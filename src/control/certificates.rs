@@ -3,6 +3,7 @@
 use super::clock::stamp;
 use super::conductor::Conductor;
 use super::events::About;
+use super::events::Events;
 use super::jobs::Jobs;
 use super::message::Message;
 use crate::api::CertificateStatus;
@@ -44,25 +45,28 @@ impl Certificates {
     /// # Errors
     /// Every file that cannot be used.
     pub(super) fn load(settings: &Settings) -> Result<Self, Vec<Problem>> {
-        let certificates = Self {
+        Ok(Self {
             material: Material::load(settings, None)?,
             problems: Vec::new(),
             watched: Vec::new(),
             watch: None,
-        };
-        certificates.warn();
-        Ok(certificates)
+        })
     }
 
-    pub(super) fn take(&mut self, material: Material) {
+    pub(super) fn take(&mut self, material: Material, events: &Events) {
+        let is_new = !material.changes_since(&self.material).is_empty();
         self.material = material;
-        self.warn();
+        if is_new {
+            self.warn(events);
+        }
     }
 
     /// Tells what will have to be renewed by hand soon.
-    pub(super) fn warn(&self) {
-        for warning in self.material.warnings(SystemTime::now()) {
-            tracing::warn!(warning, "certificate");
+    pub(super) fn warn(&self, events: &Events) {
+        for certificate in self.material.warnings(SystemTime::now()) {
+            tracing::warn!(warning = certificate, "certificate");
+            let kind = EventKind::CertificateExpiring { certificate };
+            events.tell(About::daemon(), kind);
         }
     }
 
@@ -165,7 +169,8 @@ impl Conductor {
                     return;
                 }
                 tracing::info!(?changes, "certificates reloaded");
-                self.certificates.take(material);
+                self.certificates.take(material, &self.jobs.events);
+                self.open_doors();
                 let material = &self.certificates.material;
                 self.stock.endpoints.configure(&self.settings, material);
                 self.publish();

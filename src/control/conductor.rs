@@ -2,10 +2,12 @@
 
 use super::certificates::Certificates;
 use super::clock::millis;
+use super::doorway::Doorway;
 use super::drain;
 use super::drain::Drain;
 use super::gate;
 use super::gate::Gate;
+use super::hooks::Wishes;
 use super::jobs::Jobs;
 use super::message::Denied;
 use super::message::Message;
@@ -34,6 +36,7 @@ use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::switch::Transition;
 use crate::tls::Material;
+use arc_swap::ArcSwap;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +59,8 @@ pub(super) struct Conductor {
     pub(super) certificates: Certificates,
     pub(super) epoch: Epoch,
     pub(super) jobs: Jobs,
+    pub(super) hooks: Wishes,
+    pub(super) doorway: Arc<ArcSwap<Doorway>>,
     pub(super) started: Moment,
     /// Set while an order is applied.
     pub(super) asking: Option<Asking>,
@@ -102,11 +107,14 @@ pub(super) fn view(
 impl Conductor {
     /// Works until it is told to stop.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
+        self.hooks.configure(&self.settings.hooks);
         self.start_tasks();
+        self.certificates.warn(&self.jobs.events);
         for at in 0..self.services.len() {
             // Puts the state of a first start on disk: from now on an edited `initial` moves nothing.
             self.event(at, Event::Tick);
         }
+        self.look_at_watches();
         loop {
             let wake = self.next_wake();
             tokio::select! {
@@ -120,7 +128,9 @@ impl Conductor {
     }
 
     fn next_wake(&self) -> Instant {
-        let wakes = self.services.iter().filter_map(|service| service.wake);
+        let services = self.services.iter();
+        let wakes = services.flat_map(|service| [service.wake, service.watching.next]);
+        let wakes = wakes.flatten();
         let next = wakes.min().map(|moment| self.jobs.clock.instant(moment));
         let latest = Instant::now() + LONGEST_SLEEP;
         next.unwrap_or(latest).min(latest)
@@ -137,6 +147,7 @@ impl Conductor {
                 self.event(at, Event::Tick);
             }
         }
+        self.tick_watches();
     }
 
     /// Starts the probers and checks that do not run yet.
@@ -173,7 +184,7 @@ impl Conductor {
             Message::Audit(record) => self.finish(&record),
             Message::Settings(answer) => drop(answer.send(self.settings.clone())),
             Message::CertificateFiles => self.reload_certificates(),
-            Message::CertificatesAge => self.certificates.warn(),
+            Message::CertificatesAge => self.certificates.warn(&self.jobs.events),
             Message::Probed(report) => {
                 let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
                 self.stock.endpoints.observe(report);
@@ -269,6 +280,7 @@ impl Conductor {
             within: service.settings.flip.gate_timeout,
             trial: self.trial(at, slot),
             hand: None,
+            is_warm: self.goes_back_to_a_warm_slot(at, flip),
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));
     }
@@ -295,6 +307,7 @@ impl Conductor {
     }
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
+        let baseline = self.baseline(at);
         self.end_shadow(at, &format!("traffic moved to {slot}"));
         let service = &mut self.services[at];
         service.activate(slot, generation, &mut self.stock);
@@ -304,6 +317,7 @@ impl Conductor {
         if let Some(places) = &self.services[at].active_slot().places {
             places.aim(self.epoch.0);
         }
+        self.watch_begins(at, baseline);
     }
 
     /// Shows the workers everything as it is now.

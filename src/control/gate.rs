@@ -33,6 +33,8 @@ pub(super) struct Gate {
     pub(super) trial: Trial,
     /// Who asked for it, where it is for no flip.
     pub(super) hand: Option<Hand>,
+    /// It is well anyway: one pass of each endpoint will do.
+    pub(super) is_warm: bool,
 }
 
 /// Proves the slot and reports the verdict.
@@ -44,8 +46,9 @@ pub(super) async fn run(gate: Gate, jobs: Jobs) {
     };
     let mut reasons = prove(&gate, &teller).await.err().unwrap_or_default();
     let mut findings = Findings::default();
-    // By hand all is told at once; for a flip the first "no" is enough.
-    if reasons.is_empty() || gate.hand.is_some() {
+    // By hand all is told at once; for a flip the first "no" is enough. A slot that served until just now has
+    // been through its gates.
+    if !gate.is_warm && (reasons.is_empty() || gate.hand.is_some()) {
         let pace = match gate.hand {
             Some(_) => Pace::All,
             None => Pace::UntilOneFails,
@@ -86,7 +89,7 @@ pub(super) async fn run(gate: Gate, jobs: Jobs) {
     }
 }
 
-/// `rise` passes in a row on every endpoint, all at the same time; the first failure of one decides.
+/// `rise` passes in a row (one, of a slot that is well anyway) on every endpoint, all at the same time; the first failure of one decides.
 ///
 /// The others finish the probe they are at, so that every reason is told.
 async fn prove(gate: &Gate, teller: &Teller) -> Result<(), Vec<String>> {
@@ -96,6 +99,7 @@ async fn prove(gate: &Gate, teller: &Teller) -> Result<(), Vec<String>> {
     for target in &gate.trial.targets {
         let proof = Proof {
             target: Arc::clone(target),
+            needed: if gate.is_warm { 1 } else { target.health.rise },
             lost: Arc::clone(&lost),
             teller: teller.clone(),
         };
@@ -129,6 +133,8 @@ async fn prove(gate: &Gate, teller: &Teller) -> Result<(), Vec<String>> {
 /// One endpoint's part of the gate.
 struct Proof {
     target: Arc<Target>,
+    /// Passes in a row.
+    needed: u32,
     /// Another endpoint failed: no need to go on.
     lost: Arc<AtomicBool>,
     teller: Teller,
@@ -136,7 +142,7 @@ struct Proof {
 
 impl Proof {
     async fn run(self) -> Result<(), String> {
-        let needed = self.target.health.rise;
+        let needed = self.needed;
         for streak in 1..=needed {
             let started = Instant::now();
             let report = once(&self.target, self.teller.jobs.clock).await;
@@ -166,7 +172,7 @@ impl Proof {
             endpoint: key.address.to_string(),
             result,
             streak,
-            needed: self.target.health.rise,
+            needed: self.needed,
         };
         self.teller.jobs.events.tell(self.teller.about(), kind);
     }

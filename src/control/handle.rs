@@ -2,12 +2,14 @@
 
 use super::clock::Clock;
 use super::clock::stamp;
+use super::doorway::Doorway;
 use super::events::Events;
 use super::events::Subscription;
 use super::gates::GatesMessage;
-use super::holds::HoldMessage;
-use super::holds::HoldOrder;
-use super::holds::HoldTaken;
+use super::hold_desk::HoldMessage;
+use super::hold_desk::HoldOrder;
+use super::hold_desk::HoldTaken;
+use super::hooks::Board;
 use super::message::Accepted;
 use super::message::Answer;
 use super::message::Denied;
@@ -18,6 +20,7 @@ use super::message::ReloadRequest;
 use super::shadow::ShadowMessage;
 use super::shadow::ShadowOrder;
 use super::underway::audit;
+use crate::api::AuditRecord;
 use crate::api::History;
 use crate::api::HoldReleased;
 use crate::api::ProbeReport;
@@ -28,14 +31,21 @@ use crate::api::ShadowReport;
 use crate::api::Status;
 use crate::config::Settings;
 use crate::journal::AuditLog;
+use crate::journal::CallLog;
+use crate::journal::Search;
 use crate::switch::Actor;
 use crate::telemetry::Page;
+use arc_swap::ArcSwap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::sync::oneshot;
 
 /// Longer than any single step of the conductor takes; probes on demand have their own timeouts inside it.
 const PATIENCE: Duration = Duration::from_mins(1);
+
+/// The kind of record that is kept beside the history.
+pub(super) const CALL: &str = "call";
 
 /// Sends messages to the conductor and waits for answers. Cheap to clone.
 ///
@@ -47,6 +57,9 @@ pub struct Handle {
     pub(super) events: Events,
     pub(super) clock: Clock,
     pub(super) audit_log: AuditLog,
+    pub(super) call_log: CallLog,
+    pub(super) hooks: Board,
+    pub(super) doorway: Arc<ArcSwap<Doorway>>,
 }
 
 impl Handle {
@@ -99,6 +112,12 @@ impl Handle {
             answer,
         };
         self.ask(|answer| Message::Hold(message(answer))).await?
+    }
+
+    /// Ends all holds, for the daemon stops. Does not wait for it.
+    pub async fn end_holds(&self) {
+        // A control that is stopping ends them anyway.
+        drop(self.conductor.send(Message::Hold(HoldMessage::Stop)).await);
     }
 
     /// Probes every endpoint of a slot once, now.
@@ -171,13 +190,17 @@ impl Handle {
         self.ask(Message::Settings).await
     }
 
-    /// The last `limit` operations, newest last. Read beside the conductor: a long file delays nothing.
+    /// What is looked for, newest last. Read beside the conductor: a long file delays nothing.
     ///
     /// # Errors
     /// When the history cannot be read.
-    pub async fn history(&self, service: Option<String>, limit: usize) -> Result<History, Denied> {
-        let log = self.audit_log.clone();
-        let read = tokio::task::spawn_blocking(move || log.history(service.as_deref(), limit));
+    pub async fn history(&self, search: Search) -> Result<History, Denied> {
+        let (operations, calls) = (self.audit_log.clone(), self.call_log.clone());
+        let read = tokio::task::spawn_blocking(move || match search.kind.as_deref() {
+            // There are many of them, and they changed nothing: who wants them asks for them.
+            Some(CALL) => calls.search(&search),
+            _ => operations.search(&search),
+        });
         let read = tokio::time::timeout(PATIENCE, read).await;
         let read = read.map_err(|_| Denied::Busy(PATIENCE))?;
         Ok(History {
@@ -186,9 +209,39 @@ impl Handle {
         })
     }
 
+    /// Who may come in over TCP, as of now.
+    #[must_use]
+    pub fn doorway(&self) -> Arc<Doorway> {
+        self.doorway.load_full()
+    }
+
+    /// Who else is told what happens.
+    #[must_use]
+    pub fn hooks(&self) -> &Board {
+        &self.hooks
+    }
+
+    /// Where calls of the admin API are kept.
+    #[must_use]
+    pub fn call_log(&self) -> CallLog {
+        self.call_log.clone()
+    }
+
+    /// Begins a line of the history, as of now; [`Handle::keep`] puts it there.
+    #[must_use]
+    pub fn record(&self, by: &Actor, command: &str) -> AuditRecord {
+        audit(self.clock.now(), by, command)
+    }
+
+    /// Puts what was done, and moved no traffic, into the history.
+    pub async fn keep(&self, record: AuditRecord) {
+        // A control that is stopping keeps no history any more.
+        drop(self.conductor.send(Message::Audit(Box::new(record))).await);
+    }
+
     /// Puts a killed request into the history; none when it was too young to be listed.
     pub async fn killed(&self, by: &Actor, id: u64, request: Option<&RequestStatus>) {
-        let mut record = audit(self.clock.now(), by, "kill");
+        let mut record = self.record(by, "kill");
         let mut words = format!("request {id}");
         if let Some(request) = request {
             record.service.clone_from(&request.service);
@@ -202,8 +255,7 @@ impl Handle {
             words = format!("{words} ({method} {path} of {client})");
         }
         record.details.push(words);
-        // A control that is stopping keeps no history any more.
-        drop(self.conductor.send(Message::Audit(Box::new(record))).await);
+        self.keep(record).await;
     }
 
     /// Everything that happens from now on.

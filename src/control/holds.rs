@@ -1,193 +1,31 @@
 //! Holds: new requests of one service wait, until somebody lets them go or the hold ends by itself.
 //!
-//! A hold is never written down: whatever ends the daemon ends it too.
+//! A hold moves no traffic and is not kept: whatever ends the daemon ends it too.
 
 use super::clock::millis;
 use super::clock::stamp;
 use super::conductor::Conductor;
-use super::drain::counts_status;
-use super::drain::sum;
 use super::events::About;
-use super::events::Subscription;
-use super::jobs::Jobs;
-use super::message::Answer;
+use super::hold_desk::HoldDesk;
+use super::hold_desk::HoldMessage;
+use super::hold_desk::HoldName;
+use super::hold_desk::HoldOrder;
+use super::hold_desk::HoldRefusal;
+use super::hold_desk::HoldTaken;
+use super::hold_desk::Holding;
+use super::hold_watch::Release;
+use super::hold_watch::Watch;
 use super::message::Denied;
-use super::message::Message;
-use super::underway::audit;
-use crate::api::AuditRecord;
 use crate::api::EventKind;
 use crate::api::HoldReleased;
-use crate::api::HoldStatus;
 use crate::api::ReleaseCause;
 use crate::api::SCHEMA;
-use crate::config::Hold as HoldSettings;
-use crate::config::format_duration;
-use crate::live::Counts;
 use crate::live::Hold;
-use crate::live::Lobby;
 use crate::live::LobbyCounts;
-use crate::live::Slot;
 use crate::switch::Actor;
-use crate::switch::Moment;
-use crate::switch::ServiceName;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::oneshot;
-use tokio::task::AbortHandle;
 use tokio::time::Instant;
-
-/// How often those who may go are let go.
-const STEP: Duration = Duration::from_millis(10);
-/// How often a hold is told of.
-const TOLD_EVERY: Duration = Duration::from_secs(1);
-
-/// What concerns holds.
-#[derive(Debug)]
-pub(super) enum HoldMessage {
-    Take(HoldOrder, Answer<Result<HoldTaken, Denied>>),
-    Release {
-        service: String,
-        by: Actor,
-        answer: Answer<Result<HoldReleased, Denied>>,
-    },
-    Drained(HoldName),
-    /// It has to end.
-    Over(HoldName, ReleaseCause),
-    /// Everybody was let go.
-    Empty(HoldName),
-}
-
-/// Which hold is meant: one that is long over is nobody's.
-#[derive(Debug, Clone)]
-pub(super) struct HoldName {
-    service: ServiceName,
-    number: u64,
-}
-
-/// What somebody asks for.
-#[derive(Debug)]
-pub struct HoldOrder {
-    pub service: String,
-    pub by: Actor,
-    pub reason: Option<String>,
-    pub at_most: Duration,
-    pub drain: bool,
-    pub lease: bool,
-}
-
-/// A hold that has begun.
-#[derive(Debug)]
-pub struct HoldTaken {
-    pub hold: u64,
-    /// From before its first event.
-    pub events: Subscription,
-    /// Dropping it ends a hold that is a lease.
-    pub lease: oneshot::Sender<()>,
-}
-
-/// Why there is no hold, or none to end.
-#[derive(Debug, thiserror::Error)]
-pub enum HoldRefusal {
-    #[error("{service} is held already: by {by}, until {until}")]
-    Held {
-        service: String,
-        by: String,
-        until: String,
-    },
-    #[error(
-        "{} is longer than a hold may be: service.{service}.hold.max_for is {}",
-        format_duration(*.asked), format_duration(*.most)
-    )]
-    TooLong {
-        service: String,
-        asked: Duration,
-        most: Duration,
-    },
-    #[error("{service} is not held")]
-    NotHeld { service: String },
-}
-
-/// Where requests of one service wait, and the hold there is.
-#[derive(Debug)]
-pub(super) struct HoldDesk {
-    pub(super) lobby: Arc<Lobby>,
-    /// Holds there have been.
-    pub(super) count: u64,
-    pub(super) current: Option<Holding>,
-}
-
-/// One hold, from its first moment until the last request is through.
-#[derive(Debug)]
-pub(super) struct Holding {
-    name: HoldName,
-    by: Actor,
-    reason: Option<String>,
-    since: Moment,
-    until: Moment,
-    started: Instant,
-    lease: bool,
-    drained: Option<bool>,
-    over: Option<ReleaseCause>,
-    /// As it was at the beginning.
-    before: LobbyCounts,
-    pub(super) hold: Arc<Hold>,
-    /// What watches it, or lets go.
-    task: Option<AbortHandle>,
-}
-
-impl Holding {
-    fn audit(&self) -> AuditRecord {
-        let mut record = audit(self.since, &self.by, "hold");
-        record.service = self.name.service.to_string();
-        record.reason.clone_from(&self.reason);
-        record
-    }
-}
-
-impl Drop for Holding {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-impl HoldDesk {
-    pub(super) fn new(settings: &HoldSettings) -> Self {
-        Self {
-            lobby: Lobby::new(settings.max_requests, settings.max_bytes),
-            count: 0,
-            current: None,
-        }
-    }
-
-    pub(super) fn configure(&self, settings: &HoldSettings) {
-        self.lobby
-            .set_bounds(settings.max_requests, settings.max_bytes);
-    }
-
-    pub(super) fn status(&self) -> Option<HoldStatus> {
-        let holding = self.current.as_ref()?;
-        let now = self.lobby.now();
-        Some(HoldStatus {
-            hold: holding.name.number,
-            by: holding.by.to_string(),
-            reason: holding.reason.clone(),
-            since: stamp(holding.since),
-            until: stamp(holding.until),
-            lease: holding.lease,
-            releasing: holding.over.is_some(),
-            drained: holding.drained,
-            waiting: now.waiting as u64,
-            oldest_ms: millis(now.oldest),
-            bytes: now.bytes,
-        })
-    }
-
-    fn named(&mut self, number: u64) -> Option<&mut Holding> {
-        self.current.as_mut().filter(|it| it.name.number == number)
-    }
-}
 
 impl Conductor {
     pub(super) fn hold(&mut self, message: HoldMessage) {
@@ -202,6 +40,7 @@ impl Conductor {
             HoldMessage::Drained(name) => self.hold_drained(&name),
             HoldMessage::Over(name, why) => self.end_hold(&name, why),
             HoldMessage::Empty(name) => self.hold_is_empty(&name),
+            HoldMessage::Stop => self.end_holds(),
         }
     }
 
@@ -372,6 +211,17 @@ impl Conductor {
         self.tell_hold(name, kind);
     }
 
+    fn end_holds(&mut self) {
+        let held = self
+            .services
+            .iter()
+            .filter_map(|it| it.holds.current.as_ref());
+        let names: Vec<HoldName> = held.map(|it| it.name.clone()).collect();
+        for name in names {
+            self.end_hold(&name, ReleaseCause::Stopping);
+        }
+    }
+
     fn hold_is_empty(&mut self, name: &HoldName) {
         if let Some(at) = self.index_of(&name.service)
             && self.services[at].holds.named(name.number).is_some()
@@ -401,11 +251,9 @@ impl Conductor {
             took_ms = held_ms, "hold over");
         let mut record = holding.audit();
         why_words(why).clone_into(&mut record.result);
-        let mut details = format!("{requests} requests waited, the longest for {longest_ms} ms");
-        if refused > 0 {
-            details += &format!("; {refused} were refused");
-        }
-        record.details.push(details);
+        record.details.push(format!(
+            "requests that waited: {requests}, the longest for {longest_ms} ms; refused: {refused}"
+        ));
         record.took_ms = Some(held_ms);
         self.finish(&record);
         let kind = EventKind::Released {
@@ -441,112 +289,6 @@ fn why_words(why: ReleaseCause) -> &'static str {
         ReleaseCause::Deadline => "deadline",
         ReleaseCause::LeaseLost => "lease_lost",
         ReleaseCause::Removed => "removed",
-    }
-}
-
-/// Watches one hold until it has to end.
-#[derive(Debug)]
-struct Watch {
-    name: HoldName,
-    until: Instant,
-    /// On which requests may still be under way.
-    pictures: Vec<Arc<Slot>>,
-    lobby: Arc<Lobby>,
-    drain: bool,
-    lease: Option<oneshot::Receiver<()>>,
-}
-
-impl Watch {
-    async fn run(mut self, jobs: Jobs) {
-        let started = Instant::now();
-        let mut told = started;
-        loop {
-            let left = sum(&self.pictures);
-            if self.drain && is_drained(left) {
-                self.drain = false;
-                let name = self.name.clone();
-                jobs.report(Message::Hold(HoldMessage::Drained(name))).await;
-            }
-            if told.elapsed() >= TOLD_EVERY {
-                told = Instant::now();
-                self.tell(&jobs, left);
-            }
-            let pause = if self.drain && started.elapsed() < TOLD_EVERY {
-                STEP / 2
-            } else {
-                STEP * 5
-            };
-            let over = tokio::select! {
-                () = tokio::time::sleep_until(self.until) => ReleaseCause::Deadline,
-                () = lost(&mut self.lease) => ReleaseCause::LeaseLost,
-                () = tokio::time::sleep(pause) => continue,
-            };
-            let over = HoldMessage::Over(self.name, over);
-            return jobs.report(Message::Hold(over)).await;
-        }
-    }
-
-    fn tell(&self, jobs: &Jobs, left: Counts) {
-        let now = self.lobby.now();
-        let kind = EventKind::Holding {
-            hold: self.name.number,
-            waiting: now.waiting as u64,
-            oldest_ms: millis(now.oldest),
-            left: counts_status(left),
-        };
-        let about = About::service(self.name.service.as_str());
-        jobs.events.tell(about, kind);
-    }
-}
-
-/// Websockets stay: what they carry is no business of an application's workers.
-fn is_drained(left: Counts) -> bool {
-    left.requests + left.transfers == 0
-}
-
-/// Never for a hold that is no lease.
-async fn lost(lease: &mut Option<oneshot::Receiver<()>>) {
-    match lease {
-        // Nothing is ever sent.
-        Some(lease) => drop(lease.await),
-        None => std::future::pending().await,
-    }
-}
-
-/// Lets those go who wait, at a rate.
-#[derive(Debug)]
-struct Release {
-    name: HoldName,
-    hold: Arc<Hold>,
-    /// Per second; 0 is all at once.
-    rate: u64,
-}
-
-impl Release {
-    async fn run(self, jobs: Jobs) {
-        let started = Instant::now();
-        let line = self.hold.lobby.line();
-        // Those who come meanwhile stand behind; where more come than are let go, it ends all the same.
-        let most = line.waiting().saturating_mul(2);
-        let mut gone = 0;
-        while line.waiting() > 0 && gone < most {
-            let due = self.due(started.elapsed()).saturating_sub(gone);
-            gone += self.hold.places.let_go(due);
-            if line.waiting() > 0 {
-                tokio::time::sleep(STEP).await;
-            }
-        }
-        let empty = HoldMessage::Empty(self.name);
-        jobs.report(Message::Hold(empty)).await;
-    }
-
-    /// How many may have been let go by now.
-    fn due(&self, elapsed: Duration) -> usize {
-        if self.rate == 0 {
-            return usize::MAX;
-        }
-        // The first goes at once.
-        let due = 1 + u128::from(self.rate) * elapsed.as_millis() / 1000;
-        usize::try_from(due).unwrap_or(usize::MAX)
+        ReleaseCause::Stopping => "stopping",
     }
 }

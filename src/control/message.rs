@@ -1,8 +1,8 @@
 //! What the conductor is told and asked.
 
 use super::gates::GatesMessage;
-use super::holds::HoldMessage;
-use super::holds::HoldRefusal;
+use super::hold_desk::HoldMessage;
+use super::hold_desk::HoldRefusal;
 use super::prober::ProbeReport;
 use super::shadow::ShadowMessage;
 use super::shared::SharedReport;

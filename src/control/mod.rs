@@ -7,6 +7,7 @@
 mod certificates;
 mod clock;
 mod conductor;
+mod doorway;
 mod drain;
 mod endpoints;
 mod events;
@@ -14,7 +15,10 @@ mod gate;
 mod gates;
 mod handle;
 mod health;
+mod hold_desk;
+mod hold_watch;
 mod holds;
+mod hooks;
 mod jobs;
 mod message;
 mod operations;
@@ -31,13 +35,16 @@ mod steered;
 mod underway;
 mod verdict;
 mod views;
+mod watch;
 
 #[cfg(test)]
 pub(crate) mod tests;
 
+pub use doorway::Doorway;
 pub use events::Subscription;
 pub use handle::Handle;
-pub use holds::{HoldOrder, HoldRefusal, HoldTaken};
+pub use hold_desk::{HoldOrder, HoldRefusal, HoldTaken};
+pub use hooks::{Board, Tested};
 pub use message::{Accepted, Denied, GateOrder, Order, Rehearsal, Until};
 pub use shadow::ShadowOrder;
 pub use start::{Control, Prepared};

@@ -57,6 +57,11 @@ impl Conductor {
                 let (slot, by) = (slot.to_string(), by.to_string());
                 plain(EventKind::Acknowledged { slot, by });
             }
+            Notice::Confirmed { slot, by } => {
+                tracing::info!(service, %slot, actor = %by, "move confirmed");
+                let (slot, by) = (slot.to_string(), by.to_string());
+                plain(EventKind::Confirmed { slot, by });
+            }
             Notice::Labelled { slot, label, by } => {
                 let version = label.map(|label| label.to_string());
                 tracing::info!(service, %slot, version, actor = %by, "slot labelled");
@@ -112,10 +117,11 @@ impl Conductor {
         else {
             return;
         };
-        underway.gated = true;
+        let took_ms = underway.elapsed_ms();
+        underway.gated_ms = Some(took_ms);
         let kind = EventKind::GatePassed {
             slot: underway.operation.to.to_string(),
-            took_ms: underway.elapsed_ms(),
+            took_ms,
         };
         let about = About::flip(service.name.as_str(), flip);
         self.jobs.events.tell(about, kind);
@@ -147,14 +153,16 @@ impl Conductor {
     }
 
     fn failed(&mut self, at: usize, operation: &Operation, reasons: Vec<String>) {
-        let Some(underway) = self.take_underway(at, operation.flip) else {
+        let Some(mut underway) = self.take_underway(at, operation.flip) else {
             return;
         };
+        let passed = underway.gated_ms.is_some();
         let journal_failed =
-            underway.gated || operation.forced || operation.direction == Direction::Failback;
+            passed || operation.forced || operation.direction == Direction::Failback;
         let verdict = if journal_failed {
             Verdict::Failed
         } else {
+            underway.gated_ms = Some(underway.elapsed_ms());
             Verdict::Refused
         };
         self.end(at, underway, Ending::early(verdict, reasons));

@@ -2,11 +2,13 @@
 
 use super::conductor::Asking;
 use super::conductor::Conductor;
+use super::events::About;
 use super::message::Accepted;
 use super::message::Denied;
 use super::message::Order;
 use super::underway::Asker;
 use super::underway::audit;
+use crate::api::EventKind;
 use crate::switch::Command;
 use crate::switch::Event;
 use tokio::sync::oneshot;
@@ -38,11 +40,14 @@ impl Conductor {
         });
         let moves_nothing = matches!(
             order.command,
-            Command::Acknowledge { .. } | Command::Label { .. }
+            Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm
         );
         let acknowledged = match &order.command {
             Command::Acknowledge { slot } => Some(slot.clone()),
-            Command::Flip { .. } | Command::Rollback { .. } | Command::Label { .. } => None,
+            Command::Flip { .. }
+            | Command::Rollback { .. }
+            | Command::Label { .. }
+            | Command::Confirm => None,
         };
         let event = Event::Command {
             by: order.by,
@@ -54,6 +59,15 @@ impl Conductor {
             "refused".clone_into(&mut record.result);
             record.details.push(refusal.to_string());
             self.finish(&record);
+            if !moves_nothing {
+                let kind = EventKind::OrderRefused {
+                    command: record.command,
+                    by: record.actor,
+                    reasons: record.details,
+                };
+                let about = About::service(&record.service);
+                self.jobs.events.tell(about, kind);
+            }
             return Err(refusal.into());
         }
         if flip.is_none() {
@@ -77,6 +91,7 @@ fn command_words(command: &Command) -> &'static str {
         Command::Flip { .. } => "flip",
         Command::Rollback { .. } => "rollback",
         Command::Acknowledge { .. } => "ack",
+        Command::Confirm => "confirm",
         Command::Label { .. } => "label",
     }
 }
@@ -85,20 +100,20 @@ fn target(command: &Command) -> Option<String> {
     match command {
         Command::Flip { to, .. } => Some(to.to_string()),
         Command::Acknowledge { slot } | Command::Label { slot, .. } => Some(slot.to_string()),
-        Command::Rollback { .. } => None,
+        Command::Rollback { .. } | Command::Confirm => None,
     }
 }
 
 fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
-        Command::Acknowledge { .. } | Command::Label { .. } => None,
+        Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => None,
     }
 }
 
 fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
-        Command::Acknowledge { .. } | Command::Label { .. } => false,
+        Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => false,
     }
 }

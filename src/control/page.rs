@@ -3,7 +3,7 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
-use super::holds::HoldDesk;
+use super::hold_desk::HoldDesk;
 use super::prober::EndpointKey;
 use super::shadow::Shadowing;
 use super::status::queued;
@@ -89,6 +89,7 @@ impl Conductor {
             services: services
                 .map(|service| self.service_figures(service))
                 .collect(),
+            hooks: self.hooks.board().figures(),
         }
     }
 
@@ -109,6 +110,7 @@ impl Conductor {
             shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
+            watch: service.watch_metrics(),
             hold: hold_figures(&service.holds),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
@@ -119,6 +121,7 @@ impl Conductor {
         let in_flight = sum(&pictures);
         let told = service.health.get(&slot.name).map(|told| &told.health);
         let metrics = pictures.first().map(|picture| picture.metrics.counts());
+        let tally = pictures.first().map(|picture| picture.metrics.tally());
         SlotFigures {
             name: slot.name.to_string(),
             active: slot.name == *service.switch.active(),
@@ -130,6 +133,7 @@ impl Conductor {
             version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
             counts: metrics.unwrap_or_default(),
+            tally: tally.unwrap_or_default(),
             in_flight: InFlightFigures {
                 requests: in_flight.requests,
                 transfers: in_flight.transfers,

@@ -11,6 +11,7 @@ use super::underway::audit;
 use crate::api::EventKind;
 use crate::api::Reloaded;
 use crate::api::SCHEMA;
+use crate::config::AdminApi;
 use crate::config::Change;
 use crate::config::Listener;
 use crate::config::Problem;
@@ -134,6 +135,7 @@ impl Conductor {
         Settings {
             runtime: self.settings.runtime.clone(),
             admin: self.settings.admin.clone(),
+            admin_api: AdminApi::after_reload(&self.settings.admin_api, &new.admin_api),
             state: self.settings.state.clone(),
             log: self.settings.log.clone(),
             access_log: self.settings.access_log.clone(),
@@ -150,8 +152,10 @@ impl Conductor {
                 self.end_all(at);
             }
         }
+        self.hooks.configure(&new.hooks);
         self.settings = new;
-        self.certificates.take(material);
+        self.certificates.take(material, &self.jobs.events);
+        self.open_doors();
         let material = &self.certificates.material;
         self.stock.endpoints.configure(&self.settings, material);
         let left = self.stock.queues.configure(&self.settings);
@@ -183,6 +187,7 @@ impl Conductor {
             self.event(at, Event::Configured { rules });
             self.look_at_all(at);
         }
+        self.look_at_watches();
     }
 
     fn tell_reload(&mut self, by: &Actor, result: &Result<Reloaded, Vec<String>>) {

@@ -4,8 +4,10 @@ use super::certificates::Certificates;
 use super::clock::Clock;
 use super::conductor::Conductor;
 use super::conductor::view;
+use super::doorway::Doorway;
 use super::events::Events;
 use super::handle::Handle;
+use super::hooks::Wishes;
 use super::jobs::Jobs;
 use super::message::Message;
 use super::reload;
@@ -21,6 +23,7 @@ use crate::switch::Actor;
 use crate::switch::Epoch;
 use crate::switch::Moment;
 use crate::tls::Challenges;
+use arc_swap::ArcSwap;
 use std::future::Future;
 use std::io;
 use std::path::PathBuf;
@@ -91,11 +94,17 @@ impl Prepared {
         let live = Arc::new(Live::new(first, workers));
         let (conductor, inbox) = mpsc::channel(INBOX);
         let events = Events::new(clock);
+        let hooks = Wishes::new(clock, events.clone());
+        let doorway = Doorway::of(&settings, &certificates.material);
+        let doorway = Arc::new(ArcSwap::from_pointee(doorway));
         let handle = Handle {
+            doorway: Arc::clone(&doorway),
+            hooks: hooks.board(),
             conductor: conductor.clone(),
             events: events.clone(),
             clock,
             audit_log: journal.audit_log(),
+            call_log: journal.call_log(),
         };
         let conductor = Conductor {
             live,
@@ -111,6 +120,8 @@ impl Prepared {
             stock,
             certificates,
             epoch,
+            hooks,
+            doorway,
             jobs: Jobs::new(clock, events, conductor),
             started: now,
             asking: None,

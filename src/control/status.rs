@@ -106,6 +106,7 @@ impl Conductor {
             started: stamp(self.started),
             listeners: Vec::new(),
             metrics: None,
+            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),
@@ -140,6 +141,7 @@ impl Conductor {
                 mode: mode_words(failback.mode).to_owned(),
                 moves_in_window: machine.moves_in_window(),
                 max_moves: failback.max_moves,
+                blocked: service.blocked(),
             },
             shared: shared_status(service),
             hold: service.holds.status(),
@@ -150,6 +152,8 @@ impl Conductor {
                 .map(|slot| self.slot_status(service, slot))
                 .collect(),
             draining: service.drains.iter().rev().map(drain_status).collect(),
+            watch: service.watch_status(),
+            confirm: service.confirm_status(),
             shadow: service.shadow.as_ref().and_then(Shadowing::status),
         }
     }

@@ -1,10 +1,11 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
 use super::gates::SlotGates;
-use super::holds::HoldDesk;
+use super::hold_desk::HoldDesk;
 use super::shadow::Shadowing;
 use super::underway::Underway;
 use super::views::Stock;
+use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
 use crate::live::Service;
@@ -46,6 +47,7 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) watching: Watching,
     pub(super) holds: HoldDesk,
     /// Copies that were asked for last.
     pub(super) shadow: Option<Shadowing>,
@@ -167,6 +169,7 @@ impl Steered {
             drains: Vec::new(),
             health: BTreeMap::new(),
             withheld: None,
+            watching: Watching::default(),
             shadow: None,
             flips: BTreeMap::new(),
             gates: SlotGates::default(),

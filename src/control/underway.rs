@@ -21,7 +21,8 @@ use tokio::time::Instant;
 pub(super) struct Underway {
     pub(super) operation: Operation,
     pub(super) started: Instant,
-    pub(super) gated: bool,
+    /// What its gate took, once it has passed.
+    pub(super) gated_ms: Option<u64>,
     pub(super) published: Option<Published>,
     /// What was said to run in its target.
     pub(super) version: Option<String>,
@@ -92,19 +93,8 @@ pub(super) fn audit(at: Moment, by: &Actor, command: &str) -> AuditRecord {
         actor: by.to_string(),
         service: String::new(),
         command: command.to_owned(),
-        flip: None,
-        reason: None,
-        forced: false,
-        from: None,
-        to: None,
-        version: None,
         result: "done".to_owned(),
-        details: Vec::new(),
-        published_ms: None,
-        drained_ms: None,
-        took_ms: None,
-        cut: 0,
-        gates: Vec::new(),
+        ..AuditRecord::default()
     }
 }
 
@@ -113,7 +103,7 @@ impl Underway {
         Self {
             operation,
             started: Instant::now(),
-            gated: false,
+            gated_ms: None,
             published: None,
             version: None,
             moved_back: false,
@@ -140,6 +130,7 @@ impl Underway {
             version: self.version.clone(),
             published_ms: self.published.as_ref().map(|it| it.after_ms),
             gates: self.gates.clone(),
+            gate_ms: self.gated_ms,
             ..audit(operation.started, &operation.by, command)
         }
     }

@@ -3,6 +3,7 @@
 use crate::acme::Files;
 use crate::acme::Keeper;
 use crate::admin::Admin;
+use crate::admin::Api;
 use crate::admin::Metrics;
 use crate::admin::Socket;
 use crate::config::AccessLogFormat;
@@ -53,6 +54,9 @@ impl Daemon {
         let socket = Socket::bind(&settings.admin.socket)?;
         let metrics = settings.admin.metrics.map(Metrics::bind).transpose()?;
         let metrics_at = metrics.as_ref().map(Metrics::address);
+        let api = settings.admin_api.tcp.as_ref();
+        let api = api.map(|tcp| Api::bind(tcp.address)).transpose()?;
+        let api_at = api.as_ref().map(Api::address);
         let access_log = access_log(settings)?;
         let admin_socket = settings.admin.socket.clone();
         let stop = settings.stop.clone();
@@ -66,7 +70,8 @@ impl Daemon {
             Arc::clone(&edge),
             Arc::clone(&access_log),
         )
-        .metrics_at(metrics_at);
+        .metrics_at(metrics_at)
+        .api_at(api_at);
         let keeper = keeper(settings, &prepared)?;
         let admin = admin.acme(keeper.known());
         let control = prepared.start().context("cannot start control")?;
@@ -74,10 +79,14 @@ impl Daemon {
         if let Some(metrics) = metrics {
             control.spawn(admin.clone().serve_metrics(metrics));
         }
+        if let Some(api) = api {
+            control.spawn(admin.clone().serve_tcp(api));
+        }
         control.spawn(admin.serve(socket));
         let listeners: Vec<String> = edge.listeners().iter().map(ToString::to_string).collect();
         let metrics = metrics_at.map(tracing::field::display);
-        tracing::info!(?listeners, metrics, admin = %admin_socket.display(), config = %config.display(), "switchd started");
+        let api = api_at.map(tracing::field::display);
+        tracing::info!(?listeners, metrics, api, admin = %admin_socket.display(), config = %config.display(), "switchd started");
         Ok(Self {
             control,
             edge,
@@ -114,6 +123,7 @@ impl Daemon {
 
     /// Finishes what runs, within the configured time, and ends; how many requests were cut off.
     pub async fn stop(self) -> usize {
+        self.control().end_holds().await;
         // A reload may have changed how long it may take.
         let asked = tokio::time::timeout(ENDING_TAKES, self.control().settings()).await;
         let stop = match asked {

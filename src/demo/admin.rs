@@ -46,10 +46,8 @@ impl Admin {
             rehearse: false,
             version: None,
             to: to.to_owned(),
-            force: false,
             reason: Some("the demo flips by itself".to_owned()),
-            expect_generation: None,
-            no_wait: false,
+            ..FlipRequest::default()
         };
         let path = format!("/v1/services/{service}/flip");
         let body = serde_json::to_vec(&request)?;

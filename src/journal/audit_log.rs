@@ -3,14 +3,12 @@
 use super::error::JournalError;
 use super::files;
 use super::lines::Backwards;
+use super::search::Search;
 use crate::api::AuditRecord;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-
-/// A bound on what one question may hold in memory.
-const MOST_RECORDS: usize = 10_000;
 
 /// The audit log of a state directory.
 ///
@@ -63,39 +61,30 @@ impl AuditLog {
         service: Option<&str>,
         limit: usize,
     ) -> Result<Vec<AuditRecord>, JournalError> {
+        self.search(&Search {
+            service: service.map(str::to_owned),
+            limit,
+            ..Search::default()
+        })
+    }
+
+    /// What fits, oldest first.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`] when the file is there and cannot be read.
+    pub fn search(&self, search: &Search) -> Result<Vec<AuditRecord>, JournalError> {
         let mut records = Vec::new();
-        for line in self.backwards()? {
-            if records.len() >= limit.min(MOST_RECORDS) {
-                break;
-            }
-            let line = line.map_err(JournalError::io("read", &self.path))?;
-            // A torn or foreign line must not hide the others.
-            let Ok(record) = serde_json::from_slice::<AuditRecord>(&line) else {
-                continue;
-            };
-            if service.is_none_or(|service| record.service == service) {
-                records.push(record);
-            }
-        }
+        search.look(&self.path, &mut records)?;
         records.reverse();
         Ok(records)
     }
 
     /// Is the operation of `record` in the log already, among the newest ones?
     pub(super) fn tells_of(&self, record: &AuditRecord) -> Result<bool, JournalError> {
-        let newest = self.history(Some(&record.service), MOST_RECORDS)?;
+        let newest = self.history(Some(&record.service), usize::MAX)?;
         Ok(newest.iter().any(|told| {
             told.flip == record.flip && told.at == record.at && told.command == record.command
         }))
-    }
-
-    fn backwards(&self) -> Result<impl Iterator<Item = io::Result<Vec<u8>>>, JournalError> {
-        let lines = match File::open(&self.path) {
-            Ok(file) => Some(Backwards::new(file).map_err(JournalError::io("read", &self.path))?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(JournalError::io("open", &self.path)(error)),
-        };
-        Ok(lines.into_iter().flatten())
     }
 
     fn open_for_writing(&self) -> io::Result<File> {

@@ -9,14 +9,17 @@
 //! |---|---|
 //! | `state.json` | [`Persisted`](crate::switch::Persisted) of every service, with version and checksum |
 //! | `audit.jsonl` | one [`AuditRecord`](crate::api::AuditRecord) per line, oldest first |
+//! | `calls.jsonl` | one [`AuditRecord`](crate::api::AuditRecord) per call of the admin API over TCP; bounded |
 //! | `pending-<service>.json` | operations of that service that have not ended |
 //! | `lock` | locked while a daemon runs; names its process |
 
 mod audit_log;
+mod call_log;
 mod error;
 mod files;
 mod lines;
 mod pending;
+mod search;
 mod state_dir;
 mod state_file;
 
@@ -24,5 +27,7 @@ mod state_file;
 mod promises;
 
 pub use audit_log::AuditLog;
+pub use call_log::CallLog;
 pub use error::JournalError;
+pub use search::Search;
 pub use state_dir::{Journal, Recover};

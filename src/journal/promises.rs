@@ -18,6 +18,9 @@ pub(super) fn state(active: &str, flip: u64) -> Persisted {
         unproven: false,
         automatic_moves: Vec::new(),
         quarantines: BTreeMap::new(),
+        fingerprints: BTreeMap::new(),
+        accept_schema_change: false,
+        confirm: None,
         labels: BTreeMap::new(),
     }
 }
@@ -34,18 +37,11 @@ fn record(service: &str, flip: u64) -> AuditRecord {
         service: service.to_owned(),
         command: "flip".to_owned(),
         flip: Some(flip),
-        reason: None,
-        forced: false,
         from: Some("blue".to_owned()),
         to: Some("green".to_owned()),
         version: None,
         result: "done".to_owned(),
-        details: Vec::new(),
-        published_ms: None,
-        drained_ms: None,
-        took_ms: None,
-        cut: 0,
-        gates: Vec::new(),
+        ..AuditRecord::default()
     }
 }
 

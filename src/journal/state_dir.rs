@@ -1,6 +1,7 @@
 //! The state directory: the door to disk.
 
 use super::audit_log::AuditLog;
+use super::call_log::CallLog;
 use super::error::JournalError;
 use super::files;
 use super::pending::Pending;
@@ -28,6 +29,7 @@ pub enum Recover {
 pub struct Journal {
     state: StateFile,
     audit: AuditLog,
+    calls: CallLog,
     pending: Pending,
     warnings: Vec<String>,
     recovered: Option<String>,
@@ -54,6 +56,7 @@ impl Journal {
         let mut journal = Self {
             state,
             audit: AuditLog::new(dir),
+            calls: CallLog::new(dir),
             pending: Pending::new(dir),
             warnings,
             recovered,
@@ -113,6 +116,12 @@ impl Journal {
     #[must_use]
     pub fn audit_log(&self) -> AuditLog {
         self.audit.clone()
+    }
+
+    /// Where calls of the admin API over TCP are kept, which are no part of the history.
+    #[must_use]
+    pub fn call_log(&self) -> CallLog {
+        self.calls.clone()
     }
 
     /// What an operator must hear about how this directory was found, in words.

@@ -208,7 +208,7 @@ impl Places {
         gone
     }
 
-    /// Gives free places to those whose turn it is. The line waits for these places.
+    /// Gives free places to those whose turn it is.
     fn fill(self: &Arc<Self>, inner: &mut Inner, wakers: &mut Wakers) {
         if inner.waiting(self.number) > 0 {
             // The mark before the look: from here on who gives a place back comes to the lock.

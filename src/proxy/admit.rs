@@ -59,7 +59,7 @@ pub(super) async fn admit(
             Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
             Seating::Held => {
                 let kept = out.len() + client.input.len();
-                Box::pin(hold::wait(&view, prepared, client, kept)).await?;
+                Box::pin(hold::wait(bid, client, kept)).await?;
                 None
             }
         };
@@ -107,7 +107,7 @@ pub(super) async fn readmit(
             Seating::Moved(place) => place,
             Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
             Seating::Held => {
-                Box::pin(hold::wait(&view, prepared, client, prepared.length)).await?;
+                Box::pin(hold::wait(bid, client, prepared.length)).await?;
                 None
             }
         };

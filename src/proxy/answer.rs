@@ -50,6 +50,8 @@ pub(super) struct Exchange<'a> {
     pub record: &'a Record,
     /// The answer is taken as fast as the upstream gives it, as far as its kind allows.
     pub buffers_answer: bool,
+    /// JSON-RPC errors are looked for.
+    pub peeks: bool,
     /// None when the answer's head passes as it is.
     pub addressee: Option<&'a Addressee>,
 }
@@ -214,6 +216,10 @@ pub(super) async fn answer(
     exchange.record.status.set(meta.status);
     exchange.flight.at(State::Answering);
     if meta.status == 101 {
+        if let Some(seat) = exchange.flight.seat.borrow().as_ref() {
+            let metrics = &seat.ticket.slot().metrics;
+            metrics.websocket_opened(exchange.proxy.worker());
+        }
         exchange.write(&out).await?;
         exchange.proxy.return_output(out);
         return Ok(Answered {
@@ -284,6 +290,9 @@ async fn pass_body(
             };
             if let Piece::Data(data) = piece {
                 sent += data.len() as u64;
+                if let Some(peek) = meta.peek.take() {
+                    meta.peek = peek.look(data, exchange);
+                }
                 let body = &exchange.record.body;
                 body.set(body.get() + data.len() as u64);
             }

@@ -9,6 +9,8 @@ use super::fault::Fault;
 use super::forward::Failure;
 use super::framing::Framing;
 use super::outlet::Outlet;
+use super::peek::Peek;
+use super::peek::peek;
 use super::request::FieldRoom;
 use super::request::MOST_FIELDS;
 use super::response::ResponseHead;
@@ -32,6 +34,8 @@ pub(super) struct Meta {
     pub protocol: Protocol,
     pub framing: Framing,
     pub outlet: Outlet,
+    /// Looks for an error in the body.
+    pub peek: Option<Peek>,
     pub file: Option<Box<Sending>>,
     /// Where it is kept for the client.
     pub backlog: Option<Box<Backlog>>,
@@ -140,6 +144,7 @@ fn translate(
         },
         framing: head.framing,
         outlet: dress.outlet,
+        peek: peek(&head, exchange),
         file,
         backlog,
         reusable: head.keep_alive,

@@ -5,7 +5,7 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
 use super::flight::State;
-use super::prepare::Prepared;
+use super::queue::Bid;
 use super::queue::stand;
 use crate::config::Service as ServiceSettings;
 use crate::live::Guest;
@@ -15,7 +15,6 @@ use crate::live::Place;
 use crate::live::Refused;
 use crate::live::Service;
 use crate::live::Spot;
-use crate::live::ViewRef;
 use crate::live::Waited;
 use std::sync::Arc;
 use std::time::Duration;
@@ -53,9 +52,8 @@ impl Held {
     }
 
     /// Nothing when its wait was over before.
-    pub(super) fn ends(&mut self, how: Waited) {
+    fn ends(&mut self, how: Waited) {
         self.earlier = self.took();
-        self.place = None;
         if let Some(guest) = self.guest.take() {
             guest.leaves(how);
         }
@@ -78,20 +76,15 @@ fn passes(flight: &Flight, service: &Service) -> bool {
 }
 
 /// Waits until it is let go or the View has to be looked at again.
-pub(super) async fn wait(
-    view: &ViewRef,
-    prepared: &Prepared,
-    client: &mut Client,
-    kept: usize,
-) -> Result<(), Fault> {
+pub(super) async fn wait(bid: Bid<'_>, client: &mut Client, kept: usize) -> Result<(), Fault> {
     let flight = client.flight.clone();
-    let service = &view.services[prepared.service];
+    let service = bid.service();
     let Some(hold) = &service.hold else {
         return Ok(());
     };
     let before = enter(&flight, service, hold, kept as u64)?;
-    let origin = Origin::from(prepared.client);
-    let waiting = match hold.places.join(origin, view.epoch.0, before.as_ref()) {
+    let origin = Origin::from(bid.prepared.client);
+    let waiting = match hold.places.join(origin, bid.view.epoch.0, before.as_ref()) {
         Ok(waiting) => waiting,
         Err(Refused::Outdated) => return Ok(()),
         Err(Refused::Full) => return Err(full(&flight)),
@@ -100,7 +93,10 @@ pub(super) async fn wait(
     let outcome = stand(client, &flight, waiting).await;
     flight.is_unwatched.set(false);
     match outcome? {
-        Ok(place) => note(&flight, |held| held.place = Some(place)),
+        Ok(place) => note(&flight, |held| {
+            held.ends(Waited::Released);
+            held.place = Some(place);
+        }),
         Err(Refused::Outdated) => {}
         Err(Refused::Full) => return Err(full(&flight)),
     }
@@ -118,7 +114,7 @@ fn full(flight: &Flight) -> Fault {
     Fault::HoldFull
 }
 
-/// From now on it waits; `kept` bytes of it are here. Gives where it stood, if it has been here before: one that
+/// From now on it waits; `kept` bytes of it are here. Gives where it stood, if it has been here before. One that
 /// comes back has no more time than what was left.
 fn enter(
     flight: &Flight,
@@ -131,7 +127,10 @@ fn enter(
         // A look at the View between two waits is part of the wait, and its timer still runs.
         return Ok(held.spot.clone());
     }
-    let earlier = held.take().map_or(Duration::ZERO, |held| held.earlier);
+    let (earlier, before) = match held.take() {
+        Some(held) => (held.earlier, held.spot),
+        None => (Duration::ZERO, None),
+    };
     if let Some(queued) = flight.queued.borrow_mut().as_mut() {
         queued.pause();
     }
@@ -140,7 +139,7 @@ fn enter(
     *held = Some(Box::new(Held {
         service: Arc::clone(&service.settings),
         guest,
-        spot: None,
+        spot: before.clone(),
         place: None,
         earlier,
     }));
@@ -150,12 +149,12 @@ fn enter(
     flight.at(State::Held);
     let most = service.settings.hold.max_wait;
     flight.arm(Timer::Hold, most.saturating_sub(earlier));
-    Ok(None)
+    Ok(before)
 }
 
-/// It is counted on a slot: it waits no longer.
+/// It is counted on a slot: whoever holds from now on does not mean it.
 pub(super) fn is_through(flight: &Flight) {
-    note(flight, |held| held.ends(Waited::Released));
+    note(flight, |held| held.place = None);
 }
 
 /// The request is over: how long it was held, and that it is no more.

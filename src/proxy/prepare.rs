@@ -55,6 +55,8 @@ pub(super) struct Prepared {
     /// What the client wants to change to; none when it does not.
     pub upgrade: Option<Box<[u8]>>,
     pub buffers: Buffers,
+    /// JSON-RPC errors in its answer are counted.
+    pub peeks: bool,
     /// The client sends its body once we tell it to; the upstream is not told of that.
     pub owes_continue: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
@@ -190,6 +192,7 @@ pub(super) fn prepare(
         asked: Asked::of(&head),
         upgrade: head.upgrade.map(Into::into),
         buffers,
+        peeks: settings.watch.json_rpc,
         owes_continue,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
         addressee,

@@ -1,6 +1,7 @@
 //! What is known of one request when it is over: for the metrics and the access log.
 
 use super::belongings::Proxy;
+use super::deed::Closed;
 use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
@@ -30,12 +31,16 @@ pub(super) struct Record {
     pub upstream: Cell<Option<Duration>>,
     /// The status of the upstream's final answer, whatever the client was told; 0 before.
     pub answered: Cell<u16>,
+    /// When it was first sent upstream, if its copies are asked for.
+    pub sent: Cell<Option<Instant>>,
     /// Bytes of that answer's body.
     pub body: Cell<u64>,
     /// The client's body was taken whole: its connection can go on.
     pub body_taken: Cell<bool>,
     /// What the cache had; none where it has no say.
     pub looked: Cell<Option<Looked>>,
+    /// The answer is a JSON-RPC error that calls itself a success.
+    pub rpc_error: Cell<bool>,
 }
 
 impl Record {
@@ -48,9 +53,11 @@ impl Record {
             status: Cell::new(0),
             upstream: Cell::new(None),
             answered: Cell::new(0),
+            sent: Cell::new(None),
             body: Cell::new(0),
             body_taken: Cell::new(false),
             looked: Cell::new(None),
+            rpc_error: Cell::new(false),
         }
     }
 
@@ -95,6 +102,17 @@ impl Record {
                 bytes_out,
             };
             slot.metrics.record(proxy.worker(), outcome);
+            let in_line = queued.as_ref().map(|queued| queued.took());
+            self.judge(
+                slot,
+                Closed {
+                    worker: proxy.worker(),
+                    status,
+                    fault,
+                    took,
+                    waited: held + in_line.unwrap_or_default(),
+                },
+            );
         } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {
             proxy.metrics.refused(status);
         }

@@ -3,6 +3,7 @@
 use super::event::{Actor, Command, Direction, Effect, Notice, Operation, Refusal};
 use super::machine::Switch;
 use super::slot::{Generation, SlotName};
+use super::watch::Terms;
 
 impl Switch {
     pub(super) fn command(
@@ -13,26 +14,33 @@ impl Switch {
     ) -> Result<(), Refusal> {
         match command {
             Command::Acknowledge { slot } => self.acknowledge(slot, by, effects),
+            Command::Confirm => self.confirm(by, effects),
             Command::Label { slot, label } => self.put_label(by, slot, label, effects),
             Command::Flip {
                 to,
                 force,
                 reason,
                 expect,
+                terms,
             } => {
                 self.known(&to)?;
                 self.expected(expect)?;
                 let request = self.request(Direction::Flip, by, to);
-                self.ask(request.with(force, reason)?, effects)
+                self.ask(request.with(force, reason, terms)?, effects)
             }
-            Command::Rollback { force, reason } => {
+            Command::Rollback {
+                force,
+                reason,
+                terms,
+            } => {
                 let Some(to) = self.state.previous.clone() else {
                     return Err(Refusal::NothingToRollBackTo {
                         active: self.state.active.clone(),
                     });
                 };
+                self.fits(&to, &terms)?;
                 let request = self.request(Direction::Rollback, by, to);
-                self.ask(request.with(force, reason)?, effects)
+                self.ask(request.with(force, reason, terms)?, effects)
             }
         }
     }
@@ -66,6 +74,7 @@ impl Switch {
             forced: false,
             reason: None,
             started: self.now,
+            terms: Terms::default(),
         }
     }
 
@@ -92,7 +101,7 @@ impl Switch {
 }
 
 impl Operation {
-    fn with(self, force: bool, reason: Option<String>) -> Result<Self, Refusal> {
+    fn with(self, force: bool, reason: Option<String>, terms: Terms) -> Result<Self, Refusal> {
         let reason = reason.filter(|reason| !reason.trim().is_empty());
         if force && reason.is_none() {
             return Err(Refusal::ForceNeedsReason);
@@ -100,6 +109,7 @@ impl Operation {
         Ok(Self {
             forced: force,
             reason,
+            terms,
             ..self
         })
     }

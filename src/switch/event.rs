@@ -1,7 +1,9 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
 use super::label::Label;
+use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
+use super::watch::Terms;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
@@ -68,9 +70,16 @@ pub enum Command {
         reason: Option<String>,
         /// Refuse unless this generation is still the active one.
         expect: Option<Generation>,
+        terms: Terms,
     },
     /// A flip to the slot that was active before.
-    Rollback { force: bool, reason: Option<String> },
+    Rollback {
+        force: bool,
+        reason: Option<String>,
+        terms: Terms,
+    },
+    /// The last move stays.
+    Confirm,
     /// Lifts the operator's half of a quarantine.
     Acknowledge { slot: SlotName },
     /// Says what runs in a slot; none takes it back.
@@ -136,47 +145,17 @@ pub enum Event {
     Shared {
         health: SlotHealth,
     },
+    /// Why the slot of this generation does too badly to stay active; none when it does not.
+    Judged {
+        generation: Generation,
+        breach: Option<String>,
+    },
     /// Time has passed; asked for by [`Effect::WakeAt`].
     Tick,
     /// The operator's settings changed.
     Configured {
         rules: Rules,
     },
-}
-
-/// What the operator configured for one service, as far as switching goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rules {
-    /// In the order of the config; two or more.
-    pub slots: Vec<SlotName>,
-    /// Active when there is no state yet.
-    pub initial: SlotName,
-    pub failback: FailbackRules,
-}
-
-/// When may traffic move by itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailbackRules {
-    pub mode: FailbackMode,
-    /// With [`FailbackMode::AfterFlip`]: how long after a flip.
-    pub watch: Duration,
-    /// How long a slot that was left must be healthy before it may be moved to by itself again.
-    pub quarantine: Duration,
-    /// An operator must acknowledge as well before a quarantine ends.
-    pub acknowledge: bool,
-    /// After a start, how long the active slot may take to become healthy before traffic leaves it by itself.
-    pub start_grace: Duration,
-    /// At most this many automatic moves within `window`; 0 means none.
-    pub max_moves: u32,
-    pub window: Duration,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum FailbackMode {
-    Always,
-    AfterFlip,
-    Off,
 }
 
 /// Why traffic moves.
@@ -200,6 +179,8 @@ pub struct Operation {
     pub forced: bool,
     pub reason: Option<String>,
     pub started: Moment,
+    #[serde(default)]
+    pub terms: Terms,
 }
 
 /// What a restart must know of one service. Written before it is published.
@@ -220,9 +201,26 @@ pub struct Persisted {
     /// When traffic moved by itself, oldest first; those that no limit looks at any more are forgotten.
     pub automatic_moves: Vec<Moment>,
     pub quarantines: BTreeMap<SlotName, PersistedQuarantine>,
+    /// The database of each slot as it was when the slot began to serve; absent where nobody looked.
+    #[serde(default)]
+    pub fingerprints: BTreeMap<SlotName, String>,
+    /// Going back is fine even where the database has changed.
+    #[serde(default)]
+    pub accept_schema_change: bool,
+    /// The last move goes back unless it is confirmed.
+    #[serde(default)]
+    pub confirm: Option<PersistedConfirm>,
     /// What was said to run in each slot.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<SlotName, Label>,
+}
+
+/// Until when a move must be confirmed.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct PersistedConfirm {
+    pub until: Moment,
+    /// As the operator asked.
+    pub within: Duration,
 }
 
 /// A slot that traffic left by itself.
@@ -306,6 +304,11 @@ pub enum Notice {
         slot: SlotName,
         by: Actor,
     },
+    /// The move to `slot` stays.
+    Confirmed {
+        slot: SlotName,
+        by: Actor,
+    },
     Labelled {
         slot: SlotName,
         label: Option<Label>,
@@ -341,6 +344,12 @@ pub enum Refusal {
     },
     #[error("no slot was active before {active}; name one with `switchctl flip SLOT`")]
     NothingToRollBackTo { active: SlotName },
+    #[error(
+        "the database's modules have changed since {slot} last served: its code may not fit them; to go there all the same: --accept-schema-change"
+    )]
+    SchemaMoved { slot: SlotName },
+    #[error("no move waits to be confirmed; {slot} is active for good")]
+    NothingToConfirm { slot: SlotName },
     #[error("--force skips the gate and needs --reason \"...\", which is kept in the history")]
     ForceNeedsReason,
     #[error("slot {slot} is not in quarantine")]

@@ -3,10 +3,12 @@
 //! After a move the slot that was left is in quarantine, and never a target until that has ended:
 //! traffic does not swing back and forth by itself.
 
-use super::event::{Actor, Direction, Effect, FailbackMode, Moment, Notice, Operation, SlotHealth};
+use super::event::{Actor, Direction, Effect, Moment, Notice, Operation, SlotHealth};
 use super::machine::Switch;
+use super::rules::FailbackMode;
 use super::slot::SlotName;
 use super::status::words;
+use super::watch::Overdue;
 use std::time::Duration;
 
 /// A passed gate is fresher than the last that was told of the slot's health: for so long the probes
@@ -46,9 +48,6 @@ impl Switch {
     }
 
     fn judge(&self) -> Judgement {
-        let Some(SlotHealth::Unhealthy { reason }) = self.health(&self.state.active) else {
-            return Judgement::Well;
-        };
         if self
             .current
             .as_ref()
@@ -56,6 +55,12 @@ impl Switch {
         {
             return Judgement::Well;
         }
+        if let Some(overdue) = self.overdue() {
+            return self.go_back(overdue);
+        }
+        let Some(reason) = self.trouble() else {
+            return Judgement::Well;
+        };
         if let Some(obstacle) = self.obstacle() {
             return Judgement::Stay(obstacle);
         }
@@ -66,14 +71,47 @@ impl Switch {
         if let Some(limit) = self.limit() {
             return Judgement::Stay(limit);
         }
-        if let Some(retry) = self.disk.waits(self.now) {
-            return Judgement::Stay(format!(
-                "the move to {to} could not be recorded, and is tried again: {}",
-                retry.reason
-            ));
+        if let Some(unrecorded) = self.unrecorded(&to) {
+            return Judgement::Stay(unrecorded);
         }
-        let reason = reason.clone();
+        let reason = reason.to_owned();
         Judgement::Move { to, reason }
+    }
+
+    /// An operator has asked for it, so no rule of failback speaks against it.
+    fn go_back(&self, Overdue { to, reason }: Overdue) -> Judgement {
+        let obstacle = self
+            .under_way()
+            .or_else(|| self.unfit(&to))
+            .or_else(|| self.unrecorded(&to));
+        match obstacle {
+            Some(obstacle) => Judgement::Stay(format!("{reason}, but {obstacle}")),
+            None => Judgement::Move { to, reason },
+        }
+    }
+
+    /// Why traffic should leave the active slot.
+    fn trouble(&self) -> Option<&str> {
+        match self.health(&self.state.active) {
+            Some(SlotHealth::Unhealthy { reason }) => Some(reason),
+            _ => self.breach(),
+        }
+    }
+
+    fn under_way(&self) -> Option<String> {
+        let operation = &self.current.as_ref()?.operation;
+        Some(format!(
+            "a move to {} by {} is under way; failback waits for its end",
+            operation.to, operation.by
+        ))
+    }
+
+    fn unrecorded(&self, to: &SlotName) -> Option<String> {
+        let retry = self.disk.waits(self.now)?;
+        Some(format!(
+            "the move to {to} could not be recorded, and is tried again: {}",
+            retry.reason
+        ))
     }
 
     /// What speaks against any automatic move, wherever it would go.
@@ -89,12 +127,8 @@ impl Switch {
             }
             FailbackMode::Always | FailbackMode::AfterFlip => {}
         }
-        if let Some(current) = &self.current {
-            let operation = &current.operation;
-            return Some(format!(
-                "a move to {} by {} is under way; failback waits for its end",
-                operation.to, operation.by
-            ));
+        if let Some(under_way) = self.under_way() {
+            return Some(under_way);
         }
         if self.state.unproven {
             return Some(
@@ -146,7 +180,8 @@ impl Switch {
             }
             Some(SlotHealth::Healthy) => self
                 .quarantine(slot)
-                .map(|quarantine| format!("{slot} is in quarantine: {}", quarantine.ends)),
+                .map(|quarantine| format!("{slot} is in quarantine: {}", quarantine.ends))
+                .or_else(|| self.schema_moved(slot)),
             Some(SlotHealth::Unknown) | None => {
                 Some(format!("{slot} has not been probed enough to know"))
             }
@@ -170,11 +205,9 @@ impl Switch {
     }
 
     fn watch_ends(&self) -> Option<Moment> {
-        let moved = self.state.moved?;
         // An automatic move opens no watch: at most one per flip.
-        let by_operator = !self.state.automatic_moves.contains(&moved);
         let after_flip = self.rules.failback.mode == FailbackMode::AfterFlip;
-        (by_operator && after_flip).then(|| moved.after(self.rules.failback.watch))
+        self.watched_until().filter(|_| after_flip)
     }
 
     /// Both slots may be starting together with the daemon: then the slower one is not a bad one.
@@ -203,6 +236,7 @@ impl Switch {
             .flat_map(move |at| [at.after(failback.window), at.after(remembered)])
             .chain(self.watch_ends())
             .chain(self.start_ends())
+            .chain(self.unconfirmed())
     }
 
     /// Longer than the limit needs where the watch is longer: the last one also tells who moved last.

@@ -37,6 +37,14 @@ impl Switch {
                     .all(|slot| configured(slot) && *slot != state.active),
                 "only other configured slots are in quarantine",
             ),
+            (
+                state.fingerprints.keys().all(configured),
+                "only databases of configured slots are remembered",
+            ),
+            (
+                state.confirm.is_none() || state.previous.is_some(),
+                "what waits to be confirmed can go back",
+            ),
             (state.generation.0 > 0, "a generation is active"),
             (
                 state.automatic_moves.is_sorted()

@@ -9,12 +9,14 @@
 
 use super::disk::Disk;
 use super::event::{
-    Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted, Refusal, Rules,
-    SlotHealth, Transition,
+    Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted, Refusal, SlotHealth,
+    Transition,
 };
 use super::quarantine;
+use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, Phase};
+use super::watch::Watched;
 use std::collections::BTreeMap;
 
 /// The state machine of one service.
@@ -41,6 +43,7 @@ pub struct Switch {
     pub(super) proven: Option<Proof>,
     /// When the daemon started, until the active slot was healthy once.
     pub(super) starting: Option<Moment>,
+    pub(super) watched: Watched,
     pub(super) staying: Option<String>,
     pub(super) warning: Option<String>,
     pub(super) wake: Option<Moment>,
@@ -107,6 +110,7 @@ impl Switch {
             Event::Drained { generation, cut } => self.drained(generation, cut, effects),
             Event::Health { slot, health } => self.told_health(&slot, health),
             Event::Shared { health } => self.shared = health,
+            Event::Judged { generation, breach } => self.judged(generation, breach),
             Event::Tick => {}
             Event::Configured { rules } => self.configure(rules)?,
         }
@@ -145,7 +149,8 @@ impl Switch {
             return;
         };
         match verdict {
-            Ok(Passed { fingerprint: _ }) => {
+            Ok(Passed { fingerprint }) => {
+                self.saw_database(flip, fingerprint);
                 self.proven = Some(Proof {
                     slot: current.operation.to.clone(),
                     at: self.now,
@@ -181,6 +186,11 @@ impl Switch {
         state.moved = Some(at);
         state.unproven = operation.forced && !self.is_healthy(&operation.to);
         state.quarantines.remove(&operation.to);
+        if let Some(fingerprint) = self.database_at(operation.flip) {
+            state.fingerprints.insert(operation.to.clone(), fingerprint);
+        }
+        state.accept_schema_change = operation.terms.accept_schema_change;
+        state.confirm = Self::confirm_by(at, &operation.terms);
         if operation.direction == Direction::Failback {
             state.automatic_moves.push(at);
             let reason = operation.reason.clone().unwrap_or_default();

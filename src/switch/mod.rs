@@ -3,8 +3,8 @@
 //! Called by `control/` (and by the simulation); knows no runtime, no clock and no IO:
 //! time is an argument, and every consequence is a returned [`Effect`].
 //! Rules: exactly one active slot; nothing is published before its record was acknowledged;
-//! no automatic move towards a slot that is bad, quarantined or unproven, nor away from one that an
-//! operator forced and that has not been well since; what changed without a move is written when no
+//! no automatic move towards a slot that is bad, quarantined or unproven, or whose code the database may
+//! have left behind, nor away from one that an operator forced and that has not been well since; what changed without a move is written when no
 //! move is being written.
 
 mod command;
@@ -16,8 +16,13 @@ mod label;
 mod machine;
 mod quarantine;
 mod restore;
+mod rules;
 mod slot;
 mod status;
+mod tally;
+mod times;
+mod verdict;
+mod watch;
 
 #[cfg(test)]
 mod promises;
@@ -25,11 +30,16 @@ mod promises;
 mod properties;
 
 pub use event::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Moment, Notice,
-    Operation, Passed, Persisted, PersistedQuarantine, Refusal, Rules, SlotHealth, Transition,
+    Actor, Command, Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted,
+    PersistedConfirm, PersistedQuarantine, Refusal, SlotHealth, Transition,
 };
 pub use label::{Label, LabelError};
 pub use machine::Switch;
 pub use quarantine::Quarantine;
+pub use rules::{FailbackMode, FailbackRules, Rules};
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};
 pub use status::{Draining, Phase};
+pub use tally::{Share, Tally, Track};
+pub use times::{TIME_BUCKETS, time_bucket};
+pub use verdict::{Finding, Judge, Thresholds, WatchRules, WatchVerdict};
+pub use watch::Terms;

@@ -106,6 +106,7 @@ mod tests {
 
         fn rollback(&mut self) -> Result<FlipId, Refusal> {
             self.command(Command::Rollback {
+                terms: Terms::default(),
                 force: false,
                 reason: None,
             })?;
@@ -114,6 +115,7 @@ mod tests {
 
         fn force(&mut self, to: &str) -> FlipId {
             self.command(Command::Flip {
+                terms: Terms::default(),
                 to: slot(to),
                 force: true,
                 reason: Some("the check is wrong".to_owned()),
@@ -200,6 +202,7 @@ mod tests {
 
     fn flip_to(to: &str) -> Command {
         Command::Flip {
+            terms: Terms::default(),
             to: slot(to),
             force: false,
             reason: None,
@@ -400,6 +403,7 @@ mod tests {
     fn a_flip_that_expects_another_generation_is_refused() {
         let mut bench = Bench::healthy();
         let expecting = |generation| Command::Flip {
+            terms: Terms::default(),
             to: slot("green"),
             force: false,
             reason: None,
@@ -417,6 +421,7 @@ mod tests {
         let mut bench = Bench::healthy();
         for reason in [None, Some(String::new()), Some("  ".to_owned())] {
             let refused = bench.command(Command::Flip {
+                terms: Terms::default(),
                 to: slot("green"),
                 force: true,
                 reason,

@@ -16,14 +16,20 @@ mod tests {
             to: SlotName,
             force: bool,
             expect: Option<u64>,
+            terms: Terms,
         },
-        Rollback,
+        Rollback(Terms),
+        Confirm,
+        /// The watch finds the active slot too bad, or not.
+        Judged(bool),
         Acknowledge(SlotName),
         Label(SlotName, Option<u8>),
         /// The gate of the latest operation but `age` answers.
         Gated {
             age: u64,
             passed: bool,
+            /// Of the database, where the gate looks at it.
+            database: Option<u8>,
         },
         /// What the disk has yet to answer is delivered.
         Answered,
@@ -93,14 +99,25 @@ mod tests {
         )
     }
 
+    fn terms() -> impl Strategy<Value = Terms> {
+        let within = proptest::option::weighted(0.3, (1..60_u64).prop_map(Duration::from_secs));
+        (within, any::<bool>()).prop_map(|(confirm_within, accept_schema_change)| Terms {
+            confirm_within,
+            accept_schema_change,
+        })
+    }
+
     fn step() -> impl Strategy<Value = Step> {
         let expect = proptest::option::weighted(0.2, 1..6_u64);
         prop_oneof![
-            8 => (slot(), any::<bool>(), expect).prop_map(|(to, force, expect)| Step::Flip { to, force, expect }),
-            3 => Just(Step::Rollback),
+            8 => (slot(), any::<bool>(), expect, terms()).prop_map(|(to, force, expect, terms)| Step::Flip { to, force, expect, terms }),
+            3 => terms().prop_map(Step::Rollback),
+            2 => Just(Step::Confirm),
+            4 => any::<bool>().prop_map(Step::Judged),
             3 => slot().prop_map(Step::Acknowledge),
             2 => (slot(), any::<Option<u8>>()).prop_map(|(slot, label)| Step::Label(slot, label)),
-            8 => (0..3_u64, any::<bool>()).prop_map(|(age, passed)| Step::Gated { age, passed }),
+            8 => (0..3_u64, any::<bool>(), proptest::option::of(0..2_u8))
+                .prop_map(|(age, passed, database)| Step::Gated { age, passed, database }),
             12 => Just(Step::Answered),
             2 => (0..20_u64).prop_map(Step::Invented),
             5 => any::<Index>().prop_map(Step::Drained),
@@ -131,6 +148,8 @@ mod tests {
         shared: SlotHealth,
         automatic: Vec<Moment>,
         since_operator: u32,
+        /// The generation that the watch finds too bad.
+        breach: Option<Generation>,
     }
 
     impl World {
@@ -152,6 +171,7 @@ mod tests {
                 shared: SlotHealth::Unknown,
                 automatic: Vec::new(),
                 since_operator: 0,
+                breach: None,
             };
             world.send(Event::Tick);
             world
@@ -159,13 +179,27 @@ mod tests {
 
         fn take(&mut self, step: Step) {
             match step {
-                Step::Flip { to, force, expect } => self.command(Command::Flip {
+                Step::Flip {
+                    to,
+                    force,
+                    expect,
+                    terms,
+                } => self.command(Command::Flip {
+                    terms,
                     to,
                     force,
                     reason: Some("because".to_owned()),
                     expect: expect.map(Generation),
                 }),
-                Step::Rollback => self.command(Command::Rollback {
+                Step::Confirm => self.command(Command::Confirm),
+                Step::Judged(bad) => {
+                    let generation = self.switch.generation();
+                    let breach = bad.then(|| "too bad".to_owned());
+                    self.breach = bad.then_some(generation);
+                    self.send(Event::Judged { generation, breach });
+                }
+                Step::Rollback(terms) => self.command(Command::Rollback {
+                    terms,
                     force: false,
                     reason: None,
                 }),
@@ -174,7 +208,11 @@ mod tests {
                     let label = label.map(|version| Label::new(&format!("v{version}")).unwrap());
                     self.command(Command::Label { slot, label });
                 }
-                Step::Gated { age, passed } => self.gated(age, passed),
+                Step::Gated {
+                    age,
+                    passed,
+                    database,
+                } => self.gated(age, passed, database),
                 Step::Answered => self.deliver_answers(),
                 Step::Invented(flip) => self.invented(FlipId(flip)),
                 Step::Drained(which) => {
@@ -203,7 +241,7 @@ mod tests {
 
         fn command(&mut self, command: Command) {
             let busy = matches!(self.switch.phase(), Phase::Gating | Phase::Publishing);
-            let moves = !matches!(command, Command::Acknowledge { .. } | Command::Label { .. });
+            let moves = matches!(command, Command::Flip { .. } | Command::Rollback { .. });
             let before = self.switch.persisted();
             let phase = self.switch.phase();
             let event = Event::Command {
@@ -225,9 +263,10 @@ mod tests {
             }
         }
 
-        fn gated(&mut self, age: u64, passed: bool) {
+        fn gated(&mut self, age: u64, passed: bool, database: Option<u8>) {
             let verdict = if passed {
-                Ok(Passed::default())
+                let fingerprint = database.map(|it| it.to_string());
+                Ok(Passed { fingerprint })
             } else {
                 Err(vec!["no".to_owned()])
             };
@@ -273,6 +312,7 @@ mod tests {
             self.health.clear();
             self.shared = SlotHealth::Unknown;
             self.acknowledged = None;
+            self.breach = None;
             self.traffic = stored.map_or(rules.initial.clone(), |state| state.active);
             if !rules.slots.contains(&self.traffic) {
                 assert!(self.switch.warning().is_some());
@@ -367,9 +407,20 @@ mod tests {
                 return;
             }
             let health = |slot| self.health.get(slot).unwrap_or(&SlotHealth::Unknown);
+            let state = self.switch.persisted();
+            let overdue = state.confirm.is_some_and(|it| it.until <= self.now);
+            let breached = self.breach == Some(state.generation);
             assert!(
-                matches!(health(&operation.from), SlotHealth::Unhealthy { .. }),
+                matches!(health(&operation.from), SlotHealth::Unhealthy { .. })
+                    || overdue
+                    || breached,
                 "left a good slot"
+            );
+            let database = |slot| state.fingerprints.get(slot);
+            let (now, then) = (database(&operation.from), database(&operation.to));
+            assert!(
+                now.is_none() || then.is_none() || now == then || state.accept_schema_change,
+                "to code that the database left behind"
             );
             assert_eq!(
                 *health(&operation.to),
@@ -381,6 +432,10 @@ mod tests {
                 None,
                 "to a quarantined slot"
             );
+            if overdue {
+                assert_eq!(Some(operation.to.clone()), state.previous);
+                return;
+            }
             assert!(
                 !matches!(self.shared, SlotHealth::Unhealthy { .. }),
                 "while shared is bad"
@@ -413,6 +468,7 @@ mod tests {
                 self.take(Step::Gated {
                     age: 0,
                     passed: false,
+                    database: None,
                 });
                 self.deliver_answers();
                 for drain in self.switch.draining().to_vec() {
@@ -431,9 +487,11 @@ mod tests {
                 self.health.get(&self.traffic),
                 Some(SlotHealth::Unhealthy { .. })
             );
+            let state = self.switch.persisted();
+            let breached = self.breach == Some(state.generation);
             assert_eq!(
                 self.switch.staying().is_some(),
-                is_bad,
+                is_bad || breached || state.confirm.is_some(),
                 "staying needs a reason"
             );
         }

@@ -1,9 +1,11 @@
 //! From what is on disk and what the operator configured to what is in force: at the start, and at a reload.
 
 use super::disk::Disk;
-use super::event::{Moment, Persisted, Refusal, Rules, SlotHealth};
+use super::event::{Moment, Persisted, Refusal, SlotHealth};
 use super::machine::{Seen, Switch};
+use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
+use super::watch::Watched;
 use std::collections::BTreeMap;
 
 impl Switch {
@@ -29,6 +31,7 @@ impl Switch {
             shared: SlotHealth::Unknown,
             proven: None,
             starting: Some(now),
+            watched: Watched::default(),
             staying: None,
             warning,
             wake: None,
@@ -80,8 +83,13 @@ impl Switch {
         }
         let state = &mut self.state;
         state.quarantines.retain(|slot, _| slots.contains(slot));
+        state.fingerprints.retain(|slot, _| slots.contains(slot));
         state.labels.retain(|slot, _| slots.contains(slot));
         state.previous.take_if(|slot| !slots.contains(slot));
+        if state.previous.is_none() {
+            // There is nowhere to go back to.
+            state.confirm = None;
+        }
     }
 }
 
@@ -95,6 +103,9 @@ fn first(rules: &Rules) -> Persisted {
         unproven: false,
         automatic_moves: Vec::new(),
         quarantines: BTreeMap::new(),
+        fingerprints: BTreeMap::new(),
+        accept_schema_change: false,
+        confirm: None,
         labels: BTreeMap::new(),
     }
 }
@@ -108,6 +119,9 @@ fn resume(rules: &Rules, mut state: Persisted, now: Moment) -> (Persisted, Optio
     for quarantine in state.quarantines.values_mut() {
         quarantine.since = quarantine.since.min(now);
     }
+    if let Some(confirm) = &mut state.confirm {
+        confirm.until = confirm.until.min(now.after(confirm.within));
+    }
     let mut warning = None;
     if !rules.slots.contains(&state.active) {
         warning = Some(format!(
@@ -118,6 +132,7 @@ fn resume(rules: &Rules, mut state: Persisted, now: Moment) -> (Persisted, Optio
         state.generation = state.generation.next();
         state.moved = Some(now);
         state.unproven = false;
+        state.confirm = None;
     }
     state.quarantines.remove(&state.active);
     state.previous.take_if(|slot| *slot == state.active);

@@ -84,3 +84,46 @@ fn ends(service: &ServiceFigures) -> impl Iterator<Item = Sample<'_>> {
         Sample::new(&labels, count)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::denied::DeniedFigures;
+    use super::*;
+
+    #[test]
+    fn the_page_tells_who_waits_and_how_waits_ended() {
+        let hold = HoldFigures {
+            held: true,
+            waiting: 3,
+            oldest_ms: 1500,
+            late: 2,
+            ..HoldFigures::default()
+        };
+        let service = ServiceFigures {
+            shadow: None,
+            name: "odoo".into(),
+            generation: 1,
+            flips: Vec::new(),
+            gates: Vec::new(),
+            watch: None,
+            denied: DeniedFigures::default(),
+            zones: Vec::new(),
+            hold,
+            slots: Vec::new(),
+        };
+        let page = Page {
+            services: vec![service],
+            ..Page::default()
+        };
+        let text = page.render();
+        for line in [
+            r#"switchd_held{service="odoo"} 1.0"#,
+            r#"switchd_held_requests{service="odoo"} 3.0"#,
+            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
+            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
+            r#"switchd_hold_ended_total{service="odoo",end="released"} 0.0"#,
+        ] {
+            assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
+        }
+    }
+}

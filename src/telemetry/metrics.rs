@@ -4,6 +4,7 @@ use super::content::ContentCounts;
 use super::content::ContentMetrics;
 use super::handshakes::Handshake;
 use super::handshakes::HandshakeFailure;
+use super::judged::JudgedCounters;
 use super::unwelcome::Unwelcome;
 use super::unwelcome::UnwelcomeCounts;
 use super::websockets::Farewell;
@@ -77,6 +78,7 @@ struct WorkerCounts {
     /// By [`Unserved`].
     unserved: [AtomicU64; Unserved::ALL.len()],
     websockets: WebsocketCounters,
+    judged: JudgedCounters,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +145,14 @@ impl SlotMetrics {
     /// Only ever called on the thread of `worker`.
     pub fn websocket_returned(&self, worker: usize) {
         self.0[worker].websockets.returned();
+    }
+
+    pub(super) fn judged(&self, worker: usize) -> &JudgedCounters {
+        &self.0[worker].judged
+    }
+
+    pub(super) fn all_judged(&self) -> impl Iterator<Item = &JudgedCounters> {
+        self.0.iter().map(|worker| &worker.judged)
     }
 
     #[must_use]

@@ -13,6 +13,8 @@ mod denied;
 mod gates;
 mod handshakes;
 mod holds;
+mod hooks;
+mod judged;
 mod metrics;
 mod prometheus;
 mod samples;
@@ -30,6 +32,8 @@ pub use denied::{DeniedFigures, ZoneFigures};
 pub use gates::GateFigures;
 pub use handshakes::{Handshake, HandshakeFailure};
 pub use holds::HoldFigures;
+pub use hooks::HookFigures;
+pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{

@@ -8,6 +8,9 @@ use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::gates::GateFigures;
 use super::holds::HoldFigures;
+use super::hooks;
+use super::hooks::HookFigures;
+use super::judged::WatchFigures;
 use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
@@ -19,6 +22,7 @@ use super::samples::gauge;
 use super::shadow_page::ShadowFigures;
 use super::unwelcome;
 use super::unwelcome::UnwelcomeCounts;
+use crate::switch::Tally;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::encoding::NoLabelSet;
@@ -43,6 +47,7 @@ pub struct Page {
     pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
+    pub hooks: Vec<HookFigures>,
 }
 
 /// What the clients' side counts.
@@ -78,6 +83,8 @@ pub struct ServiceFigures {
     /// None as long as no copies were asked for.
     pub shadow: Option<ShadowFigures>,
     pub slots: Vec<SlotFigures>,
+    /// None while nothing is watched and nothing was.
+    pub watch: Option<WatchFigures>,
 }
 
 #[derive(Debug, Clone)]
@@ -97,6 +104,7 @@ pub struct SlotFigures {
     /// What was said to run in it.
     pub version: Option<String>,
     pub counts: SlotCounts,
+    pub tally: Tally,
     pub in_flight: InFlightFigures,
     pub queued: u64,
     pub endpoints: Vec<EndpointFigures>,
@@ -154,8 +162,10 @@ impl Collector for Page {
         self.slots(out)?;
         self.flips(out)?;
         self.gates(out)?;
+        self.judged(out)?;
         self.filters(out)?;
-        self.shadows(out)
+        self.shadows(out)?;
+        hooks::encode(&self.hooks, out)
     }
 }
 
@@ -395,6 +405,8 @@ impl ClientFigures {
 mod tests {
     use super::super::shadow::ShadowCounts;
     use super::*;
+    use crate::switch::WatchVerdict;
+    use crate::telemetry::Deed;
     use crate::telemetry::Farewell;
     use crate::telemetry::Outcome;
     use crate::telemetry::Parting;
@@ -415,7 +427,7 @@ mod tests {
         }
     }
 
-    fn page() -> Page {
+    fn metrics() -> SlotMetrics {
         let metrics = SlotMetrics::new(1);
         for (status, took_ms) in [(200, 3), (204, 40), (502, 90_000)] {
             let outcome = Outcome {
@@ -431,13 +443,21 @@ mod tests {
         metrics.websocket_closed(0, Parting::Moved, Farewell::Answered);
         metrics.websocket_closed(0, Parting::Killed, Farewell::Cut);
         metrics.websocket_returned(0);
+        metrics.did(0, Deed::RpcError, Duration::from_millis(4));
+        metrics.websocket_refused(0);
         metrics.waited(0, Duration::from_millis(40));
         metrics.unserved(0, Unserved::Deadline);
+        metrics
+    }
+
+    fn page() -> Page {
+        let metrics = metrics();
         let blue = SlotFigures {
             name: "blue".into(),
             active: true,
             healthy: Some(true),
             counts: metrics.counts(),
+            tally: metrics.tally(),
             in_flight: InFlightFigures {
                 requests: 4,
                 transfers: 0,
@@ -485,14 +505,13 @@ mod tests {
                     limited: 6,
                     evicted: 1,
                 }],
-                hold: HoldFigures {
-                    held: true,
-                    oldest_ms: 1500,
-                    late: 2,
-                    ..HoldFigures::default()
-                },
+                hold: HoldFigures::default(),
                 slots: vec![blue],
                 shadow: Some(shadow()),
+                watch: Some(WatchFigures {
+                    verdict: WatchVerdict::Warning,
+                    is_unconfirmed: true,
+                }),
             }],
             ..Page::default()
         }
@@ -514,15 +533,17 @@ mod tests {
             r#"switchd_websockets_closed_total{service="odoo",slot="blue",reason="kept",end="cut"} 0.0"#,
             r#"switchd_websockets_returned_total{service="odoo",slot="blue"} 1.0"#,
             r#"switchd_slot_active{service="odoo",slot="blue"} 1.0"#,
-            r#"switchd_held{service="odoo"} 1.0"#,
-            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
-            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
             r#"switchd_queue_wait_seconds_count{service="odoo",slot="blue"} 1"#,
             r#"switchd_queue_wait_seconds_sum{service="odoo",slot="blue"} 0.04"#,
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="deadline"} 1.0"#,
             r#"switchd_queue_refused_total{service="odoo",slot="blue",reason="full"} 0.0"#,
             r#"switchd_endpoint_up{service="odoo",slot="blue",member="http",endpoint="127.0.0.1:8069"} 1.0"#,
             r#"switchd_flips_total{service="odoo",direction="flip",result="done"} 3.0"#,
+            r#"switchd_rpc_errors_total{service="odoo",slot="blue"} 1.0"#,
+            r#"switchd_websocket_handshakes_total{service="odoo",slot="blue",result="refused"} 1.0"#,
+            r#"switchd_watch{service="odoo",verdict="warning"} 1.0"#,
+            r#"switchd_watch{service="odoo",verdict="good"} 0.0"#,
+            r#"switchd_unconfirmed{service="odoo"} 1.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
             r#"switchd_gate_checks_total{service="odoo",gate="odoo",outcome="failed"} 2.0"#,
             r#"switchd_denied_total{service="odoo",reason="path"} 5.0"#,

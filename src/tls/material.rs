@@ -24,6 +24,8 @@ pub struct Material {
     pub listeners: Vec<Option<Arc<Server>>>,
     /// In the order of the settings; none for a service without TLS to its upstreams.
     pub upstreams: Vec<Option<Arc<Upstream>>>,
+    /// Of the admin API over TCP; none where it is off, or spoken in the clear.
+    pub admin: Option<Arc<Server>>,
     /// What proves to certificate authorities that names are served here. The same over all reloads.
     pub challenges: Arc<Challenges>,
 }
@@ -38,6 +40,16 @@ fn ordered(listener: &Listener, settings: &Settings) -> Vec<CertificateFiles> {
             key: file,
         })
         .collect()
+}
+
+/// The address of the admin API, as if it were a listener.
+fn admin(settings: &Settings) -> Option<Listener> {
+    let tcp = settings.admin_api.tcp.as_ref()?;
+    Some(Listener {
+        http2: false,
+        certificates: vec![tcp.certificate.clone()?],
+        ..Listener::plain(tcp.address)
+    })
 }
 
 impl Material {
@@ -82,9 +94,16 @@ impl Material {
                 None
             }));
         }
+        let before_admin = before.and_then(|it| it.admin.as_ref());
+        let admin = admin(settings).map(|it| Server::load(&it, (&[], &challenges), before_admin));
+        let admin = admin.transpose().unwrap_or_else(|found| {
+            problems.extend(found);
+            None
+        });
         let loaded = Self {
             listeners,
             upstreams,
+            admin,
             challenges,
         };
         if let Some(before) = before {
@@ -108,10 +127,10 @@ impl Material {
         self.upstreams.get(at).cloned().flatten()
     }
 
-    /// Every certificate of every listener, with the listener's place.
+    /// Every certificate of every listener, with the listener's place; that of the admin API comes last.
     pub fn certificates(&self) -> impl Iterator<Item = (usize, &Arc<Certificate>)> {
-        let servers = self.listeners.iter().enumerate();
-        servers.flat_map(|(at, server)| {
+        let all = self.listeners.iter().chain([&self.admin]);
+        all.enumerate().flat_map(|(at, server)| {
             let all = server.iter().flat_map(|server| &server.certificates);
             all.map(move |certificate| (at, certificate))
         })
@@ -199,14 +218,19 @@ impl Material {
             });
             all.len() == others.len() && equal.all(|equal| equal)
         }
-        same(&self.listeners, &before.listeners) && same(&self.upstreams, &before.upstreams)
+        let admin = |material: &Self| [material.admin.clone()];
+        same(&self.listeners, &before.listeners)
+            && same(&self.upstreams, &before.upstreams)
+            && same(&admin(self), &admin(before))
     }
 
     /// Every file that was read.
     #[must_use]
     pub fn files(settings: &Settings) -> Vec<PathBuf> {
         let mut files = Vec::new();
-        for listener in settings.listeners.iter().filter(|it| it.is_tls()) {
+        let admin = admin(settings);
+        let all = settings.listeners.iter().chain(&admin);
+        for listener in all.filter(|it| it.is_tls()) {
             let pairs = listener.certificates.iter();
             files.extend(pairs.flat_map(|pair| [pair.chain.clone(), pair.key.clone()]));
             files.extend(listener.tls.client_auth.ca().cloned());

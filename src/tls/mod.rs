@@ -12,6 +12,7 @@ mod resolver;
 mod roots;
 mod server;
 mod upstream;
+mod web;
 mod words;
 
 pub use certificate::{Certificate, ClientCertificate};
@@ -20,6 +21,7 @@ pub use handshake::{Opening, Refused, Secured, opening};
 pub use material::Material;
 pub use server::Server;
 pub use upstream::{Dialer, Upstream};
+pub use web::connect_web;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;

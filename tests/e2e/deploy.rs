@@ -83,7 +83,7 @@ pub(crate) fn journal(daemon: &Daemon) -> Vec<Value> {
     let entries = std::fs::read_dir(dir).into_iter().flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|it| it == "jsonl"));
-    files.sort();
+    files.sort_by_key(|path| path.metadata().unwrap().modified().unwrap());
     let Some(newest) = files.pop() else {
         return Vec::new();
     };
@@ -314,7 +314,7 @@ async fn one_deploy_of_a_service_at_a_time() {
     let pair = Pair::start().await;
     let steps = [step(
         "prepare",
-        "until test -e go; do read -t 0.05 x </dev/zero; done",
+        "until test -e go; do sleep 0.02; done",
         "true",
     )];
     let daemon = daemon(&pair, &steps).await;

@@ -439,7 +439,7 @@ async fn everything_that_shows_requests_shows_those_who_are_held() {
     assert_eq!((&*record.result, &*record.service), ("released", "app"));
     assert_eq!(record.reason.as_deref(), Some("migration 42"));
     assert!(
-        record.details[0].starts_with("1 requests waited"),
+        record.details[0].starts_with("requests that waited: 1, "),
         "{record:?}"
     );
     assert_eq!(daemon.metric(&["switchd_held{"]).await, 0.0);

@@ -22,6 +22,8 @@ pub(crate) struct Referee {
     under_way: Option<Operation>,
     automatic: Vec<Moment>,
     moves_since_operator: u32,
+    /// The generation that the watch finds too bad.
+    pub(crate) breach: Option<Generation>,
 }
 
 impl Referee {
@@ -40,13 +42,20 @@ impl Referee {
 
     fn may_move_by_itself(&self, operation: &Operation, world: &World) {
         let told = |slot| self.health.get(slot).cloned().unwrap_or_default();
-        assert!(matches!(
-            told(&operation.from),
-            SlotHealth::Unhealthy { .. }
-        ));
+        let state = world.switch.persisted();
+        let is_overdue = state.confirm.is_some_and(|it| it.until <= world.now);
+        let is_bad = matches!(told(&operation.from), SlotHealth::Unhealthy { .. });
+        let is_breached = self.breach == Some(state.generation);
+        assert!(is_bad || is_overdue || is_breached, "left a good slot");
         assert_eq!(told(&operation.to), SlotHealth::Healthy, "not proven");
-        assert!(!matches!(self.shared, SlotHealth::Unhealthy { .. }));
         assert_eq!(world.switch.quarantine(&operation.to), None);
+        assert_eq!(world.switch.schema_moved(&operation.to), None);
+        if is_overdue {
+            // An operator asked for it: no rule of failback is in the way.
+            assert_eq!(Some(operation.to.clone()), state.previous);
+            return;
+        }
+        assert!(!matches!(self.shared, SlotHealth::Unhealthy { .. }));
         let failback = &world.switch.rules().failback;
         let recent = |at: &&Moment| world.now.since(**at) < failback.window;
         let moves = self.automatic.iter().filter(recent).count();
@@ -115,6 +124,7 @@ impl Referee {
         self.automatic = state.automatic_moves;
         self.under_way = None;
         self.health.clear();
+        self.breach = None;
         self.shared = SlotHealth::Unknown;
     }
 
@@ -126,7 +136,10 @@ impl Referee {
             "traffic is elsewhere"
         );
         let told = self.health.get(world.switch.active());
-        let is_bad = matches!(told, Some(SlotHealth::Unhealthy { .. }));
+        let state = world.switch.persisted();
+        let is_bad = matches!(told, Some(SlotHealth::Unhealthy { .. }))
+            || self.breach == Some(state.generation)
+            || state.confirm.is_some_and(|it| it.until <= world.now);
         let leaving = self
             .under_way
             .as_ref()

@@ -18,10 +18,14 @@ pub(crate) struct Tally {
     pub(crate) drained_side_by_side: u64,
     pub(crate) stayed: u64,
     pub(crate) quarantines_ended: u64,
+    pub(crate) confirmed: u64,
+    pub(crate) unconfirmed: u64,
+    pub(crate) breaches: u64,
+    pub(crate) left_behind: u64,
 }
 
 impl Tally {
-    fn all(&mut self) -> [(&'static str, &mut u64); 15] {
+    fn all(&mut self) -> [(&'static str, &mut u64); 19] {
         [
             ("flips", &mut self.flips),
             ("rollbacks", &mut self.rollbacks),
@@ -38,6 +42,10 @@ impl Tally {
             ("drains side by side", &mut self.drained_side_by_side),
             ("stays on a bad slot", &mut self.stayed),
             ("ends of a quarantine", &mut self.quarantines_ended),
+            ("moves confirmed", &mut self.confirmed),
+            ("moves back unconfirmed", &mut self.unconfirmed),
+            ("moves back by the watch", &mut self.breaches),
+            ("stays because of the database", &mut self.left_behind),
         ]
     }
 

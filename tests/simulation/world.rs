@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
     Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Label, Moment, Notice,
-    Passed, Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Transition,
+    Passed, Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Terms, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -32,6 +32,7 @@ pub(crate) struct World {
     /// Which slots are really well.
     well: BTreeMap<SlotName, bool>,
     shared_is_well: bool,
+    database: u32,
     referee: Option<Referee>,
     crashes: u32,
     pub(crate) tally: Tally,
@@ -70,6 +71,10 @@ enum Happening {
     },
     SlotTurns(SlotName),
     SharedTurns,
+    /// The watch finds the active slot too bad, or not.
+    Judged,
+    /// Somebody changes the modules of the database.
+    DatabaseMoves,
     DiskTurns(Disk),
     OperatorActs,
     Crash,
@@ -108,6 +113,7 @@ impl World {
             disk_ever_failed: false,
             well,
             shared_is_well: true,
+            database: 0,
             referee: Some(Referee::default()),
             crashes: rng.u32(0..4),
             tally: Tally::default(),
@@ -140,6 +146,12 @@ impl World {
         for _ in 0..self.rng.u64(0..3) * 2 {
             self.some_time(end, Happening::SharedTurns);
         }
+        for _ in 0..self.rng.u64(0..8) {
+            self.some_time(end, Happening::Judged);
+        }
+        for _ in 0..self.rng.u64(0..3) {
+            self.some_time(end, Happening::DatabaseMoves);
+        }
         for _ in 0..self.rng.u64(0..3) {
             let disk = *self
                 .rng
@@ -166,6 +178,8 @@ impl World {
             self.happens(Happening::SharedTurns);
         }
         self.until(self.now.after(STORY));
+        self.judged(false);
+        self.command(Command::Confirm);
         for slot in self.switch.rules().slots.clone() {
             self.command(Command::Acknowledge { slot });
         }
@@ -175,7 +189,10 @@ impl World {
         let before = self.traffic.clone();
         self.happens(Happening::SlotTurns(before.clone()));
         self.until(self.now.after(Duration::from_secs(30)));
-        let moves = self.switch.rules().failback.mode == FailbackMode::Always;
+        let slots = self.switch.rules().slots.iter();
+        let mut others = slots.filter(|slot| **slot != before);
+        let somewhere = others.any(|slot| self.switch.schema_moved(slot).is_none());
+        let moves = self.switch.rules().failback.mode == FailbackMode::Always && somewhere;
         assert_eq!(
             self.traffic != before,
             moves,
@@ -208,6 +225,11 @@ impl World {
             }
             Happening::SlotTurns(slot) => self.slot_turns(slot),
             Happening::SharedTurns => self.shared_turns(),
+            Happening::Judged => {
+                let bad = self.rng.bool();
+                self.judged(bad);
+            }
+            Happening::DatabaseMoves => self.database += 1,
             Happening::DiskTurns(disk) => {
                 self.note(&format!("the disk turns {disk:?}"));
                 self.disk = disk;
@@ -254,13 +276,30 @@ impl World {
         self.tell(Event::Shared { health });
     }
 
+    fn judged(&mut self, bad: bool) {
+        let generation = self.switch.generation();
+        let breach = bad.then(|| "30 of 100 requests failed".to_owned());
+        self.refereed(|referee, _| referee.breach = bad.then_some(generation));
+        self.tell(Event::Judged { generation, breach });
+    }
+
     fn operator_acts(&mut self) {
         let slots = self.switch.rules().slots.clone();
         let slot = self.rng.choice(&slots).unwrap().clone();
         let force = self.rng.u8(0..5) == 0;
         let reason = Some("a hunch".to_owned());
-        let command = match self.rng.u8(0..9) {
-            0 | 1 => Command::Rollback { force, reason },
+        let within = Duration::from_secs(self.rng.u64(1..600));
+        let terms = Terms {
+            confirm_within: (self.rng.u8(0..3) == 0).then_some(within),
+            accept_schema_change: self.rng.u8(0..3) == 0,
+        };
+        let command = match self.rng.u8(0..11) {
+            0 | 1 => Command::Rollback {
+                force,
+                reason,
+                terms,
+            },
+            9 | 10 => Command::Confirm,
             2 | 3 => Command::Acknowledge { slot },
             4 => Command::Label {
                 slot,
@@ -271,6 +310,7 @@ impl World {
                 force,
                 reason,
                 expect: None,
+                terms,
             },
         };
         self.command(command);
@@ -397,7 +437,10 @@ impl World {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
         } else if self.well[&end.slot] {
-            Ok(Passed::default())
+            // Not every gate looks at the database.
+            let looks = self.rng.bool();
+            let fingerprint = looks.then(|| self.database.to_string());
+            Ok(Passed { fingerprint })
         } else {
             Err(vec!["connection refused".to_owned()])
         };
@@ -432,6 +475,9 @@ impl World {
     fn hear(&mut self, notice: Notice) {
         match notice {
             Notice::Started(operation) => {
+                let why = operation.reason.as_deref().unwrap_or_default();
+                self.tally.unconfirmed += u64::from(why.starts_with("not confirmed"));
+                self.tally.breaches += u64::from(why.ends_with("requests failed"));
                 self.refereed(|referee, world| referee.started(&operation, world));
             }
             Notice::Failed { operation, .. } => {
@@ -449,13 +495,17 @@ impl World {
                 self.tally.drained_side_by_side += u64::from(drains > 1);
             }
             Notice::Settled => assert_eq!(self.switch.phase(), Phase::Steady),
-            Notice::Staying { .. } => self.tally.stayed += 1,
+            Notice::Staying { reason, .. } => {
+                self.tally.stayed += 1;
+                self.tally.left_behind += u64::from(reason.contains("modules have changed"));
+            }
             Notice::QuarantineEnded { .. } => self.tally.quarantines_ended += 1,
             Notice::Unchanged { .. }
             | Notice::Drained { .. }
             | Notice::Quarantined { .. }
             | Notice::Acknowledged { .. }
             | Notice::Labelled { .. } => {}
+            Notice::Confirmed { .. } => self.tally.confirmed += 1,
         }
     }
 

@@ -1,53 +1,86 @@
 //! The lease on which clients are held: it ends with the connection, so also with this process.
 
 use super::daemon::{Daemon, No};
+use crate::api::{EventKind, HoldRequest, ReleaseCause, StreamEvent};
 use crate::cli::client::Lines;
 use crate::config::format_duration;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-/// For the first answer and for the last one.
+/// For an answer of the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Until everybody has been let go: at 500 in a second, 15,000.
+const LETTING_GO: Duration = Duration::from_secs(30);
 
 #[derive(Debug)]
 pub(super) struct Hold {
-    since: Instant,
     state: watch::Receiver<State>,
     reader: JoinHandle<()>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum State {
     Asked,
     Held,
     /// Nothing is under way.
     Drained,
-    /// The daemon ended it; what it said.
-    Over(Value),
+    /// The daemon ended it, and lets the clients go.
+    Over(ReleaseCause),
+    /// All have gone on.
+    Empty(Figures),
     /// The connection ended: the daemon is gone.
     Lost,
 }
 
-/// How a hold ended.
-#[derive(Debug)]
-pub(super) struct Released {
+/// What a hold was like for the clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Figures {
     pub(super) held_ms: u64,
-    pub(super) why: String,
-    /// As the daemon counted it.
-    pub(super) longest_wait_ms: Option<u64>,
+    pub(super) requests: u64,
+    pub(super) refused: u64,
+    pub(super) longest_ms: u64,
+    why: ReleaseCause,
+}
+
+impl State {
+    fn is_over(&self) -> bool {
+        matches!(self, Self::Over(_) | Self::Empty(_) | Self::Lost)
+    }
+
+    fn why(&self) -> String {
+        let cause = match self {
+            Self::Over(cause) => cause,
+            Self::Empty(figures) => &figures.why,
+            _ => return lost().words(),
+        };
+        let words = match cause {
+            ReleaseCause::Asked => "somebody released the clients",
+            ReleaseCause::Deadline => {
+                "its time is over (`hold` in [service.NAME.deploy] is for how long)"
+            }
+            ReleaseCause::LeaseLost => "switchd lost the connection to this process",
+            ReleaseCause::Removed => "the service was taken out of the config",
+            ReleaseCause::Stopping => "switchd stops",
+        };
+        format!("the hold ended: {words}")
+    }
 }
 
 impl Hold {
     /// New requests wait from now on, at most for `most`.
-    pub(super) async fn take(daemon: &Daemon, most: Duration) -> Result<Self, No> {
-        let body = json!({"for": format_duration(most), "drain": true, "lease": true});
-        let lines = daemon.operate("hold", &body).await?;
+    pub(super) async fn take(daemon: &Daemon, most: Duration, reason: String) -> Result<Self, No> {
+        let request = HoldRequest {
+            at_most: format_duration(most),
+            drain: true,
+            lease: true,
+            reason: Some(reason),
+        };
+        let lines = daemon.operate("hold", &request).await?;
         let (tell, state) = watch::channel(State::Asked);
         let mut hold = Self {
-            since: Instant::now(),
             state,
             reader: tokio::spawn(read(lines, tell)),
         };
@@ -60,25 +93,23 @@ impl Hold {
             Ok(state) => state.map_or(State::Lost, |state| state.clone()),
         };
         match state {
-            State::Over(said) => Err(No::Refused(reason(&said))),
             State::Lost => Err(lost()),
+            state if state.is_over() => Err(No::Refused(state.why())),
             _ => Ok(hold),
         }
     }
 
     /// Waits until nothing is under way. Cancel safe.
     pub(super) async fn drained(&mut self) -> Result<(), String> {
-        let state = self
-            .state
-            .wait_for(|state| !matches!(state, State::Asked | State::Held))
-            .await;
+        let decided = |state: &State| *state == State::Drained || state.is_over();
+        let state = self.state.wait_for(decided).await;
         match state.as_deref() {
             Ok(State::Drained) => Ok(()),
-            Ok(State::Over(said)) => Err(format!(
-                "the hold ended before nothing was under way any more: {}",
-                reason(said)
+            Ok(state) => Err(format!(
+                "requests were still under way when {}",
+                state.why()
             )),
-            _ => Err(lost().words()),
+            Err(_) => Err(lost().words()),
         }
     }
 
@@ -86,10 +117,9 @@ impl Hold {
     pub(super) fn over(&self) -> impl Future<Output = String> + use<> {
         let mut state = self.state.clone();
         async move {
-            let over = |state: &State| matches!(state, State::Over(_) | State::Lost);
-            match state.wait_for(over).await.as_deref() {
-                Ok(State::Over(said)) => format!("the hold ended: {}", reason(said)),
-                _ => lost().words(),
+            match state.wait_for(State::is_over).await.as_deref() {
+                Ok(state) => state.why(),
+                Err(_) => lost().words(),
             }
         }
     }
@@ -100,27 +130,18 @@ impl Hold {
     }
 
     pub(super) fn is_over(&self) -> bool {
-        matches!(*self.state.borrow(), State::Over(_) | State::Lost)
+        self.state.borrow().is_over()
     }
 
-    /// Lets the clients go on.
-    pub(super) async fn release(mut self, daemon: &Daemon) -> Released {
+    /// Lets the clients go on, and waits until they have. None when the daemon is gone.
+    pub(super) async fn release(mut self, daemon: &Daemon) -> Option<Figures> {
         // Should it not be heard, the end of the connection says the same.
         let _ = timeout(PATIENCE, daemon.post("release", &json!({}))).await;
-        let over = |state: &State| matches!(state, State::Over(_) | State::Lost);
-        let ended = timeout(PATIENCE, self.state.wait_for(over)).await;
-        let said = match ended.as_ref().map(|it| it.as_deref()) {
-            Ok(Ok(State::Over(said))) => Some(said.clone()),
+        let empty = |state: &State| matches!(state, State::Empty(_) | State::Lost);
+        let ended = timeout(LETTING_GO, self.state.wait_for(empty)).await;
+        match ended.as_ref().map(|it| it.as_deref()) {
+            Ok(Ok(State::Empty(figures))) => Some(*figures),
             _ => None,
-        };
-        Released {
-            held_ms: u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX),
-            why: said
-                .as_ref()
-                .map_or_else(|| "the connection was closed".to_owned(), reason),
-            longest_wait_ms: said
-                .as_ref()
-                .and_then(|said| said["longest_wait_ms"].as_u64()),
         }
     }
 }
@@ -135,25 +156,32 @@ fn lost() -> No {
     No::Gone("the connection to switchd ended, and the hold with it".to_owned())
 }
 
-fn reason(said: &Value) -> String {
-    match said["reason"].as_str() {
-        Some(reason) => reason.to_owned(),
-        None => "switchd does not say why".to_owned(),
-    }
-}
-
 async fn read(mut lines: Lines, tell: watch::Sender<State>) {
     while let Ok(Some(line)) = lines.next().await {
-        let Ok(event) = serde_json::from_str::<Value>(&line) else {
+        let Ok(event) = serde_json::from_str::<StreamEvent>(&line) else {
             continue;
         };
-        let state = match event["event"].as_str() {
-            Some("held") => State::Held,
-            Some("hold_drained") => State::Drained,
-            Some("released") => State::Over(event),
+        let state = match event.kind {
+            EventKind::Held { .. } => State::Held,
+            EventKind::HoldDrained { .. } => State::Drained,
+            EventKind::Releasing { why, .. } => State::Over(why),
+            EventKind::Released {
+                why,
+                held_ms,
+                requests,
+                refused,
+                longest_ms,
+                ..
+            } => State::Empty(Figures {
+                held_ms,
+                requests,
+                refused,
+                longest_ms,
+                why,
+            }),
             _ => continue,
         };
-        let is_last = matches!(state, State::Over(_));
+        let is_last = matches!(state, State::Empty(_));
         // Without anybody who listens the lease is about to end anyway.
         let _ = tell.send(state);
         if is_last {

@@ -51,7 +51,10 @@ pub(super) enum Record {
     /// They go on.
     Released {
         held_ms: u64,
-        why: String,
+        /// How many were held and went on, and how many were refused.
+        requests: u64,
+        refused: u64,
+        longest_ms: u64,
     },
     Labelled {
         slot: String,

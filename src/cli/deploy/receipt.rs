@@ -30,8 +30,7 @@ pub(super) struct Receipt<'s> {
     pub(super) took_ms: Option<u64>,
     pub(super) steps: Vec<Step<'s>>,
     gates: Vec<&'s str>,
-    /// All holds together.
-    pub(super) held_ms: Option<u64>,
+    pub(super) held: Option<Held>,
     /// Until the slot that traffic left was empty.
     pub(super) emptied_ms: Option<u64>,
     pub(super) cut: Option<u64>,
@@ -45,6 +44,30 @@ pub(super) struct Step<'s> {
     pub(super) took_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<&'s str>,
+}
+
+/// All holds of a deploy together.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Held {
+    pub(super) ms: u64,
+    pub(super) requests: u64,
+    pub(super) refused: u64,
+    pub(super) longest_ms: u64,
+}
+
+impl Held {
+    pub(super) fn in_words(&self) -> String {
+        let refused = match self.refused {
+            0 => String::new(),
+            refused => format!(", {refused} were refused"),
+        };
+        format!(
+            "{}: {}, the longest wait {}{refused}",
+            words::took(self.ms),
+            words::many(self.requests, "request"),
+            words::took(self.longest_ms)
+        )
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -73,7 +96,7 @@ impl<'s> Receipt<'s> {
             took_ms: None,
             steps: plan.steps.iter().map(|it| step(story, &it.name)).collect(),
             gates: Vec::new(),
-            held_ms: None,
+            held: None,
             emptied_ms: None,
             cut: None,
             worst: None,
@@ -89,8 +112,17 @@ impl<'s> Receipt<'s> {
             Record::Gated { lines } => {
                 self.gates = lines.iter().map(String::as_str).collect();
             }
-            Record::Released { held_ms, .. } => {
-                self.held_ms = Some(self.held_ms.unwrap_or(0) + held_ms);
+            Record::Released {
+                held_ms,
+                requests,
+                refused,
+                longest_ms,
+            } => {
+                let held = self.held.get_or_insert_default();
+                held.ms += held_ms;
+                held.requests += requests;
+                held.refused += refused;
+                held.longest_ms = held.longest_ms.max(*longest_ms);
             }
             Record::Emptied { took_ms, cut } => {
                 self.emptied_ms = Some(*took_ms);
@@ -137,7 +169,8 @@ impl<'s> Receipt<'s> {
         if let Some(why) = self.why {
             row("taken back because", why.to_owned());
         }
-        row("clients held for", time(self.held_ms));
+        let held = self.held.as_ref().map(Held::in_words);
+        row("clients held for", held.unwrap_or_else(|| dash.to_owned()));
         row(
             "old slot empty after",
             match self.cut {

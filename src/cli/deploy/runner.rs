@@ -193,14 +193,14 @@ impl Runner {
     /// Lets held clients go on.
     pub(super) async fn release(&mut self) {
         let Some(hold) = self.hold.take() else { return };
-        let released = hold.release(&self.daemon).await;
-        if let Some(ms) = released.longest_wait_ms {
-            let what = "held".to_owned();
-            self.note_anyhow(&Record::Worst { ms, what });
-        }
+        let Some(figures) = hold.release(&self.daemon).await else {
+            return;
+        };
         self.note_anyhow(&Record::Released {
-            held_ms: released.held_ms,
-            why: released.why,
+            held_ms: figures.held_ms,
+            requests: figures.requests,
+            refused: figures.refused,
+            longest_ms: figures.longest_ms,
         });
     }
 

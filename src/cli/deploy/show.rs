@@ -154,8 +154,8 @@ fn taken_back(text: &mut String, receipt: &Receipt<'_>) {
 }
 
 fn figures(text: &mut String, old_slot: &str, receipt: &Receipt<'_>) {
-    if let Some(held) = receipt.held_ms {
-        let _ = write!(text, "\n  clients were held for {}", words::took(held));
+    if let Some(held) = &receipt.held {
+        let _ = write!(text, "\n  clients were held for {}", held.in_words());
     }
     if let (Some(emptied), Some(cut)) = (receipt.emptied_ms, receipt.cut) {
         let took = words::took(emptied);

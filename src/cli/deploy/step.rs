@@ -10,10 +10,14 @@ use super::watching;
 use super::worst::Worst;
 use crate::api::{FlipRequest, LabelRequest, Verdict};
 use crate::config::{DeployStep, StepKind};
+use std::time::Duration;
 use tokio::time::Instant;
 
 /// How often something is tried while the daemon comes and goes.
 const TRIES: usize = 5;
+/// For the daemon to notice that a connection has ended.
+const LEASE: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(50);
 
 impl Runner {
     /// Does step `at`. The result is why it could not be done.
@@ -27,9 +31,21 @@ impl Runner {
             StepKind::Gates => self.gates(at, &step).await,
             StepKind::Flip => self.flip(at).await,
             StepKind::Watch => self.watch(&step).await,
-            _ => {
-                self.keep_held(at).await?;
-                self.program(&step).await
+            _ => self.held_program(at, &step).await,
+        }
+    }
+
+    /// Runs the program of a step, again when the daemon went away with the hold: only of a migration nobody but
+    /// its operator knows whether it may run twice.
+    async fn held_program(&mut self, at: usize, step: &DeployStep) -> Result<(), String> {
+        let mut tries = 0;
+        loop {
+            self.keep_held(at).await?;
+            tries += 1;
+            let done = self.program(step).await;
+            let is_lost = self.hold.as_ref().is_some_and(Hold::is_lost);
+            if !is_lost || done.is_ok() || step.kind == StepKind::Migrate || tries == TRIES {
+                return done;
             }
         }
     }
@@ -108,9 +124,9 @@ impl Runner {
     async fn take_hold(&mut self) -> Result<(), String> {
         let mut tries = 0;
         loop {
-            // Waits for a daemon that starts anew.
-            self.daemon.service().await?;
-            let taken = Hold::take(&self.daemon, self.story.plan.hold).await;
+            self.nobody_holds().await?;
+            let plan = &self.story.plan;
+            let taken = Hold::take(&self.daemon, plan.hold, plan.why()).await;
             tries += 1;
             let mut hold = match taken {
                 Ok(hold) => hold,
@@ -125,6 +141,18 @@ impl Runner {
                 Err(_) if is_lost && tries < TRIES => self.hold = None,
                 drained => return drained,
             }
+        }
+    }
+
+    /// Waits for a daemon that starts anew, and for the end of the hold of a runner that has just died.
+    async fn nobody_holds(&self) -> Result<(), String> {
+        let until = Instant::now() + LEASE;
+        loop {
+            let hold = self.daemon.service().await?.hold;
+            if hold.is_none_or(|hold| hold.releasing) || Instant::now() > until {
+                return Ok(());
+            }
+            tokio::time::sleep(AGAIN).await;
         }
     }
 
@@ -155,7 +183,7 @@ impl Runner {
                 Err(no) => return Err(no.words()),
             }
         }
-        self.program(step).await
+        self.held_program(at, step).await
     }
 
     /// Says what is in the slot now.
@@ -204,12 +232,12 @@ impl Runner {
             let request = FlipRequest {
                 rehearse: false,
                 to: plan.slot.clone(),
-                force: false,
                 reason: Some(plan.why()),
                 expect_generation: Some(plan.generation),
                 // A hold must not last until the last websocket has left.
                 no_wait: true,
                 version: plan.version.clone(),
+                ..FlipRequest::default()
             };
             let since = Instant::now();
             let signals = self.signals.clone();

@@ -126,11 +126,9 @@ impl Runner {
             let request = FlipRequest {
                 rehearse: false,
                 to: plan.old_slot.clone(),
-                force: false,
                 reason: Some(format!("{} is taken back: {why}", plan.why())),
-                expect_generation: None,
                 no_wait: true,
-                version: None,
+                ..FlipRequest::default()
             };
             match self.daemon.moved("flip", &request).await {
                 Ok(moved) if matches!(moved.verdict, Verdict::Done | Verdict::Unchanged) => {

@@ -281,11 +281,19 @@ fn of_clients(record: &Record) -> Option<Milestone> {
             let took = words::took(*took_ms);
             say(Paint::Plain, format!("  nothing is under way ({took})"))
         }
-        Record::Released { held_ms, .. } => {
+        Record::Released {
+            held_ms,
+            requests,
+            longest_ms,
+            ..
+        } => {
             let held = words::took(*held_ms);
+            let (requests, longest) = (words::many(*requests, "request"), words::took(*longest_ms));
             say(
                 Paint::Good,
-                format!("  clients go on; they were held for {held}"),
+                format!(
+                    "  clients go on; they were held for {held}: {requests}, the longest wait {longest}"
+                ),
             )
         }
         Record::Flipped { generation, .. } => {

@@ -31,6 +31,7 @@ use crate::switch::Moment;
 use crate::switch::ServiceName;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
+use crate::switch::Terms;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -183,6 +184,7 @@ impl Conductor {
                 force: false,
                 reason: order.reason.clone(),
                 expect: rehearsal.expect,
+                terms: Terms::default(),
             };
             let by = order.by.clone();
             machine.apply(self.jobs.clock.now(), Event::Command { by, command })?;
@@ -211,6 +213,7 @@ impl Conductor {
             flip: None,
             within: service.settings.flip.gate_timeout,
             trial: self.trial(at, &slot),
+            is_warm: false,
             hand: Some(hand),
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));

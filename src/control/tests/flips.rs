@@ -12,6 +12,7 @@ use crate::live::Kind;
 
 use crate::switch::Command;
 use crate::switch::Refusal;
+use crate::switch::Terms;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -149,6 +150,7 @@ async fn a_rollback_does_not_wait_for_a_drain() {
     })
     .await;
     let rollback = Command::Rollback {
+        terms: Terms::default(),
         force: false,
         reason: None,
     };
@@ -245,6 +247,7 @@ async fn a_forced_flip_needs_no_gate_and_keeps_its_reason() {
     let mut stage = Stage::set(STILL).await;
     stage.green.dies().await;
     let forced = Command::Flip {
+        terms: Terms::default(),
         to: crate::switch::SlotName::new("green").unwrap(),
         force: true,
         reason: Some("blue is on fire".into()),

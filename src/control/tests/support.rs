@@ -15,11 +15,13 @@ use crate::control::Prepared;
 use crate::control::Until;
 use crate::journal::Journal;
 use crate::journal::Recover;
+use crate::journal::Search;
 use crate::live::Live;
 use crate::live::Slot;
 use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::SlotName;
+use crate::switch::Terms;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -187,7 +189,14 @@ impl Stage {
     }
 
     pub(crate) async fn history(&self) -> Vec<AuditRecord> {
-        let history = self.handle().history(None, 100).await.unwrap();
+        let history = self
+            .handle()
+            .history(Search {
+                limit: 100,
+                ..Search::default()
+            })
+            .await
+            .unwrap();
         history.operations
     }
 
@@ -249,6 +258,7 @@ fn text(folder: &TempDir, (blue, green): (&Upstream, &Upstream), more: &str) -> 
 
 pub(crate) fn flip(to: &str) -> Command {
     Command::Flip {
+        terms: Terms::default(),
         to: SlotName::new(to).unwrap(),
         force: false,
         reason: None,

@@ -18,8 +18,10 @@ mod link;
 mod memory;
 mod message;
 mod odoo;
+mod postgres;
 mod prometheus;
 mod script;
+mod site;
 mod tls;
 mod websocket;
 mod wire;
@@ -40,8 +42,10 @@ pub(crate) use odoo::{
     Behaviour, Content, Database, Digest, Event as WebsocketEvent, MOST_FRAMES,
     Member as OdooMember, Odoo, SerializationFailure,
 };
+pub(crate) use postgres::Postgres;
 pub(crate) use prometheus::{Prometheus, promtool};
 pub(crate) use script::{Gate, Reply, Step};
+pub(crate) use site::Site;
 pub(crate) use tls::{Authority, Connector, Leaf};
 pub(crate) use websocket::Websocket;
 pub(crate) use wire::{Wire, get, request};
@@ -84,6 +88,15 @@ impl Pair {
 
     pub(crate) fn config(&self) -> Config {
         Config::pair(&self.blue, &self.green)
+    }
+
+    /// A request that blue is at work on until `gate` opens.
+    pub(crate) async fn occupy(&self, daemon: &Daemon, gate: &Gate) -> Wire {
+        self.blue.on("/slow", Reply::held(gate));
+        let mut client = Wire::connect(daemon.address).await;
+        client.send(request("GET /slow", "", "")).await;
+        self.blue.saw("/slow", 1).await;
+        client
     }
 
     /// The daemon in front of both, with the plain config.

@@ -26,6 +26,8 @@ pub(crate) struct Behaviour {
     pub(crate) modules: Vec<(&'static str, &'static str)>,
     /// What a worker takes longer for its first request: it loads its registry. Health needs none.
     pub(crate) cold: Duration,
+    /// What every login page takes longer, on a warm worker too.
+    pub(crate) slow_pages: Duration,
     /// The gevent process answers for its health, and opens no websocket.
     pub(crate) opens_no_websocket: bool,
 }
@@ -42,6 +44,7 @@ impl Default for Behaviour {
             filestore: None,
             modules: database::MODULES.to_vec(),
             cold: Duration::ZERO,
+            slow_pages: Duration::ZERO,
             opens_no_websocket: false,
         }
     }

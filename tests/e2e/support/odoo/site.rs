@@ -60,6 +60,9 @@ pub(super) async fn respond(site: &Site, call: &Call, head: &Head, body: &Arrive
     if let Some(time) = call.milliseconds("sleep_ms") {
         run_query(site, time).await;
     }
+    if call.path == "/web/login" {
+        sleep_until(Instant::now() + site.behaviour.slow_pages).await;
+    }
     if is_form_too_large(call, head) {
         return Answer::html(413, "Request Entity Too Large");
     }

@@ -1,0 +1,154 @@
+//! The watch over a slot that traffic moved to, as `status` and `events` tell it.
+
+use super::style::{Look, Paint};
+use super::table::printable;
+use super::words;
+use crate::api::{ConfirmStatus, ServiceStatus, WatchFigures, WatchStatus};
+
+/// The lines of `status`, in the order in which they are read.
+pub(super) fn lines(service: &ServiceStatus, look: &Look) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(confirm) = &service.confirm {
+        lines.push(
+            look.style
+                .paint(Paint::Notable, &unconfirmed(confirm, look)),
+        );
+    }
+    if let Some(watch) = &service.watch {
+        let text = printable(&headline(&service.active, watch, look));
+        lines.push(look.style.paint(of_verdict(&watch.verdict), &text));
+        lines.push(format!("  now: {}", figures(&watch.figures)));
+        if let Some(baseline) = &watch.baseline {
+            lines.push(format!("  before the move: {}", figures(baseline)));
+        }
+    }
+    if let Some(blocked) = &service.failback.blocked {
+        let text = format!("no failback by itself: {blocked}");
+        lines.push(look.style.paint(Paint::Notable, &printable(&text)));
+    }
+    lines
+}
+
+fn unconfirmed(confirm: &ConfirmStatus, look: &Look) -> String {
+    format!(
+        "not confirmed: traffic goes back to {} in {} unless you say `switchctl confirm`",
+        confirm.back_to,
+        words::until(&confirm.until, look),
+    )
+}
+
+fn headline(active: &str, watch: &WatchStatus, look: &Look) -> String {
+    let why = match watch.reasons.as_slice() {
+        [] => String::new(),
+        reasons => format!(": {}", reasons.join("; ")),
+    };
+    let left = match words::until(&watch.until, look).as_str() {
+        "0 s" => "over".to_owned(),
+        left => format!("{left} left"),
+    };
+    format!("watch of {active}, {left}: {}{why}", watch.verdict)
+}
+
+/// `212 requests, 0.5 % errors (1 failed, 0 JSON-RPC), p95 120 ms, p99 300 ms, 4 of 5 websockets opened`.
+fn figures(figures: &WatchFigures) -> String {
+    let mut parts = vec![words::many(figures.requests, "request")];
+    if figures.requests > 0 {
+        parts.push(format!(
+            "{} % errors ({} failed, {} JSON-RPC)",
+            figures.error_percent, figures.failed, figures.rpc_errors
+        ));
+    }
+    for (name, time) in [("p95", figures.p95_ms), ("p99", figures.p99_ms)] {
+        parts.extend(time.map(|time| format!("{name} {}", words::took(time))));
+    }
+    if figures.handshakes > 0 {
+        let opened = figures
+            .handshakes
+            .saturating_sub(figures.handshakes_refused);
+        parts.push(format!(
+            "{opened} of {} websockets opened",
+            figures.handshakes
+        ));
+    }
+    parts.join(", ")
+}
+
+pub(super) fn of_verdict(verdict: &str) -> Paint {
+    match verdict {
+        "good" => Paint::Good,
+        "warning" => Paint::Notable,
+        "critical" => Paint::Bad,
+        _ => Paint::Plain,
+    }
+}
+
+/// The event.
+pub(super) fn sentence((slot, verdict): (&str, &str), reasons: &[String], over: bool) -> String {
+    let over = if over { " to the end" } else { "" };
+    let why = match reasons {
+        [] => String::new(),
+        reasons => format!(": {}", reasons.join("; ")),
+    };
+    format!("the watch finds {slot} {verdict}{over}{why}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::style::tests::look;
+    use super::*;
+
+    #[test]
+    fn the_figures_stand_beside_those_of_before() {
+        let watch = WatchStatus {
+            verdict: "critical".to_owned(),
+            reasons: vec!["20 of 100 requests failed".to_owned()],
+            since: "2026-08-01T12:04:00Z".to_owned(),
+            until: "2026-08-01T12:06:00Z".to_owned(),
+            figures: WatchFigures {
+                requests: 100,
+                rpc_errors: 20,
+                error_percent: 20.0,
+                p95_ms: Some(250),
+                handshakes: 5,
+                handshakes_refused: 1,
+                ..WatchFigures::default()
+            },
+            baseline: Some(WatchFigures::default()),
+        };
+        assert_eq!(
+            headline("green", &watch, &look()),
+            "watch of green, 1 min left: critical: 20 of 100 requests failed"
+        );
+        assert_eq!(
+            figures(&watch.figures),
+            "100 requests, 20 % errors (0 failed, 20 JSON-RPC), p95 250 ms, 4 of 5 websockets opened"
+        );
+        assert_eq!(figures(&WatchFigures::default()), "0 requests");
+    }
+
+    #[test]
+    fn a_watch_that_is_over_says_so() {
+        let watch = WatchStatus {
+            verdict: "good".to_owned(),
+            until: "2026-08-01T11:00:00Z".to_owned(),
+            ..WatchStatus::default()
+        };
+        assert_eq!(
+            headline("green", &watch, &look()),
+            "watch of green, over: good"
+        );
+    }
+
+    #[test]
+    fn an_event_says_what_and_why() {
+        let reasons = ["too slow".to_owned()];
+        assert_eq!(
+            sentence(("green", "warning"), &reasons, false),
+            "the watch finds green warning: too slow"
+        );
+        assert_eq!(
+            sentence(("green", "good"), &[], true),
+            "the watch finds green good to the end"
+        );
+    }
+}
