@@ -57,6 +57,7 @@ fn view(settings: &config::Settings) -> View {
         Arc::new(Slot::new(name, members.collect(), WORKERS, None, metrics))
     };
     let services = settings.services.iter().map(|service| Service {
+        choices: None,
         settings: Arc::new(service.clone()),
         filter: None,
         active: 0,
@@ -65,6 +66,8 @@ fn view(settings: &config::Settings) -> View {
         tls: None,
         hold: None,
         shadow: None,
+        outage: None,
+        modes: None,
     });
     View {
         epoch: Epoch(1),

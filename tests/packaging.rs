@@ -292,6 +292,7 @@ fn the_links_of_the_documents_lead_somewhere() {
         "CHANGELOG.md",
         "docs/gates.md",
         "docs/odoo.md",
+        "docs/api.md",
         "certs-dev/README.md",
     ] {
         let folder = root().join(document).parent().unwrap().to_owned();
@@ -316,7 +317,7 @@ fn the_links_of_the_documents_lead_somewhere() {
 #[test]
 fn every_config_in_the_documents_is_valid() {
     let mut checked = 0;
-    for document in ["README.md", "docs/gates.md", "docs/odoo.md"] {
+    for document in ["README.md", "docs/api.md", "docs/gates.md", "docs/odoo.md"] {
         let text = text(document);
         let configs = text.split("```toml\n").skip(1);
         // A piece without slots shows a few keys only.

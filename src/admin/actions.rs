@@ -62,11 +62,14 @@ impl Admin {
             Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
+            Route::Canary { service } => self.canary(service, asked).await,
             Route::Label { service } => self.label(service, asked).await,
             Route::Hold { service } => self.hold(service, asked).await,
             Route::Release { service } => self.release(service, asked).await,
             Route::Shadow { service } => self.shadow(service, asked).await,
             Route::ShadowReport { service } => self.shadow_report(service, None).await,
+            Route::Maintenance { service } => self.maintenance(service, asked).await,
+            Route::ReadOnly { service } => self.read_only(service, asked).await,
             Route::Requests => self.requests(query, &asked.sight).await,
             Route::Kill { id } => self.kill(id, &asked).await,
             Route::History => self.history(&query, &asked.sight).await,
@@ -237,7 +240,7 @@ impl Admin {
     }
 }
 
-fn until(no_wait: bool) -> Until {
+pub(super) fn until(no_wait: bool) -> Until {
     if no_wait {
         Until::Published
     } else {

@@ -3,6 +3,7 @@
 use crate::api::Problem;
 use crate::control::Denied;
 use crate::control::HoldRefusal;
+use crate::switch::CanaryRefusal;
 use crate::switch::Refusal;
 use http::Method;
 use http::StatusCode;
@@ -133,8 +134,13 @@ fn way_around(refusal: &Refusal) -> Option<&'static str> {
         Refusal::ForceNeedsReason => Some("--force --reason \"...\""),
         Refusal::NothingToRollBackTo { .. } => Some("switchctl flip SLOT"),
         Refusal::Outdated { .. } => Some("ask again without --expect-generation"),
+        Refusal::Canary(CanaryRefusal::None { .. } | CanaryRefusal::NoSteps) => {
+            Some("switchctl canary SLOT 5%")
+        }
+        Refusal::Canary(CanaryRefusal::Another { .. }) => Some("switchctl canary abort"),
         Refusal::SchemaMoved { .. } => Some("--accept-schema-change"),
         Refusal::UnknownSlot { .. }
+        | Refusal::Canary(CanaryRefusal::OnActive { .. })
         | Refusal::NothingToConfirm { .. }
         | Refusal::Busy { .. }
         | Refusal::NotQuarantined { .. }

@@ -13,6 +13,7 @@ use crate::api::Acknowledged;
 use crate::api::CacheList;
 use crate::api::CachePurge;
 use crate::api::CachePurged;
+use crate::api::CanaryRequest;
 use crate::api::Confirmed;
 use crate::api::FlipRequest;
 use crate::api::History;
@@ -23,7 +24,10 @@ use crate::api::HookTested;
 use crate::api::Killed;
 use crate::api::LabelRequest;
 use crate::api::Labelled;
+use crate::api::MaintenanceRequest;
+use crate::api::ModesStatus;
 use crate::api::ProbeReport;
+use crate::api::ReadOnlyRequest;
 use crate::api::Reloaded;
 use crate::api::RequestList;
 use crate::api::RollbackRequest;
@@ -126,6 +130,16 @@ pub(super) const TABLE: &[Entry] = &[
     .takes::<SlotRequest>()
     .answers::<Acknowledged>(),
     post(
+        "/v1/services/{service}/canary",
+        |it| Route::Canary {
+            service: it.service,
+        },
+        "Send so many percent of new visitors to another slot, promote it, or end that",
+    )
+    .of_service()
+    .takes::<CanaryRequest>()
+    .streams::<StreamEvent>(),
+    post(
         "/v1/services/{service}/label",
         |it| Route::Label {
             service: it.service,
@@ -173,6 +187,45 @@ pub(super) const TABLE: &[Entry] = &[
     )
     .of_service()
     .answers::<HoldReleased>(),
+    get(
+        "/v1/services/{service}/shadow",
+        |it| Route::ShadowReport {
+            service: it.service,
+        },
+        "How the answers of the idle slot differ",
+    )
+    .of_service()
+    .answers::<ShadowReport>(),
+    post(
+        "/v1/services/{service}/shadow",
+        |it| Route::Shadow {
+            service: it.service,
+        },
+        "Send copies of GETs to an idle slot, so many percent; 0 ends it",
+    )
+    .of_service()
+    .takes::<ShadowRequest>()
+    .answers::<ShadowReport>(),
+    post(
+        "/v1/services/{service}/maintenance",
+        |it| Route::Maintenance {
+            service: it.service,
+        },
+        "Answer 503 to clients but a few, or stop doing so; kept over restarts",
+    )
+    .of_service()
+    .takes::<MaintenanceRequest>()
+    .answers::<ModesStatus>(),
+    post(
+        "/v1/services/{service}/read_only",
+        |it| Route::ReadOnly {
+            service: it.service,
+        },
+        "Refuse what writes, or stop doing so; kept over restarts",
+    )
+    .of_service()
+    .takes::<ReadOnlyRequest>()
+    .answers::<ModesStatus>(),
     get("/v1/ps", |_| Route::Requests, "Requests that are under way")
         .shown_in_part()
         .with(&[SERVICE])

@@ -187,6 +187,25 @@ pub enum EventKind {
     CertificatesNotTaken {
         problems: Vec<String>,
     },
+    /// So many of the new visitors go to `slot` from now on.
+    Canary {
+        slot: String,
+        percent: f64,
+        generation: u64,
+        /// Which of the configured steps it is, counted from 1.
+        step: Option<usize>,
+    },
+    /// The canary on `slot` has ended; with `promoted` all traffic is there now.
+    CanaryOver {
+        slot: String,
+        promoted: bool,
+        reason: Option<String>,
+    },
+    /// The next step of a canary failed; it stays at its share until an operator acts.
+    CanaryHalted {
+        slot: String,
+        percent: f64,
+    },
     /// This reader was too slow: so many events are missing here.
     Missed {
         events: u64,
@@ -291,6 +310,23 @@ pub enum EventKind {
         /// Requests that were held and could not go on.
         refused: u64,
         longest_ms: u64,
+    },
+    /// `maintenance` or `read_only` was switched.
+    Mode {
+        mode: String,
+        on: bool,
+        by: String,
+        message: Option<String>,
+    },
+    /// Requests wait because the active slot cannot be connected.
+    OutageBegan {
+        slot: String,
+        waiting: u64,
+    },
+    /// Those who waited are let go.
+    OutageEnded {
+        slot: String,
+        waiting: u64,
     },
 }
 

@@ -51,6 +51,14 @@ pub struct HoldReleased {
     pub oldest_ms: u64,
 }
 
+/// Requests wait because the active slot cannot be connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutageStatus {
+    pub waiting: u64,
+    /// How long the one that waits longest has waited.
+    pub oldest_ms: u64,
+}
+
 /// New requests wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HoldStatus {

@@ -1,7 +1,11 @@
 //! What `status` and `ps` show.
 
+use super::canary::CanaryStatus;
 use super::gates::GatesStatus;
 use super::hold::HoldStatus;
+use super::hold::OutageStatus;
+use super::modes::MaintenanceStatus;
+use super::modes::ReadOnlyStatus;
 use super::shadow::ShadowStatus;
 use super::watch::{ConfirmStatus, WatchStatus};
 use schemars::JsonSchema;
@@ -91,9 +95,21 @@ pub struct ServiceStatus {
     pub staying: Option<String>,
     pub failback: FailbackStatus,
     pub shared: Option<SharedStatus>,
+    /// None when all visitors go to the active slot.
+    #[serde(default)]
+    pub canary: Option<CanaryStatus>,
     /// None while nobody is held.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
+    /// None while nobody waits for the active slot to be connected.
+    #[serde(default)]
+    pub outage: Option<OutageStatus>,
+    /// None while it is off.
+    #[serde(default)]
+    pub maintenance: Option<MaintenanceStatus>,
+    /// None while the service may be written.
+    #[serde(default)]
+    pub read_only: Option<ReadOnlyStatus>,
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,
@@ -111,7 +127,7 @@ pub struct ServiceStatus {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct OperationStatus {
     pub flip: u64,
-    /// `flip`, `rollback` or `failback`.
+    /// `flip`, `rollback`, `failback`, `canary` or `abort`.
     pub direction: String,
     pub by: String,
     pub from: String,

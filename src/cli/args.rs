@@ -1,10 +1,12 @@
 //! What may be written behind `switchctl`.
 
+use super::canary::CanaryArgs;
 use super::deploy::DeployArgs;
 use super::gate::GateArgs;
 use super::history::HistoryArgs;
 use super::hold::HoldArgs;
 use super::hooks::HooksArgs;
+use super::modes::{MaintenanceArgs, ReadOnlyArgs};
 use super::place::{self, Place, Web};
 use super::shadow::ShadowArgs;
 use super::token::TokenArgs;
@@ -103,6 +105,8 @@ pub(super) enum Verb {
     Flip(FlipArgs),
     /// Move traffic to the slot that was active before
     Rollback(RollbackArgs),
+    /// Some of the new visitors to SLOT, before all traffic moves there
+    Canary(CanaryArgs),
     /// Say that the last move stays (after `flip --confirm-within`)
     Confirm,
     /// Probe every endpoint of SLOT once, now
@@ -113,6 +117,10 @@ pub(super) enum Verb {
     Hold(HoldArgs),
     /// End a hold: those who wait go on, to the slot that is active now
     Release,
+    /// Answer 503 to clients, with a page of yours, until it is off again
+    Maintenance(MaintenanceArgs),
+    /// Let nothing write, and everything read
+    ReadOnly(ReadOnlyArgs),
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break

@@ -104,6 +104,9 @@ impl fmt::Display for Failure {
     }
 }
 
+const OTHER_SOCKET: &str =
+    "if it listens elsewhere (`[admin] socket` in its config): --socket PATH, or SWITCHD_SOCKET";
+
 /// What to look at when nobody is there.
 fn advice(place: &Place, kind: io::ErrorKind) -> &'static [&'static str] {
     if let Place::Web(_) = place {
@@ -112,7 +115,6 @@ fn advice(place: &Place, kind: io::ErrorKind) -> &'static [&'static str] {
             "certificates are verified: --ca FILE names whom to trust beside the CAs of this machine",
         ];
     }
-    const OTHER_SOCKET: &str = "if it listens elsewhere (`[admin] socket` in its config): --socket PATH, or SWITCHD_SOCKET";
     match kind {
         io::ErrorKind::NotFound => &[
             "nothing is there: is switchd running? (systemctl status switchd)",

@@ -4,6 +4,9 @@ use super::args::FlipArgs;
 use super::failure::Failure;
 use super::gate;
 use super::operation;
+use super::operation::Ended;
+use super::output;
+use super::output::Format;
 use super::session::Session;
 use crate::api::FlipRequest;
 use crate::config;
@@ -24,5 +27,13 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
     if args.rehearse {
         return gate::follow(session, &path, &request, args.moving.timeout).await;
     }
-    operation::run(session, &path, &request, &args.moving).await
+    let ended = operation::run(session, &path, &request, &args.moving).await?;
+    match &request.confirm_within {
+        Some(time) if ended == Ended::Moved && session.output.format == Format::Words => {
+            output::print(&format!(
+                "traffic goes back unless you say `switchctl confirm` within {time}"
+            ))
+        }
+        _ => Ok(()),
+    }
 }

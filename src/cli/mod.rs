@@ -9,6 +9,7 @@
 mod ack;
 mod args;
 mod cache;
+mod canary;
 mod check;
 mod client;
 mod confirm;
@@ -21,6 +22,7 @@ mod history;
 mod hold;
 mod hooks;
 mod kill;
+mod modes;
 mod openapi;
 mod operation;
 mod output;
@@ -76,9 +78,12 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Canary(args) => canary::run(session, args).await,
         Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,
+        Verb::Maintenance(args) => modes::maintenance(session, args).await,
+        Verb::ReadOnly(args) => modes::read_only(session, args).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,
         Verb::Ack(args) => ack::run(session, args).await,
@@ -91,8 +96,8 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
             session.client.must_be_here("deploy")?;
             deploy::run(session, args).await
         }
-        Verb::Token(args) => token::run(session, args),
         Verb::Shadow(args) => shadow::run(session, args).await,
+        Verb::Token(args) => token::run(session, args),
         Verb::Reload => reload::run(session).await,
         Verb::Check(args) => check::run(session, args),
     }

@@ -22,14 +22,15 @@ pub(super) async fn run(
     path: &str,
     request: &impl Serialize,
     moving: &MoveArgs,
-) -> Result<(), Failure> {
+) -> Result<Ended, Failure> {
     let mut interrupt = Interrupt::listen()?;
     let mut progress = session.output.progress();
     let mut seen = Seen::default();
     let watched = async {
         let mut lines = session.client.operate(path, request).await?;
         let done = watch(session, &mut lines, &mut progress, &mut seen).await?;
-        conclude(&done, moving, &session.output.look())
+        let text = conclude(&done, moving, &session.output.look())?;
+        Ok((text, done.ended()))
     };
     let ended = tokio::select! {
         ended = watched => ended,
@@ -38,8 +39,12 @@ pub(super) async fn run(
     };
     progress.end();
     match session.output.format {
-        Format::Json => ended.map(drop),
-        Format::Words => output::print(&ended?),
+        Format::Json => ended.map(|(_, ended)| ended),
+        Format::Words => {
+            let (text, ended) = ended?;
+            output::print(&text)?;
+            Ok(ended)
+        }
     }
 }
 
@@ -67,6 +72,33 @@ struct Done {
     event: StreamEvent,
     from: Option<String>,
     to: Option<String>,
+    /// The share of a canary, as it is written.
+    canary: Option<Canary>,
+}
+
+struct Canary {
+    slot: String,
+    share: String,
+}
+
+/// How it ended, where that was no failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    Moved,
+    /// Traffic was there already.
+    Unchanged,
+}
+
+impl Done {
+    fn ended(&self) -> Ended {
+        match &self.event.kind {
+            EventKind::Done {
+                verdict: Verdict::Unchanged,
+                ..
+            } => Ended::Unchanged,
+            _ => Ended::Moved,
+        }
+    }
 }
 
 async fn watch(
@@ -76,6 +108,7 @@ async fn watch(
     seen: &mut Seen,
 ) -> Result<Done, Failure> {
     let (mut from, mut to) = (None, None);
+    let mut canary = None;
     while let Some(line) = lines.next().await? {
         if session.output.format == Format::Json {
             output::print(&line)?;
@@ -86,7 +119,12 @@ async fn watch(
         };
         seen.note(&event);
         if let EventKind::Done { .. } = event.kind {
-            return Ok(Done { event, from, to });
+            return Ok(Done {
+                event,
+                from,
+                to,
+                canary,
+            });
         }
         if let EventKind::Started {
             from: left,
@@ -95,6 +133,10 @@ async fn watch(
         } = &event.kind
         {
             (from, to) = (Some(left.clone()), Some(entered.clone()));
+        }
+        if let EventKind::Canary { slot, percent, .. } = &event.kind {
+            let (slot, share) = (slot.clone(), super::canary::percent(*percent));
+            canary = Some(Canary { slot, share });
         }
         if session.output.format == Format::Words {
             tell(progress, &event);
@@ -144,6 +186,12 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
         Err(Failure::Ended { exit, text })
     };
     match verdict {
+        Verdict::Done if let Some(Canary { slot, share }) = &done.canary => {
+            let slot = look.style.paint(Paint::Good, slot);
+            Ok(format!(
+                "{service}: {share} of the new visitors go to {slot}, everybody else stays on {active}"
+            ))
+        }
         Verdict::Done => {
             let old = done.from.as_deref().unwrap_or("the old slot");
             let drained = match (drained_ms, cut) {
@@ -158,6 +206,10 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
             let active = look.style.paint(Paint::Good, active);
             Ok(format!("{service}: {active} is active; {drained}"))
         }
+        Verdict::Unchanged if !reasons.is_empty() => Ok(format!(
+            "{service}: {}; nothing changed",
+            reasons.join("; ")
+        )),
         Verdict::Unchanged => Ok(format!(
             "{service}: {active} was active already; nothing changed"
         )),

@@ -14,5 +14,6 @@ pub(super) async fn run(session: &Session, args: &RollbackArgs) -> Result<(), Fa
         no_wait: args.moving.no_wait,
         accept_schema_change: args.accept_schema_change,
     };
-    operation::run(session, &path, &request, &args.moving).await
+    let ended = operation::run(session, &path, &request, &args.moving).await;
+    ended.map(drop)
 }

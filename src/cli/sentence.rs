@@ -1,6 +1,8 @@
 //! Events as sentences.
 
+use super::canary;
 use super::hold;
+use super::modes;
 use super::shadow;
 use super::style::Paint;
 use super::table::printable;
@@ -35,7 +37,15 @@ impl Sentence {
             | EventKind::Holding { .. }
             | EventKind::HoldDrained { .. }
             | EventKind::Releasing { .. }
-            | EventKind::Released { .. } => hold::sentence(&event.kind),
+            | EventKind::Released { .. }
+            | EventKind::OutageBegan { .. }
+            | EventKind::OutageEnded { .. } => hold::sentence(&event.kind),
+            EventKind::Mode {
+                mode,
+                on,
+                by,
+                message,
+            } => modes::sentence(mode, *on, by, message.as_deref()),
             EventKind::Watch { .. } | EventKind::Confirmed { .. } => watched(&event.kind),
             _ => beside(&event.kind),
         };
@@ -66,10 +76,12 @@ fn before_the_move(event: &EventKind) -> Sentence {
                 .as_deref()
                 .map(|r| format!(": {r}"))
                 .unwrap_or_default();
-            say(
-                format!("{direction} from {from} to {to}, asked for by {by}{why}"),
-                Paint::Strong,
-            )
+            let what = match direction.as_str() {
+                "canary" => format!("canary on {to} beside {from}"),
+                "abort" => format!("end of the canary on {from}"),
+                direction => format!("{direction} from {from} to {to}"),
+            };
+            say(format!("{what}, asked for by {by}{why}"), Paint::Strong)
         }
         EventKind::Probe {
             slot,
@@ -258,6 +270,9 @@ fn beside(event: &EventKind) -> Sentence {
             say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
         }
         EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
+        EventKind::Canary { .. }
+        | EventKind::CanaryOver { .. }
+        | EventKind::CanaryHalted { .. } => of_canary(event),
         EventKind::Reloaded {
             changes,
             needs_restart,
@@ -311,6 +326,47 @@ fn aside(event: &EventKind) -> Sentence {
         ),
         EventKind::CertificateExpiring { certificate } => say(certificate, Paint::Notable),
         EventKind::HookTest { by } => say(format!("a hook is tested by {by}"), Paint::Plain),
+        _ => say("", Paint::Plain),
+    }
+}
+
+fn of_canary(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::Canary {
+            slot,
+            percent,
+            generation,
+            step,
+        } => {
+            let share = canary::percent(*percent);
+            let step = step.map_or(String::new(), |step| format!(" (step {step})"));
+            say(
+                format!(
+                    "{share} of the new visitors go to {slot} as generation {generation}{step}"
+                ),
+                Paint::Good,
+            )
+        }
+        EventKind::CanaryOver { slot, promoted, .. } if *promoted => say(
+            format!("the canary on {slot} is over: all traffic has followed"),
+            Paint::Good,
+        ),
+        EventKind::CanaryOver { slot, reason, .. } => {
+            let why = reason
+                .as_deref()
+                .map_or(String::new(), |reason| format!(": {reason}"));
+            say(
+                format!("the canary on {slot} is over, no new request goes there{why}"),
+                Paint::Notable,
+            )
+        }
+        EventKind::CanaryHalted { slot, percent } => say(
+            format!(
+                "the canary on {slot} stays at {}: its next step failed, and no more follow by themselves",
+                canary::percent(*percent)
+            ),
+            Paint::Bad,
+        ),
         _ => say("", Paint::Plain),
     }
 }

@@ -1,8 +1,10 @@
 //! `switchctl status`
 
 use super::args::StatusArgs;
+use super::canary;
 use super::failure::Failure;
 use super::hold;
+use super::modes;
 use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
@@ -155,6 +157,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
             push(&mut text, &paint(Paint::Notable, &printable(&what)));
         }
     }
+    if let Some(canary) = &service.canary {
+        push(&mut text, &canary::line(canary, look));
+    }
     for slot in &service.slots {
         for line in gates(slot, look) {
             push(&mut text, &line);
@@ -165,6 +170,24 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     }
     if let Some(held) = &service.hold {
         push(&mut text, &paint(Paint::Notable, &hold::status(held, look)));
+    }
+    if let Some(mode) = &service.maintenance {
+        push(
+            &mut text,
+            &paint(Paint::Notable, &modes::maintenance_line(mode, look)),
+        );
+    }
+    if let Some(mode) = &service.read_only {
+        push(
+            &mut text,
+            &paint(Paint::Notable, &modes::read_only_line(mode, look)),
+        );
+    }
+    if let Some(outage) = &service.outage {
+        push(
+            &mut text,
+            &paint(Paint::Bad, &hold::outage(outage, &service.active)),
+        );
     }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
@@ -253,6 +276,13 @@ fn has_versions(service: &ServiceStatus) -> bool {
 fn slot_row(service: &ServiceStatus, slot: &SlotStatus, look: &Look) -> Vec<Cell> {
     let role = match (slot.active, service.previous.as_ref()) {
         (true, _) => "active",
+        _ if service
+            .canary
+            .as_ref()
+            .is_some_and(|it| it.slot == slot.name) =>
+        {
+            "canary"
+        }
         (false, Some(previous)) if *previous == slot.name => "previous",
         _ => "",
     };
@@ -426,7 +456,11 @@ mod tests {
                     blocked: None,
                 },
                 shared: None,
+                canary: None,
                 hold: None,
+                outage: None,
+                maintenance: None,
+                read_only: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
                 watch: None,

@@ -5,6 +5,7 @@ use super::acme;
 use super::admin_api;
 use super::buffering;
 use super::cache;
+use super::canary;
 use super::compression;
 use super::cookies;
 use super::cors;
@@ -16,8 +17,11 @@ use super::hold;
 use super::hooks;
 use super::keepalive;
 use super::listeners;
+use super::maintenance;
+use super::preview;
 use super::queue;
 use super::rate_limit;
+use super::read_only;
 use super::sendfile;
 use super::service_limits;
 use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, Settings, Shared};
@@ -281,10 +285,14 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     queue::changes(lines, &old.queue, &new.queue);
     hold::changes(lines, &old.hold, &new.hold);
     shadow::changes(lines, &old.shadow, &new.shadow);
+    maintenance::changes(lines, &old.maintenance, &new.maintenance);
+    read_only::changes(lines, &old.read_only, &new.read_only);
     errors::changes(lines, &old.errors, &new.errors);
     headers::changes(lines, &old.headers, &new.headers);
     cors::changes(lines, &old.cors, &new.cors);
     cookies::changes(lines, &old.cookies, &new.cookies);
+    canary::changes(lines, &old.canary, &new.canary);
+    preview::changes(lines, &old.preview, &new.preview);
     buffering::changes(lines, old, new);
     compression::changes(lines, &old.compression, &new.compression);
     cache::changes(lines, &old.cache, &new.cache);
@@ -567,6 +575,9 @@ http = ["127.0.0.1:6001"]
             .replace("smoke_test = \"/dev/x\"", "smoke_test = \"off\"")
             .replace("hsts = \"/dev/x\"", "hsts = \"365d\"")
             .replace("rate = \"/dev/x\"", "rate = \"10r/m\"")
+            .replace("secret = \"/dev/x\"", "secret = \"tell nobody\"")
+            .replace("\nhost = \"/dev/x\"", "\nhost = \"preview.example.com\"")
+            .replace("slot_header = \"/dev/x\"", "slot_header = \"X-Slot\"")
             .replace("users = \"/dev/x\"", &format!("users = \"{USERS}\""));
         let before = read(&text);
         let lines: Vec<&str> = text.lines().collect();
@@ -643,7 +654,9 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            ("blocked" | "paths" | "open_paths" | "pass" | "exclude", _) => r#"["/x"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths" | "pass" | "exclude" | "calls", _) => {
+                r#"["/x"]"#.to_owned()
+            }
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }

@@ -85,11 +85,8 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
             "as in [limits]",
         ),
         ("service.NAME.deploy", "hold") => {
-            let most = ["max_wait", "max_for"].map(|name| time(service("hold", name)?));
-            let most = most.into_iter().flatten().min()?;
-            if most >= time(value(layers.documented?, name)?)? {
-                return None;
-            }
+            let usual = time(value(layers.documented?, name)?)?;
+            let most = longest_wait(layers.service?).filter(|most| *most < usual)?;
             (
                 quoted(&format_duration(most)),
                 "as long as clients may wait",
@@ -120,6 +117,12 @@ pub(super) fn derived(pattern: &str, name: &str, layers: &Layers<'_, '_>) -> Opt
         value,
         words: words.to_owned(),
     })
+}
+
+/// For how long a hold of this service may keep a request, where anything is written of it.
+fn longest_wait(service: &DeTable<'_>) -> Option<Duration> {
+    let most = ["max_wait", "max_for"].map(|name| time(inside(service, "hold", name)?));
+    most.into_iter().flatten().min()
 }
 
 fn value<'v, 't>(table: &'v DeTable<'t>, name: &str) -> Option<&'v DeValue<'t>> {

@@ -7,6 +7,7 @@ use super::access::{ACCESS, BASIC_AUTH};
 use super::acme::ACME;
 use super::admin_api::{ADMIN_TCP, ADMIN_TOKEN};
 use super::buffering::{BUFFERING, SPOOL};
+use super::canary::CANARY;
 use super::cookies::COOKIES;
 use super::cors::CORS;
 use super::errors::ERRORS;
@@ -16,8 +17,11 @@ use super::hold::HOLD;
 use super::hooks::{HOOK, HOOK_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
+use super::maintenance::MAINTENANCE;
+use super::preview::PREVIEW;
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
+use super::read_only::READ_ONLY;
 use super::service_limits::SERVICE_LIMITS;
 use super::upstream_tls::UPSTREAM_TLS;
 use super::websocket::WEBSOCKET;
@@ -181,10 +185,15 @@ pub(super) const SERVICE: Section = section(
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
         key("hold", "[service.NAME.hold]"),
+        key("hold_on_outage", r#""5s""#),
+        key("maintenance", "[service.NAME.maintenance]"),
+        key("read_only", "[service.NAME.read_only]"),
         key("errors", "[service.NAME.errors]"),
         key("headers", "[service.NAME.headers]"),
         key("cors", "[service.NAME.cors]"),
         key("cookies", "[service.NAME.cookies]"),
+        key("canary", "[service.NAME.canary]"),
+        key("preview", "[service.NAME.preview]"),
         key("buffering", "[service.NAME.buffering]"),
         key("upstream_tls", "[service.NAME.upstream_tls]"),
         key("websocket", "[service.NAME.websocket]"),
@@ -335,12 +344,16 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TIMEOUTS,
     &QUEUE,
     &HOLD,
+    &MAINTENANCE,
+    &READ_ONLY,
     &ERRORS,
     &SERVICE_HEADERS,
     &REQUEST_HEADERS,
     &RESPONSE_HEADERS,
     &CORS,
     &COOKIES,
+    &CANARY,
+    &PREVIEW,
     &BUFFERING,
     &UPSTREAM_TLS,
     &WEBSOCKET,

@@ -3,6 +3,7 @@
 use super::access::{self, Access};
 use super::buffering;
 use super::cache::{self, Cache};
+use super::canary;
 use super::compression::{self, Compression};
 use super::cookies;
 use super::cors;
@@ -14,9 +15,12 @@ use super::health;
 use super::hold;
 use super::keepalive;
 use super::keys::SERVICE;
+use super::maintenance;
+use super::preview;
 use super::problem::At;
 use super::queue;
 use super::rate_limit;
+use super::read_only;
 use super::routes;
 use super::rules;
 use super::sendfile::{self, Sendfile};
@@ -93,12 +97,16 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let sendfile = sendfile::read(&table, Sendfile::default());
     let queue = queue::read(&table, &members);
     let hold = hold::read(&table);
+    let maintenance = maintenance::read(&table);
+    let read_only = read_only::read(&table);
     let deploy = deploy::read(&table, &hold);
     let shadow = shadow::read(&table);
     let errors = errors::read(&table);
     let headers = headers::read(&table);
     let cors = cors::read(&table);
     let cookies = cookies::read(&table);
+    let canary = canary::read(&table);
+    let (preview, preview_at) = preview::read(&table);
     let watch = watch::read(&table);
     let failback = rules::failback(&table, watch.time);
     let websocket = websocket::read(&table, &flip);
@@ -121,10 +129,14 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         queue,
         hold,
         shadow,
+        maintenance,
+        read_only,
         errors,
         headers,
         cors,
         cookies,
+        canary,
+        preview,
         buffering,
         upstream_proxy_protocol,
         access,
@@ -141,10 +153,11 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         upstream_tls,
         websocket,
     });
+    let preview_host = preview_host(service.as_ref(), preview_at);
     Some(WrittenService {
         service,
         name: shown,
-        hosts,
+        hosts: hosts.into_iter().chain(preview_host).collect(),
         addresses,
         shared: shared_at,
     })
@@ -204,6 +217,15 @@ fn hosts(table: &Table<'_>) -> Vec<WrittenHost> {
         }
     }
     hosts
+}
+
+/// It belongs to this service alone, as its other hosts do.
+fn preview_host(service: Option<&Service>, at: Option<At>) -> Option<WrittenHost> {
+    Some(WrittenHost {
+        pattern: HostPattern::Exact(service?.preview.host.clone()?),
+        at: at?,
+        by_default: false,
+    })
 }
 
 fn initial(table: &Table<'_>, slots: &[WrittenSlot]) -> Option<SlotName> {

@@ -6,6 +6,7 @@ use super::admin_api::AdminApi;
 use super::buffering::{Buffering, Spooling};
 use super::cache::Cache;
 use super::cache::CacheRoom;
+use super::canary::Canary;
 use super::compression::Compression;
 use super::cookies::Cookies;
 use super::cors::Cors;
@@ -17,8 +18,11 @@ use super::hold::Hold;
 use super::hooks::Hook;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
+use super::maintenance::Maintenance;
+use super::preview::Preview;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::read_only::ReadOnly;
 use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
 use super::shadow::Shadow;
@@ -175,10 +179,14 @@ pub struct Service {
     pub queue: Queue,
     pub hold: Hold,
     pub shadow: Shadow,
+    pub maintenance: Maintenance,
+    pub read_only: ReadOnly,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,
     pub cookies: Cookies,
+    pub canary: Canary,
+    pub preview: Preview,
     pub buffering: Buffering,
     /// Whether upstreams are told for whom a connection is made, and how.
     pub upstream_proxy_protocol: Option<ProxyVersion>,

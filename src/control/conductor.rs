@@ -144,6 +144,7 @@ impl Conductor {
                 .take_if(|wake| *wake <= now)
                 .is_some()
             {
+                self.look_at_canary(at);
                 self.event(at, Event::Tick);
             }
         }
@@ -179,6 +180,7 @@ impl Conductor {
             } => self.probe(&service, &slot, answer),
             Message::Reload(request) => self.reload(request),
             Message::Hold(message) => self.hold(message),
+            Message::Mode(message) => self.mode(message),
             Message::Status(answer) => drop(answer.send(self.status())),
             Message::Page(answer) => drop(answer.send(self.page())),
             Message::Audit(record) => self.finish(&record),
@@ -187,9 +189,11 @@ impl Conductor {
             Message::CertificatesAge => self.certificates.warn(&self.jobs.events),
             Message::Probed(report) => {
                 let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
+                let passed = report.passed();
                 self.stock.endpoints.observe(report);
                 if let Some(at) = self.index_of(&service) {
                     self.look_at_health(at, &slot);
+                    self.look_at_outage(at, &slot, passed);
                 }
             }
             Message::Shared(report) => self.shared(&report),
@@ -261,6 +265,7 @@ impl Conductor {
             Effect::Publish {
                 slot, generation, ..
             } => self.publish_slot(at, &slot, generation),
+            Effect::Share { .. } => self.publish_canary(at),
             Effect::Drain {
                 flip,
                 slot,
@@ -278,7 +283,7 @@ impl Conductor {
             service: service.name.clone(),
             flip: Some(flip),
             within: service.settings.flip.gate_timeout,
-            trial: self.trial(at, slot),
+            trial: Arc::new(self.trial(at, slot)),
             hand: None,
             is_warm: self.goes_back_to_a_warm_slot(at, flip),
         };
@@ -310,13 +315,15 @@ impl Conductor {
         let baseline = self.baseline(at);
         self.end_shadow(at, &format!("traffic moved to {slot}"));
         let service = &mut self.services[at];
-        service.activate(slot, generation, &mut self.stock);
+        let left = service.activate(slot, generation, &mut self.stock);
         service.withheld = None;
         self.publish();
         // Who waits for a place waits for one on the new slot, now that it can be found.
         if let Some(places) = &self.services[at].active_slot().places {
             places.aim(self.epoch.0);
         }
+        left.iter().for_each(|left| self.dismiss(left));
+        self.end_outage(at);
         self.watch_begins(at, baseline);
     }
 

@@ -30,7 +30,7 @@ pub(super) struct Gate {
     pub(super) flip: Option<FlipId>,
     /// For the endpoints; each gate of the slot has its own time.
     pub(super) within: Duration,
-    pub(super) trial: Trial,
+    pub(super) trial: Arc<Trial>,
     /// Who asked for it, where it is for no flip.
     pub(super) hand: Option<Hand>,
     /// It is well anyway: one pass of each endpoint will do.
@@ -53,7 +53,14 @@ pub(super) async fn run(gate: Gate, jobs: Jobs) {
             Some(_) => Pace::All,
             None => Pace::UntilOneFails,
         };
-        findings = gate.trial.run(&teller, pace).await;
+        let trial = Arc::clone(&gate.trial);
+        let tried = teller.clone();
+        let tried = tokio::spawn(async move { trial.run(&tried, pace).await });
+        match tried.await {
+            Ok(found) => findings = found,
+            // The operation must not wait for ever for what has died.
+            Err(_) => reasons.push("a gate broke off; look at the log of switchd".to_owned()),
+        }
         reasons.extend(findings.reasons());
     }
     if reasons.is_empty() && findings.tried > 0 {
@@ -70,7 +77,7 @@ pub(super) async fn run(gate: Gate, jobs: Jobs) {
     };
     let ended = Ended {
         service: gate.service.clone(),
-        slot: gate.trial.slot,
+        slot: gate.trial.slot.clone(),
         flip: gate.flip,
         findings,
         reasons,

@@ -4,6 +4,7 @@
 //! what is counted there. Rules: one writer (`conductor` alone publishes, everybody else sends it messages);
 //! written before published; whatever is slow (a probe, a gate, a drain) is a job that reports back.
 
+mod canary;
 mod certificates;
 mod clock;
 mod conductor;
@@ -21,8 +22,10 @@ mod holds;
 mod hooks;
 mod jobs;
 mod message;
+mod modes;
 mod operations;
 mod orders;
+mod outages;
 mod page;
 mod prober;
 mod queues;
@@ -46,5 +49,6 @@ pub use handle::Handle;
 pub use hold_desk::{HoldOrder, HoldRefusal, HoldTaken};
 pub use hooks::{Board, Tested};
 pub use message::{Accepted, Denied, GateOrder, Order, Rehearsal, Until};
+pub use modes::{MaintenanceWish, ModeChange, ModeOrder};
 pub use shadow::ShadowOrder;
 pub use start::{Control, Prepared};

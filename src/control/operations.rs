@@ -13,6 +13,7 @@ use super::underway::result_words;
 use crate::api::AuditRecord;
 use crate::api::EventKind;
 use crate::api::Verdict;
+use crate::switch::Actor;
 use crate::switch::Direction;
 use crate::switch::FlipId;
 use crate::switch::Generation;
@@ -27,7 +28,7 @@ impl Conductor {
         let plain = |kind| self.jobs.events.tell(About::service(service), kind);
         match notice {
             Notice::Started(operation) => self.started(at, operation),
-            Notice::Unchanged { .. } => self.unchanged(at),
+            Notice::Unchanged { .. } => self.unchanged(at, Vec::new()),
             Notice::Failed { operation, reasons } => self.failed(at, &operation, reasons),
             Notice::Published {
                 operation,
@@ -57,6 +58,7 @@ impl Conductor {
                 let (slot, by) = (slot.to_string(), by.to_string());
                 plain(EventKind::Acknowledged { slot, by });
             }
+            Notice::Canary(notice) => self.tell_canary(at, notice),
             Notice::Confirmed { slot, by } => {
                 tracing::info!(service, %slot, actor = %by, "move confirmed");
                 let (slot, by) = (slot.to_string(), by.to_string());
@@ -78,7 +80,7 @@ impl Conductor {
 
     fn started(&mut self, at: usize, operation: Operation) {
         // What moves by itself in the same instant has not been asked for by whoever asks now.
-        let by_order = operation.direction != Direction::Failback;
+        let by_order = operation.by != Actor::itself();
         let order = self.asking.as_mut().filter(|_| by_order);
         let asker = order.and_then(|order| {
             order.flip = Some(operation.flip);
@@ -134,7 +136,7 @@ impl Conductor {
             .tell(about, EventKind::Journalled { took_ms });
     }
 
-    fn unchanged(&mut self, at: usize) {
+    pub(super) fn unchanged(&mut self, at: usize, reasons: Vec<String>) {
         let active = self.services[at].active_slot().name.to_string();
         let Some(asker) = self.asking.as_mut().and_then(|it| it.asker.take()) else {
             return;
@@ -142,7 +144,7 @@ impl Conductor {
         let kind = EventKind::Done {
             verdict: Verdict::Unchanged,
             active,
-            reasons: Vec::new(),
+            reasons,
             took_ms: 0,
             drained_ms: None,
             cut: 0,
@@ -153,12 +155,11 @@ impl Conductor {
     }
 
     fn failed(&mut self, at: usize, operation: &Operation, reasons: Vec<String>) {
-        let Some(mut underway) = self.take_underway(at, operation.flip) else {
+        let Some(mut underway) = self.take_underway(at, operation) else {
             return;
         };
         let passed = underway.gated_ms.is_some();
-        let journal_failed =
-            passed || operation.forced || operation.direction == Direction::Failback;
+        let journal_failed = passed || operation.forced || !is_gated(operation.direction);
         let verdict = if journal_failed {
             Verdict::Failed
         } else {
@@ -213,7 +214,7 @@ impl Conductor {
     }
 
     fn drained(&mut self, at: usize, operation: &Operation, generation: Generation, cut: u64) {
-        let Some(underway) = self.take_underway(at, operation.flip) else {
+        let Some(underway) = self.take_underway(at, operation) else {
             return;
         };
         let service = &self.services[at].name;
@@ -256,20 +257,24 @@ impl Conductor {
         }
     }
 
-    fn take_underway(&mut self, at: usize, flip: FlipId) -> Option<Underway> {
+    /// A flip that ends a canary leaves two slots: only the first of them is what its asker waits for.
+    pub(super) fn take_underway(&mut self, at: usize, operation: &Operation) -> Option<Underway> {
         let all = &mut self.services[at].underway;
-        let index = all.iter().position(|it| it.operation.flip == flip)?;
+        let same = |it: &Underway| {
+            it.operation.flip == operation.flip && it.operation.from == operation.from
+        };
+        let index = all.iter().position(same)?;
         Some(all.remove(index))
     }
 
     /// Tells everybody, and writes the line of the history.
-    fn end(&mut self, at: usize, underway: Underway, ending: Ending) {
+    pub(super) fn end(&mut self, at: usize, underway: Underway, ending: Ending) {
         let service = &mut self.services[at];
         let result = result_words(ending.verdict);
         service.count(direction_words(underway.operation.direction), result);
         let mut record = underway.audit(service.name.as_str());
         result.clone_into(&mut record.result);
-        record.details.clone_from(&ending.reasons);
+        record.details.extend(ending.reasons.iter().cloned());
         record.details.extend(warned(&underway.warnings));
         record.drained_ms = ending.drained_ms;
         record.took_ms = Some(underway.elapsed_ms());
@@ -305,6 +310,10 @@ impl Conductor {
             );
         }
     }
+}
+
+fn is_gated(direction: Direction) -> bool {
+    !matches!(direction, Direction::Failback | Direction::Abort)
 }
 
 /// Traffic leaves `operation.from` by itself: whoever waits for a move to there is told at once.

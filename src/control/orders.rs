@@ -1,5 +1,6 @@
 //! Orders from people.
 
+use super::canary::Ordered;
 use super::conductor::Asking;
 use super::conductor::Conductor;
 use super::events::About;
@@ -47,6 +48,7 @@ impl Conductor {
             Command::Flip { .. }
             | Command::Rollback { .. }
             | Command::Label { .. }
+            | Command::Canary(_)
             | Command::Confirm => None,
         };
         let event = Event::Command {
@@ -91,6 +93,7 @@ fn command_words(command: &Command) -> &'static str {
         Command::Flip { .. } => "flip",
         Command::Rollback { .. } => "rollback",
         Command::Acknowledge { .. } => "ack",
+        Command::Canary(order) => Ordered::of(order).command,
         Command::Confirm => "confirm",
         Command::Label { .. } => "label",
     }
@@ -100,6 +103,7 @@ fn target(command: &Command) -> Option<String> {
     match command {
         Command::Flip { to, .. } => Some(to.to_string()),
         Command::Acknowledge { slot } | Command::Label { slot, .. } => Some(slot.to_string()),
+        Command::Canary(order) => Ordered::of(order).to,
         Command::Rollback { .. } | Command::Confirm => None,
     }
 }
@@ -107,6 +111,7 @@ fn target(command: &Command) -> Option<String> {
 fn reason(command: &Command) -> Option<String> {
     match command {
         Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
+        Command::Canary(order) => Ordered::of(order).reason,
         Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => None,
     }
 }
@@ -114,6 +119,7 @@ fn reason(command: &Command) -> Option<String> {
 fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
+        Command::Canary(order) => Ordered::of(order).forced,
         Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => false,
     }
 }

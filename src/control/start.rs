@@ -19,6 +19,7 @@ use crate::config::Problem;
 use crate::config::Settings;
 use crate::journal::Journal;
 use crate::live::Live;
+use crate::live::Seal;
 use crate::switch::Actor;
 use crate::switch::Epoch;
 use crate::switch::Moment;
@@ -78,11 +79,12 @@ impl Prepared {
         let now = clock.now();
         keep_recovery(&mut journal, now);
         let workers = settings.runtime.workers;
-        let mut stock = Stock::new(workers);
+        let mut stock = Stock::new(workers, Seal::new(journal.key()));
         stock.endpoints.configure(&settings, &certificates.material);
         let steer = |service: &crate::config::Service| {
             let state = journal.state(&service.name).cloned();
-            let steered = Steered::new(service.clone(), state, &mut stock, now);
+            let mut steered = Steered::new(service.clone(), state, &mut stock, now);
+            steered.modes.restore(journal.modes(&service.name), service);
             if let Some(warning) = steered.switch.warning() {
                 tracing::warn!(service = %service.name, warning, "service starts elsewhere");
             }

@@ -1,5 +1,6 @@
 //! Answers to questions: how everything is, what happened before, how a slot is right now.
 
+use super::canary::canary_status;
 use super::clock::stamp;
 use super::conductor::Conductor;
 use super::drain::counts_status;
@@ -144,7 +145,11 @@ impl Conductor {
                 blocked: service.blocked(),
             },
             shared: shared_status(service),
+            canary: canary_status(service),
             hold: service.holds.status(),
+            outage: service.holds.outage.status(),
+            maintenance: service.modes.maintenance(&service.settings),
+            read_only: service.modes.read_only(&service.settings),
             slots: service
                 .settings
                 .slots

@@ -1,15 +1,19 @@
 //! One service as the conductor holds it: its machine, its pictures, what is under way.
 
+use super::canary::CanaryJudge;
 use super::gates::SlotGates;
 use super::hold_desk::HoldDesk;
+use super::modes::ModeDesk;
 use super::shadow::Shadowing;
 use super::underway::Underway;
 use super::views::Stock;
 use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
+use crate::live::Seal;
 use crate::live::Service;
 use crate::live::Slot;
+use crate::switch::CanaryRules;
 use crate::switch::Generation;
 use crate::switch::Moment;
 use crate::switch::Persisted;
@@ -36,8 +40,15 @@ pub(super) struct Steered {
     /// In the order of the settings.
     pub(super) slots: Vec<Arc<Slot>>,
     pub(super) active: usize,
+    /// Where a canary is, as workers were shown it.
+    pub(super) canary: Option<usize>,
     /// What traffic left last.
-    left: Option<Arc<Slot>>,
+    pub(super) left: Option<Arc<Slot>>,
+    /// Requests that the canary's slot had when that was last looked at.
+    pub(super) came_to_canary: Option<u64>,
+    /// How it does.
+    pub(super) canary_judge: Option<CanaryJudge>,
+    pub(super) seal: Arc<Seal>,
     /// Every picture that somebody may still count on.
     pictures: Vec<Weak<Slot>>,
     pub(super) underway: Vec<Underway>,
@@ -51,6 +62,7 @@ pub(super) struct Steered {
     pub(super) holds: HoldDesk,
     /// Copies that were asked for last.
     pub(super) shadow: Option<Shadowing>,
+    pub(super) modes: ModeDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
     pub(super) gates: SlotGates,
 }
@@ -142,6 +154,10 @@ pub(super) fn rules(settings: &ServiceSettings) -> Rules {
             .collect(),
         initial: settings.initial.clone(),
         failback: settings.failback.clone(),
+        canary: CanaryRules {
+            is_judged: settings.watch.rules.enabled,
+            ..settings.canary.rules.clone()
+        },
     }
 }
 
@@ -158,12 +174,17 @@ impl Steered {
             shared: SharedCheck::for_service(&settings),
             filter: stock.filter(&settings, None),
             holds: HoldDesk::new(&settings.hold),
+            modes: ModeDesk::new(&settings),
             settings: Arc::new(settings),
             switch,
             wake: None,
             slots: Vec::new(),
             active: 0,
+            canary: None,
             left: None,
+            came_to_canary: None,
+            canary_judge: None,
+            seal: Arc::clone(&stock.seal),
             pictures: Vec::new(),
             underway: Vec::new(),
             drains: Vec::new(),
@@ -182,11 +203,15 @@ impl Steered {
         let settings = Arc::clone(&self.settings);
         for (index, slot) in settings.slots.iter().enumerate() {
             let is_active = slot.name == *self.switch.active();
-            let generation = if is_active {
-                self.switch.generation()
-            } else {
-                Generation(0)
+            let canary = self.switch.canary().filter(|it| it.slot == slot.name);
+            let generation = match canary {
+                _ if is_active => self.switch.generation(),
+                Some(canary) => canary.generation,
+                None => Generation(0),
             };
+            if canary.is_some() {
+                self.canary = Some(index);
+            }
             if is_active {
                 self.active = index;
             }
@@ -209,20 +234,39 @@ impl Steered {
         self.slots.iter().position(|it| it.name == *slot)
     }
 
-    /// Makes `slot` the active one, as a generation of its own.
-    pub(super) fn activate(&mut self, slot: &SlotName, generation: Generation, stock: &mut Stock) {
+    /// Makes `slot` the active one, as a generation of its own, or as that of the canary that was there. All that
+    /// was left by that.
+    pub(super) fn activate(
+        &mut self,
+        slot: &SlotName,
+        generation: Generation,
+        stock: &mut Stock,
+    ) -> Vec<Arc<Slot>> {
         let Some(index) = self.index_of(slot) else {
-            return;
+            return Vec::new();
         };
-        self.redraw(index, generation, stock);
+        // Who is on a canary that traffic follows to stays where it is.
+        if self.slots[index].generation != generation {
+            self.redraw(index, generation, stock);
+        }
         // What was left only empties: who comes there on purpose is counted elsewhere.
-        let left = self.redraw(self.active, Generation(0), stock);
-        self.left = Some(left);
+        let ended = self.canary.take().filter(|canary| *canary != index);
+        let all = ended.into_iter().chain([self.active]);
+        let left: Vec<_> = all
+            .map(|index| self.redraw(index, Generation(0), stock))
+            .collect();
+        self.left = left.last().cloned();
         self.active = index;
+        left
     }
 
     /// Puts a picture with counts of its own in the place of another, which is given back.
-    fn redraw(&mut self, index: usize, generation: Generation, stock: &mut Stock) -> Arc<Slot> {
+    pub(super) fn redraw(
+        &mut self,
+        index: usize,
+        generation: Generation,
+        stock: &mut Stock,
+    ) -> Arc<Slot> {
         let settings = Arc::clone(&self.settings);
         let picture = stock.slot(&settings, &settings.slots[index], generation);
         self.remember(&picture);
@@ -264,6 +308,8 @@ impl Steered {
             }
             self.slots.push(picture);
         }
+        let canary = self.switch.canary().map(|canary| &canary.slot);
+        self.canary = canary.and_then(|slot| self.index_of(slot));
         self.health
             .retain(|name, _| settings.slots.iter().any(|slot| slot.name == *name));
     }
@@ -299,8 +345,11 @@ impl Steered {
             active: self.active,
             slots: self.slots.clone(),
             left: self.left.clone(),
+            choices: self.choices(),
             hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
             shadow: self.shadow.as_ref().and_then(Shadowing::picture),
+            outage: self.holds.outage.picture(&self.settings.hold),
+            modes: self.modes.picture(),
         }
     }
 

@@ -72,6 +72,8 @@ pub(super) fn direction_words(direction: Direction) -> &'static str {
         Direction::Flip => "flip",
         Direction::Rollback => "rollback",
         Direction::Failback => "failback",
+        Direction::Canary => "canary",
+        Direction::Abort => "abort",
     }
 }
 
@@ -120,7 +122,11 @@ impl Underway {
     pub(super) fn audit(&self, service: &str) -> AuditRecord {
         let operation = &self.operation;
         let command = direction_words(operation.direction);
+        let share = operation
+            .portion
+            .map(|portion| format!("{} of the new visitors", portion.share));
         AuditRecord {
+            details: share.into_iter().collect(),
             service: service.to_owned(),
             flip: Some(operation.flip.0),
             reason: operation.reason.clone(),

@@ -6,6 +6,7 @@ use crate::config::Service as ServiceSettings;
 use crate::config::Slot as SlotSettings;
 use crate::filter::Filter;
 use crate::live::Member;
+use crate::live::Seal;
 use crate::live::Slot;
 use crate::switch::Generation;
 use crate::switch::ServiceName;
@@ -19,15 +20,18 @@ use std::sync::Arc;
 pub(super) struct Stock {
     pub(super) endpoints: Endpoints,
     pub(super) queues: Queues,
+    /// What our cookies are signed with.
+    pub(super) seal: Arc<Seal>,
     metrics: BTreeMap<(ServiceName, SlotName), Arc<SlotMetrics>>,
     workers: usize,
 }
 
 impl Stock {
-    pub(super) fn new(workers: usize) -> Self {
+    pub(super) fn new(workers: usize, seal: Seal) -> Self {
         Self {
             endpoints: Endpoints::new(workers),
             queues: Queues::default(),
+            seal: Arc::new(seal),
             metrics: BTreeMap::new(),
             workers,
         }

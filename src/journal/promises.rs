@@ -17,6 +17,8 @@ pub(super) fn state(active: &str, flip: u64) -> Persisted {
         moved: None,
         unproven: false,
         automatic_moves: Vec::new(),
+        canary: None,
+        newest: Generation(0),
         quarantines: BTreeMap::new(),
         fingerprints: BTreeMap::new(),
         accept_schema_change: false,

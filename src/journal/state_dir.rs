@@ -4,6 +4,9 @@ use super::audit_log::AuditLog;
 use super::call_log::CallLog;
 use super::error::JournalError;
 use super::files;
+use super::key_file;
+use super::modes::Modes;
+use super::modes::ModesFile;
 use super::pending::Pending;
 use super::state_file::StateFile;
 use crate::api::AuditRecord;
@@ -31,6 +34,8 @@ pub struct Journal {
     audit: AuditLog,
     calls: CallLog,
     pending: Pending,
+    key: [u8; key_file::BYTES],
+    modes: ModesFile,
     warnings: Vec<String>,
     recovered: Option<String>,
     #[allow(dead_code, reason = "held for its lock")]
@@ -53,11 +58,15 @@ impl Journal {
         let mut warnings = Vec::new();
         let Opened { state, recovered } = open_state(dir, recover)?;
         warnings.extend(recovered.clone());
+        let (modes, problem) = ModesFile::open(dir)?;
+        warnings.extend(problem);
         let mut journal = Self {
             state,
             audit: AuditLog::new(dir),
             calls: CallLog::new(dir),
             pending: Pending::new(dir),
+            key: key_file::open(dir)?,
+            modes,
             warnings,
             recovered,
             lock,
@@ -67,6 +76,12 @@ impl Journal {
         }
         journal.tell_of_interrupted()?;
         Ok(journal)
+    }
+
+    /// What cookies are signed with.
+    #[must_use]
+    pub fn key(&self) -> &[u8; key_file::BYTES] {
+        &self.key
     }
 
     /// None for a service that has none yet.
@@ -81,6 +96,24 @@ impl Journal {
     /// [`JournalError::Io`]; the disk may then hold the old state or the new one, and [`state`](Self::state) gives the old one.
     pub fn record(&mut self, service: &ServiceName, state: &Persisted) -> Result<(), JournalError> {
         self.state.put(service, state)
+    }
+
+    /// The modes of `service` that are on.
+    #[must_use]
+    pub fn modes(&self, service: &ServiceName) -> Modes {
+        self.modes.get(service)
+    }
+
+    /// Puts the modes of `service` on disk. When this has returned, they survive a power cut.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`]; the disk may then hold the old modes or the new ones.
+    pub fn record_modes(
+        &mut self,
+        service: &ServiceName,
+        modes: &Modes,
+    ) -> Result<(), JournalError> {
+        self.modes.put(service, modes)
     }
 
     /// Keeps an operation that is under way. Called again for the same one, the newer form is kept.
@@ -178,6 +211,12 @@ impl Journal {
         };
         let active = state.active.as_str();
         let latest = record.flip == Some(state.flip.0);
+        let canary = state.canary.as_ref().map(|canary| canary.slot.as_str());
+        if latest && record.command == "canary" && canary == record.to.as_deref() {
+            return format!(
+                "switchd stopped after it was written down; traffic is on {active}, and new visitors come to the canary"
+            );
+        }
         let moment = if latest && record.to.as_deref() == Some(active) {
             "after the move was written down"
         } else if latest && record.from.as_deref() == Some(active) {

@@ -6,26 +6,32 @@
 //! have to wait for a place anyway ([`Places`]).
 
 mod admission;
+mod choices;
 mod departure;
 mod health;
 mod hold;
 mod line;
+mod modes;
 mod order;
 mod places;
 #[cfg(test)]
 mod promises;
 mod reader;
+mod seal;
 mod shadow;
 mod sync;
 mod view;
 
 pub use admission::{Counts, EpochClock, InFlight, Kind};
+pub use choices::{Canary, Choices, Side, Sides};
 pub use departure::{Departure, Goodbye};
 pub use health::{EndpointHealth, Wellness};
 pub use hold::{Guest, Hold, Lobby, LobbyCounts, LobbyNow, Waited};
 pub use line::{Line, Refused, Spot, Waiting};
+pub use modes::{Maintenance, ModeCounts, Modes, ReadOnly};
 pub use order::Origin;
 pub use places::{Place, Places};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
+pub use seal::{KEY_BYTES, Seal};
 pub use shadow::Shadow;
 pub use view::{Endpoint, EndpointId, HostTable, Listener, Member, Service, Slot, View};

@@ -1,9 +1,11 @@
 //! The picture that workers act on: immutable, built whole by control, replaced as a whole.
 
 use super::admission::InFlight;
+use super::choices::Choices;
 use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::hold::Hold;
+use super::modes::Modes;
 use super::places::Places;
 use super::shadow::Shadow;
 use crate::config::CacheRoom;
@@ -81,12 +83,18 @@ pub struct Service {
     pub slots: Vec<Arc<Slot>>,
     /// What traffic left last: nothing is counted on it any more. None when it has not moved yet.
     pub left: Option<Arc<Slot>>,
+    /// None where every request goes to the active slot.
+    pub choices: Option<Box<Choices>>,
     /// None where upstreams are spoken to without TLS.
     pub tls: Option<Arc<tls::Upstream>>,
     /// While it is there, new requests wait.
     pub hold: Option<Arc<Hold>>,
     /// None while no idle slot gets copies.
     pub shadow: Option<Arc<Shadow>>,
+    /// Where those wait who cannot be connected; none where nobody waits for that.
+    pub outage: Option<Arc<Hold>>,
+    /// None while no mode is on.
+    pub modes: Option<Arc<Modes>>,
 }
 
 impl Service {
@@ -208,6 +216,14 @@ impl HostTable {
                         table.suffixes.push((name.as_bytes().into(), index));
                     }
                 }
+            }
+            if let Some(host) = service
+                .preview
+                .host
+                .as_ref()
+                .filter(|_| service.preview.enabled)
+            {
+                table.exact.push((host.as_bytes().into(), index));
             }
         }
         table.exact.sort();

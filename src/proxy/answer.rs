@@ -18,6 +18,7 @@ use super::forward::Failure;
 use super::framing::BodyReader;
 use super::framing::Framing;
 use super::heads::Addressee;
+use super::mark::Mark;
 use super::outlet::Pushed;
 use super::record::Record;
 use super::response::Asked;
@@ -54,6 +55,7 @@ pub(super) struct Exchange<'a> {
     pub peeks: bool,
     /// None when the answer's head passes as it is.
     pub addressee: Option<&'a Addressee>,
+    pub mark: Option<&'a Mark>,
 }
 
 /// An answer that was read as a whole.

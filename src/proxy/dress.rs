@@ -12,6 +12,7 @@ use super::flight::Flight;
 use super::framing::Framing;
 use super::heads;
 use super::heads::Addressee;
+use super::mark::Mark;
 use super::outlet::Outlet;
 use super::record::Record;
 use super::response::ResponseHead;
@@ -58,6 +59,7 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
             flight: exchange.flight,
             record: exchange.record,
             addressee: exchange.addressee,
+            mark: exchange.mark,
         };
         let wanted = (&*seat.ticket.service().settings, wishes);
         content(head, scene, wanted, (&mut dress, head.content_length()));
@@ -71,6 +73,11 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
         let settings = &seat.ticket.service().settings;
         heads::edit(head, (settings, addressee), &mut dress.edits);
     }
+    if let Some(mark) = exchange.mark
+        && !head.is_interim()
+    {
+        mark.put_on(head, exchange.flight, &mut dress.edits);
+    }
     dress
 }
 
@@ -82,6 +89,7 @@ pub(super) struct Scene<'a> {
     pub record: &'a Record,
     /// None when the answer's head passes as it is.
     pub addressee: Option<&'a Addressee>,
+    pub mark: Option<&'a Mark>,
 }
 
 /// What is encoded for the client, and what is copied for the next one. `length` of the body, where it is known.

@@ -259,6 +259,7 @@ async fn attempt(
         buffers_answer: trip.prepared.buffers.answer,
         peeks: trip.prepared.peeks,
         addressee: trip.prepared.addressee.as_ref(),
+        mark: trip.prepared.mark.as_deref(),
     };
     if refused.is_some() || !body.has_rest() {
         exchange.is_sent();
@@ -410,6 +411,8 @@ mod tests {
             epoch: Epoch(1),
             service: 0,
             slot: 0,
+            is_bound: false,
+            mark: None,
             client: [127, 0, 0, 1].into(),
             member: None,
             most_body: 0,
@@ -425,6 +428,7 @@ mod tests {
             buffers: Buffers::default(),
             peeks: false,
             owes_continue: false,
+            waits: false,
             is_idempotent: false,
             addressee: None,
             wishes: None,

@@ -2,6 +2,8 @@
 
 use super::caller::is_trusted;
 use super::caller::named_client;
+use super::choose::Choice;
+use super::choose::choose;
 use super::client::Peer;
 use super::fault::Fault;
 use super::fields::Field;
@@ -13,6 +15,9 @@ use super::heads;
 use super::heads::Addressee;
 use super::local;
 use super::local::Local;
+use super::mark::Mark;
+use super::modes;
+use super::modes::Peek;
 use super::redirect::redirect;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
@@ -44,6 +49,10 @@ pub(super) struct Prepared {
     pub service: usize,
     /// Where it goes: an index into that service's slots.
     pub slot: usize,
+    /// No other slot will do.
+    pub is_bound: bool,
+    /// None when its answer says nothing of the slot it comes from.
+    pub mark: Option<Box<Mark>>,
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: IpAddr,
     /// None for the first member.
@@ -59,6 +68,8 @@ pub(super) struct Prepared {
     pub peeks: bool,
     /// The client sends its body once we tell it to; the upstream is not told of that.
     pub owes_continue: bool,
+    /// It writes, and waits until its service may be written.
+    pub waits: bool,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
     /// None when the answer's head passes as it is.
@@ -84,6 +95,8 @@ pub(super) enum Decision {
     Answer(Box<Local>),
     /// It does not come in.
     Refuse(Box<Refused>),
+    /// More of it has to be here before anything can be said.
+    Peek(Peek),
 }
 
 /// Which look at a head this is: a View that changes under a waiting request makes us look again.
@@ -160,6 +173,26 @@ pub(super) fn prepare(
     if let Some(local) = screen(&head, settings, caller, judge)?.or(preflight) {
         return Ok(Some(Decision::Answer(Box::new(local))));
     }
+    let choice = match &view.services[service].choices {
+        None => Choice {
+            slot: view.services[service].active,
+            ..Choice::default()
+        },
+        Some(choices) => {
+            let told = trusted.then(|| head.value(Field::ForwardedProto)).flatten();
+            let is_secure =
+                told.map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case(b"https"));
+            choose(&head, (&view.services[service], choices), is_secure)
+        }
+    };
+    let mut waits = false;
+    if view.services[service].modes.is_some() {
+        let whose = (&view.services[service], caller);
+        match modes::check(&head, bytes, whose, judge) {
+            Ok(writes) => waits = writes,
+            Err(decision) => return Ok(Some(decision)),
+        }
+    }
     let route = route(settings, &head);
     let buffers = buffers(settings, route, &head);
     let owes_continue = head.expects_continue && buffers.request;
@@ -180,11 +213,20 @@ pub(super) fn prepare(
         peer,
         trusted,
     };
+    let mut wishes = wishes(&head, settings, origin);
+    if let Some(wishes) = &mut wishes
+        && choice.slot != view.services[service].active
+    {
+        // What is kept came from the active slot, and is for those who go there.
+        wishes.shared = None;
+    }
     Ok(Some(Decision::Forward(Prepared {
         length: head.length,
         epoch: view.epoch,
         service,
-        slot: view.services[service].active,
+        slot: choice.slot,
+        is_bound: choice.is_bound,
+        mark: choice.mark,
         client: caller,
         member: member.cloned(),
         framing: head.framing,
@@ -194,9 +236,10 @@ pub(super) fn prepare(
         buffers,
         peeks: settings.watch.json_rpc,
         owes_continue,
+        waits,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
         addressee,
-        wishes: wishes(&head, settings, origin),
+        wishes,
     })))
 }
 

@@ -143,6 +143,7 @@ pub(super) async fn send(
         flight,
         record: trip.record,
         addressee: trip.prepared.addressee.as_ref(),
+        mark: trip.prepared.mark.as_deref(),
     };
     let mut plan = write_head(
         (&head, &opened),
@@ -250,6 +251,9 @@ fn write_head(
     }
     if let Some(addressee) = scene.addressee {
         heads::edit(&head, (settings, addressee), &mut dress.edits);
+    }
+    if let Some(mark) = scene.mark {
+        mark.put_on(&head, scene.flight, &mut dress.edits);
     }
     head.write_edited((bytes, &dress.edits), (asked, framing), out);
     Ok(Plan {

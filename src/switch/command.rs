@@ -14,6 +14,7 @@ impl Switch {
     ) -> Result<(), Refusal> {
         match command {
             Command::Acknowledge { slot } => self.acknowledge(slot, by, effects),
+            Command::Canary(order) => self.canary_order(by, order, effects),
             Command::Confirm => self.confirm(by, effects),
             Command::Label { slot, label } => self.put_label(by, slot, label, effects),
             Command::Flip {
@@ -46,13 +47,12 @@ impl Switch {
     }
 
     /// Starts an operator's operation, unless another one stands in the way.
-    fn ask(&mut self, request: Operation, effects: &mut Vec<Effect>) -> Result<(), Refusal> {
-        if let Some(current) = &self.current {
-            return Err(Refusal::Busy {
-                operation: Box::new(current.operation.clone()),
-                stage: self.phase().as_str(),
-            });
-        }
+    pub(super) fn ask(
+        &mut self,
+        request: Operation,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        self.is_free()?;
         if request.to == self.state.active {
             effects.push(Effect::Tell(Notice::Unchanged {
                 slot: self.state.active.clone(),
@@ -62,6 +62,17 @@ impl Switch {
         }
         self.start(request, effects);
         Ok(())
+    }
+
+    /// One operation at a time.
+    pub(super) fn is_free(&self) -> Result<(), Refusal> {
+        match &self.current {
+            None => Ok(()),
+            Some(current) => Err(Refusal::Busy {
+                operation: Box::new(current.operation.clone()),
+                stage: self.phase().as_str(),
+            }),
+        }
     }
 
     pub(super) fn request(&self, direction: Direction, by: Actor, to: SlotName) -> Operation {
@@ -74,6 +85,7 @@ impl Switch {
             forced: false,
             reason: None,
             started: self.now,
+            portion: None,
             terms: Terms::default(),
         }
     }
@@ -101,7 +113,12 @@ impl Switch {
 }
 
 impl Operation {
-    fn with(self, force: bool, reason: Option<String>, terms: Terms) -> Result<Self, Refusal> {
+    pub(super) fn with(
+        self,
+        force: bool,
+        reason: Option<String>,
+        terms: Terms,
+    ) -> Result<Self, Refusal> {
         let reason = reason.filter(|reason| !reason.trim().is_empty());
         if force && reason.is_none() {
             return Err(Refusal::ForceNeedsReason);

@@ -1,7 +1,8 @@
 //! What the machine knows of the disk, and when it may try again.
 
-use super::event::{Effect, Moment, Persisted, Transition};
+use super::event::{Effect, Persisted, Transition};
 use super::machine::Switch;
+use super::moment::Moment;
 use super::status::Phase;
 use std::time::Duration;
 

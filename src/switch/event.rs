@@ -1,45 +1,16 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
+use super::canary::{
+    CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, PersistedCanary, Portion,
+};
 use super::label::Label;
+use super::moment::Moment;
 use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::watch::Terms;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
-
-/// A point in time: milliseconds since the Unix epoch, never going backwards within one run.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Default,
-    serde::Serialize,
-    serde::Deserialize,
-)]
-#[serde(transparent)]
-pub struct Moment(pub u64);
-
-impl Moment {
-    #[must_use]
-    pub fn after(self, wait: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-        )
-    }
-
-    /// Zero when `earlier` is not earlier.
-    #[must_use]
-    pub fn since(self, earlier: Self) -> Duration {
-        Duration::from_millis(self.0.saturating_sub(earlier.0))
-    }
-}
 
 /// Who asked: `uid 1000 (alice)` for a peer of the admin socket, `switchd` for the daemon itself.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -81,7 +52,10 @@ pub enum Command {
     /// The last move stays.
     Confirm,
     /// Lifts the operator's half of a quarantine.
-    Acknowledge { slot: SlotName },
+    Acknowledge {
+        slot: SlotName,
+    },
+    Canary(CanaryOrder),
     /// Says what runs in a slot; none takes it back.
     Label {
         slot: SlotName,
@@ -145,6 +119,7 @@ pub enum Event {
     Shared {
         health: SlotHealth,
     },
+    Canary(CanaryEvent),
     /// Why the slot of this generation does too badly to stay active; none when it does not.
     Judged {
         generation: Generation,
@@ -166,6 +141,10 @@ pub enum Direction {
     Rollback,
     /// By itself, away from a bad slot.
     Failback,
+    /// Some of the new visitors only.
+    Canary,
+    /// Nobody goes to the canary any more.
+    Abort,
 }
 
 /// One operation under way or done: who moves what to where, and why.
@@ -179,6 +158,9 @@ pub struct Operation {
     pub forced: bool,
     pub reason: Option<String>,
     pub started: Moment,
+    /// How many of the visitors, where it is some of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub portion: Option<Portion>,
     #[serde(default)]
     pub terms: Terms,
 }
@@ -201,6 +183,11 @@ pub struct Persisted {
     /// When traffic moved by itself, oldest first; those that no limit looks at any more are forgotten.
     pub automatic_moves: Vec<Moment>,
     pub quarantines: BTreeMap<SlotName, PersistedQuarantine>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<PersistedCanary>,
+    /// The newest generation given out, where a canary had it.
+    #[serde(default)]
+    pub newest: Generation,
     /// The database of each slot as it was when the slot began to serve; absent where nobody looked.
     #[serde(default)]
     pub fingerprints: BTreeMap<SlotName, String>,
@@ -256,6 +243,11 @@ pub enum Effect {
         slot: SlotName,
         generation: Generation,
     },
+    /// From now on so many of the new visitors go to the canary's slot, counted as its generation; none: nobody.
+    Share {
+        flip: FlipId,
+        canary: Option<PersistedCanary>,
+    },
     /// Wait until nothing is left on `generation`, cut off what outlives its budget; answer with [`Event::Drained`].
     Drain {
         flip: FlipId,
@@ -304,6 +296,7 @@ pub enum Notice {
         slot: SlotName,
         by: Actor,
     },
+    Canary(CanaryNotice),
     /// The move to `slot` stays.
     Confirmed {
         slot: SlotName,
@@ -352,6 +345,8 @@ pub enum Refusal {
     NothingToConfirm { slot: SlotName },
     #[error("--force skips the gate and needs --reason \"...\", which is kept in the history")]
     ForceNeedsReason,
+    #[error(transparent)]
+    Canary(#[from] CanaryRefusal),
     #[error("slot {slot} is not in quarantine")]
     NotQuarantined { slot: SlotName },
     #[error(
@@ -378,6 +373,8 @@ fn describe(operation: &Operation) -> String {
             Direction::Flip => "flip",
             Direction::Rollback => "rollback",
             Direction::Failback => "failback",
+            Direction::Canary => "canary",
+            Direction::Abort => return format!("the end of the canary on {}", operation.from),
         },
         operation.to
     )

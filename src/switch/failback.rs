@@ -3,8 +3,9 @@
 //! After a move the slot that was left is in quarantine, and never a target until that has ended:
 //! traffic does not swing back and forth by itself.
 
-use super::event::{Actor, Direction, Effect, Moment, Notice, Operation, SlotHealth};
+use super::event::{Actor, Direction, Effect, Notice, Operation, SlotHealth};
 use super::machine::Switch;
+use super::moment::Moment;
 use super::rules::FailbackMode;
 use super::slot::SlotName;
 use super::status::words;
@@ -13,7 +14,7 @@ use std::time::Duration;
 
 /// A passed gate is fresher than the last that was told of the slot's health: for so long the probes
 /// may catch up before an old verdict counts against it.
-const PROOF_LASTS: Duration = Duration::from_secs(10);
+pub(super) const PROOF_LASTS: Duration = Duration::from_secs(10);
 
 enum Judgement {
     /// The active slot is not known to be bad, or traffic is leaving it by itself already.

@@ -21,8 +21,29 @@ impl Switch {
         let state = &self.state;
         let slots = &self.rules.slots;
         let configured = |slot| slots.contains(slot);
+        let canary = state.canary.as_ref();
+        let in_use = |generation| {
+            generation == state.generation || canary.is_some_and(|it| it.generation == generation)
+        };
+        let once = |at: usize| {
+            let earlier = &self.drains[..at];
+            let generation = self.drains[at].generation;
+            earlier.iter().all(|drain| drain.generation != generation)
+        };
         let rules = [
             (configured(&state.active), "the active slot is configured"),
+            (
+                canary.is_none_or(|it| configured(&it.slot) && it.slot != state.active),
+                "a canary is on another configured slot",
+            ),
+            (
+                canary.is_none_or(|it| it.generation > state.generation),
+                "a canary is newer than the active generation",
+            ),
+            (
+                state.newest == state.newest_generation(),
+                "no generation is newer than the newest",
+            ),
             (
                 state
                     .previous
@@ -52,12 +73,12 @@ impl Switch {
                 "automatic moves are in the past, in order",
             ),
             (
-                self.drains.is_sorted_by(|a, b| a.generation < b.generation)
+                (0..self.drains.len()).all(once)
                     && self
                         .drains
                         .iter()
-                        .all(|drain| drain.generation < state.generation),
-                "only older generations drain, each once",
+                        .all(|drain| !in_use(drain.generation) && drain.generation <= state.newest),
+                "only generations that were left drain, each once",
             ),
             (
                 self.wake.is_none_or(|at| at > self.now),
@@ -78,10 +99,26 @@ impl Switch {
         let current = self.current.as_ref()?;
         let operation = &current.operation;
         let gating = matches!(current.stage, Stage::Gating);
+        let canary = self.state.canary.as_ref().map(|canary| &canary.slot);
+        let ends_canary = operation.direction == Direction::Abort;
         let rules = [
             (
-                operation.from == self.state.active,
+                ends_canary || operation.from == self.state.active,
                 "an operation leaves the active slot",
+            ),
+            (
+                !ends_canary
+                    || (canary == Some(&operation.from) && operation.to == self.state.active),
+                "the end of a canary leaves its slot for the active one",
+            ),
+            (
+                operation.portion.is_some() == (operation.direction == Direction::Canary),
+                "a canary has a share, and nothing else has",
+            ),
+            (
+                operation.direction != Direction::Canary
+                    || canary.is_none_or(|slot| *slot == operation.to),
+                "one canary at a time",
             ),
             (
                 operation.to != operation.from,
@@ -93,8 +130,8 @@ impl Switch {
             ),
             (operation.flip == self.state.flip, "one operation at a time"),
             (
-                !gating || (operation.direction != Direction::Failback && !operation.forced),
-                "only an operator's unforced operation is gated",
+                !gating || (!self.goes_ungated(operation) && !operation.forced),
+                "only what must prove a slot is gated",
             ),
             (
                 !operation.forced || operation.reason.is_some(),

@@ -7,11 +7,12 @@
 //! active slot turns bad: two moves at once would leave nobody able to say where traffic goes, and the
 //! gate has a deadline. As soon as it has ended, failback looks again.
 
+use super::canary;
 use super::disk::Disk;
 use super::event::{
-    Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted, Refusal, SlotHealth,
-    Transition,
+    Direction, Effect, Event, Notice, Operation, Passed, Persisted, Refusal, SlotHealth, Transition,
 };
+use super::moment::Moment;
 use super::quarantine;
 use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
@@ -43,6 +44,9 @@ pub struct Switch {
     pub(super) proven: Option<Proof>,
     /// When the daemon started, until the active slot was healthy once.
     pub(super) starting: Option<Moment>,
+    /// When the daemon started.
+    pub(super) began: Moment,
+    pub(super) canary_watch: canary::Watch,
     pub(super) watched: Watched,
     pub(super) staying: Option<String>,
     pub(super) warning: Option<String>,
@@ -94,6 +98,7 @@ impl Switch {
         self.forget_old_moves();
         self.end_quarantines(&mut effects);
         self.consider_failback(&mut effects);
+        self.consider_canary(&mut effects);
         self.settle(&mut effects);
         self.write_state(&mut effects);
         self.ask_to_be_woken(&mut effects);
@@ -110,6 +115,7 @@ impl Switch {
             Event::Drained { generation, cut } => self.drained(generation, cut, effects),
             Event::Health { slot, health } => self.told_health(&slot, health),
             Event::Shared { health } => self.shared = health,
+            Event::Canary(event) => self.canary_event(event),
             Event::Judged { generation, breach } => self.judged(generation, breach),
             Event::Tick => {}
             Event::Configured { rules } => self.configure(rules)?,
@@ -123,7 +129,7 @@ impl Switch {
         // The id reaches the disk before anybody hears of it: after a crash it is not given out again.
         self.write_state(effects);
         effects.push(Effect::Tell(Notice::Started(operation.clone())));
-        if operation.forced || operation.direction == Direction::Failback {
+        if operation.forced || self.goes_ungated(&operation) {
             self.record(operation, effects);
             return;
         }
@@ -157,10 +163,11 @@ impl Switch {
                 });
                 self.record(current.operation, effects);
             }
-            Err(reasons) => effects.push(Effect::Tell(Notice::Failed {
-                operation: current.operation,
-                reasons,
-            })),
+            Err(reasons) => {
+                let operation = current.operation;
+                self.stop_steps_after(&operation, effects);
+                effects.push(Effect::Tell(Notice::Failed { operation, reasons }));
+            }
         }
     }
 
@@ -179,10 +186,13 @@ impl Switch {
 
     /// What is in force once `operation` has moved traffic.
     fn after(&self, operation: &Operation, at: Moment) -> Persisted {
+        if operation.direction.is_aside() {
+            return self.after_canary(operation, at);
+        }
         let mut state = self.state.clone();
+        state.generation = Self::canary_gives_way(&mut state, &operation.to);
         state.previous = Some(state.active);
         state.active = operation.to.clone();
-        state.generation = state.generation.next();
         state.moved = Some(at);
         state.unproven = operation.forced && !self.is_healthy(&operation.to);
         state.quarantines.remove(&operation.to);
@@ -229,6 +239,10 @@ impl Switch {
     }
 
     fn publish(&mut self, operation: Operation, at: Moment, effects: &mut Vec<Effect>) {
+        if operation.direction.is_aside() {
+            return self.publish_canary(operation, at, effects);
+        }
+        let canary = self.state.canary.clone();
         let left = Draining {
             generation: self.state.generation,
             slot: self.state.active.clone(),
@@ -265,6 +279,7 @@ impl Switch {
             }));
         }
         self.drains.push(left);
+        self.canary_has_given_way(canary, &operation, effects);
         self.starting = None;
         self.unsettled = true;
         self.settling = Some(operation);
@@ -297,6 +312,7 @@ impl Switch {
         seen.health = health;
         // Whatever the probes say from now on is fresher than the gate.
         self.proven.take_if(|proof| proof.slot == *slot);
+        self.canary_health(slot);
         if *slot == self.state.active && self.is_healthy(slot) {
             self.state.unproven = false;
             self.starting = None;
@@ -327,6 +343,7 @@ impl Switch {
         let retry = self.disk.retry.as_ref().map(|retry| retry.at);
         self.failback_deadlines()
             .chain(self.quarantine_deadlines())
+            .chain(self.canary_deadlines())
             .chain(proof)
             .chain(retry)
             .filter(|at| *at > self.now && *at < Moment(u64::MAX))

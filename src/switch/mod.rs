@@ -4,9 +4,11 @@
 //! time is an argument, and every consequence is a returned [`Effect`].
 //! Rules: exactly one active slot; nothing is published before its record was acknowledged;
 //! no automatic move towards a slot that is bad, quarantined or unproven, or whose code the database may
-//! have left behind, nor away from one that an operator forced and that has not been well since; what changed without a move is written when no
+//! have left behind, nor away from one that an operator forced and that has not been well since; a canary
+//! never outlives a move of all traffic; what changed without a move is written when no
 //! move is being written.
 
+mod canary;
 mod command;
 mod disk;
 mod event;
@@ -14,6 +16,8 @@ mod failback;
 mod invariants;
 mod label;
 mod machine;
+mod moment;
+mod percent;
 mod quarantine;
 mod restore;
 mod rules;
@@ -25,16 +29,23 @@ mod verdict;
 mod watch;
 
 #[cfg(test)]
+mod canary_promises;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod properties;
 
+pub use canary::{
+    CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, Judgement, PersistedCanary, Portion,
+};
 pub use event::{
-    Actor, Command, Direction, Effect, Event, Moment, Notice, Operation, Passed, Persisted,
+    Actor, Command, Direction, Effect, Event, Notice, Operation, Passed, Persisted,
     PersistedConfirm, PersistedQuarantine, Refusal, SlotHealth, Transition,
 };
 pub use label::{Label, LabelError};
 pub use machine::Switch;
+pub use moment::Moment;
+pub use percent::{CanaryRules, CanaryStep, Percent, PercentError};
 pub use quarantine::Quarantine;
 pub use rules::{FailbackMode, FailbackRules, Rules};
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};

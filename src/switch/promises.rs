@@ -29,6 +29,7 @@ mod tests {
                 max_moves: 3,
                 window: 60 * MINUTE,
             },
+            canary: CanaryRules::default(),
         }
     }
 

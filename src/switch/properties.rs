@@ -5,6 +5,7 @@ mod tests {
     use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
     use proptest::sample::Index;
     use std::collections::BTreeMap;
+    use std::collections::BTreeSet;
     use std::time::Duration;
 
     const SLOTS: [&str; 4] = ["blue", "green", "red", "white"];
@@ -23,6 +24,9 @@ mod tests {
         /// The watch finds the active slot too bad, or not.
         Judged(bool),
         Acknowledge(SlotName),
+        Canary(CanaryOrder),
+        /// Somebody came to the canary of this generation.
+        Came(u64),
         Label(SlotName, Option<u8>),
         /// The gate of the latest operation but `age` answers.
         Gated {
@@ -76,8 +80,8 @@ mod tests {
     /// Windows and limits do not change within a run, so that the test can count on its own.
     fn rules() -> impl Strategy<Value = Rules> {
         let slots = proptest::sample::subsequence(SLOTS.to_vec(), 2..=SLOTS.len());
-        (slots, any::<Index>(), mode(), any::<bool>()).prop_map(
-            |(names, initial, mode, acknowledge)| {
+        (slots, any::<Index>(), mode(), any::<bool>(), steps()).prop_map(
+            |(names, initial, mode, acknowledge, steps)| {
                 let slots: Vec<_> = names
                     .iter()
                     .map(|name| SlotName::new(name).unwrap())
@@ -94,9 +98,47 @@ mod tests {
                         max_moves: 3,
                         window: 120 * SECOND,
                     },
+                    canary: CanaryRules {
+                        steps,
+                        idle: 60 * SECOND,
+                        is_judged: false,
+                    },
                 }
             },
         )
+    }
+
+    fn share() -> impl Strategy<Value = Percent> {
+        (0..=4_u8).prop_map(|part| Percent::of_percent(f64::from(part) * 25.0).unwrap())
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<CanaryStep>> {
+        let lasting = share().prop_map(|share| CanaryStep::Share {
+            share,
+            lasts: Some(20 * SECOND),
+        });
+        let shares = proptest::collection::vec(lasting, 0..3);
+        (shares, any::<bool>()).prop_map(|(mut steps, promotes)| {
+            if promotes && !steps.is_empty() {
+                steps.push(CanaryStep::Promote);
+            }
+            steps
+        })
+    }
+
+    fn canary() -> impl Strategy<Value = CanaryOrder> {
+        let reason = || Some("because".to_owned());
+        let slot_or_none = || proptest::option::weighted(0.7, slot());
+        let part = proptest::option::weighted(0.8, share());
+        prop_oneof![
+            6 => (slot_or_none(), part, any::<bool>()).prop_map(move |(slot, share, force)| {
+                CanaryOrder::Share { slot, share, force, reason: reason() }
+            }),
+            1 => any::<bool>().prop_map(move |force| {
+                CanaryOrder::Promote { slot: None, force, reason: reason() }
+            }),
+            2 => Just(CanaryOrder::Abort { slot: None, reason: None }),
+        ]
     }
 
     fn terms() -> impl Strategy<Value = Terms> {
@@ -115,6 +157,8 @@ mod tests {
             2 => Just(Step::Confirm),
             4 => any::<bool>().prop_map(Step::Judged),
             3 => slot().prop_map(Step::Acknowledge),
+            8 => canary().prop_map(Step::Canary),
+            1 => (0..9_u64).prop_map(Step::Came),
             2 => (slot(), any::<Option<u8>>()).prop_map(|(slot, label)| Step::Label(slot, label)),
             8 => (0..3_u64, any::<bool>(), proptest::option::of(0..2_u8))
                 .prop_map(|(age, passed, database)| Step::Gated { age, passed, database }),
@@ -143,6 +187,10 @@ mod tests {
         /// Where traffic goes, by what was published or resumed.
         traffic: SlotName,
         generation: Generation,
+        /// Where some of the new visitors go.
+        canary: Option<(SlotName, Generation)>,
+        /// What is to be drained, for somebody may be there.
+        left: BTreeSet<Generation>,
         flip: FlipId,
         health: BTreeMap<SlotName, SlotHealth>,
         shared: SlotHealth,
@@ -166,6 +214,8 @@ mod tests {
                 acknowledged: None,
                 traffic,
                 generation: Generation(1),
+                canary: None,
+                left: BTreeSet::new(),
                 flip: FlipId(0),
                 health: BTreeMap::new(),
                 shared: SlotHealth::Unknown,
@@ -203,6 +253,17 @@ mod tests {
                     force: false,
                     reason: None,
                 }),
+                Step::Canary(order) => self.command(Command::Canary(order)),
+                Step::Came(generation) => {
+                    let generation = Generation(generation);
+                    self.send(Event::Canary(CanaryEvent::Seen(generation)));
+                    let judgement = Judgement::Breach("too slow".to_owned());
+                    let judged = CanaryEvent::Judged {
+                        generation,
+                        judgement,
+                    };
+                    self.send(Event::Canary(judged));
+                }
                 Step::Acknowledge(slot) => self.command(Command::Acknowledge { slot }),
                 Step::Label(slot, label) => {
                     let label = label.map(|version| Label::new(&format!("v{version}")).unwrap());
@@ -333,6 +394,8 @@ mod tests {
             }
             self.generation = state.generation;
             self.automatic = state.automatic_moves;
+            self.canary = state.canary.map(|canary| (canary.slot, canary.generation));
+            self.left.clear();
             self.send(Event::Tick);
         }
 
@@ -353,6 +416,13 @@ mod tests {
                 self.traffic,
                 "traffic goes elsewhere"
             );
+            let canary = self.switch.canary();
+            assert_eq!(
+                canary.map(|it| (it.slot.clone(), it.generation)),
+                self.canary,
+                "visitors go elsewhere"
+            );
+            assert!(self.left.is_empty(), "somebody was left and is not drained");
             Ok(())
         }
 
@@ -368,13 +438,36 @@ mod tests {
                     assert_eq!(*cause, Event::Recorded { flip, result });
                     assert_eq!(self.acknowledged.take(), Some(flip), "published unwritten");
                     assert!(generation > self.generation, "generations increase");
+                    self.left.insert(self.generation);
+                    if let Some((at, of)) = self.canary.take() {
+                        if at == slot {
+                            assert_eq!(of, generation, "who was there already has to move");
+                        } else {
+                            self.left.insert(of);
+                        }
+                    }
                     self.generation = generation;
                     self.traffic = slot;
+                }
+                Effect::Share { flip, canary } => {
+                    let result = Ok(());
+                    assert_eq!(*cause, Event::Recorded { flip, result });
+                    assert_eq!(self.acknowledged.take(), Some(flip), "told unwritten");
+                    let canary = canary.map(|it| (it.slot, it.generation));
+                    let before = std::mem::replace(&mut self.canary, canary);
+                    if self.canary.is_none() {
+                        self.left.extend(before.map(|(_, generation)| generation));
+                    } else {
+                        assert!(before.is_none() || before == self.canary, "it moves");
+                    }
+                }
+                Effect::Drain { generation, .. } => {
+                    assert!(self.left.remove(&generation), "it was not left");
                 }
                 Effect::Tell(Notice::Started(operation)) => self.started(&operation),
                 Effect::Tell(Notice::Published { operation, .. }) => self.count(&operation),
                 Effect::WakeAt(at) => assert!(at > self.now),
-                Effect::RunGate { .. } | Effect::Drain { .. } | Effect::Tell(_) => {}
+                Effect::RunGate { .. } | Effect::Tell(_) => {}
             }
         }
 

@@ -2,8 +2,9 @@
 //!
 //! An operator's own flip goes there all the same, through the gate, and lifts the quarantine.
 
-use super::event::{Actor, Effect, Moment, Notice, PersistedQuarantine, Refusal, SlotHealth};
+use super::event::{Actor, Effect, Notice, PersistedQuarantine, Refusal, SlotHealth};
 use super::machine::Switch;
+use super::moment::Moment;
 use super::slot::SlotName;
 use super::status::words;
 

@@ -1,8 +1,10 @@
 //! From what is on disk and what the operator configured to what is in force: at the start, and at a reload.
 
+use super::canary::{PersistedCanary, Watch};
 use super::disk::Disk;
-use super::event::{Moment, Persisted, Refusal, SlotHealth};
+use super::event::{Persisted, Refusal, SlotHealth};
 use super::machine::{Seen, Switch};
+use super::moment::Moment;
 use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::watch::Watched;
@@ -31,6 +33,8 @@ impl Switch {
             shared: SlotHealth::Unknown,
             proven: None,
             starting: Some(now),
+            began: now,
+            canary_watch: Watch::default(),
             watched: Watched::default(),
             staying: None,
             warning,
@@ -54,6 +58,14 @@ impl Switch {
         };
         if !rules.slots.contains(&self.state.active) {
             return refuse(&self.state.active, "traffic is on it");
+        }
+        if let Some(canary) = &self.state.canary
+            && !rules.slots.contains(&canary.slot)
+        {
+            return refuse(
+                &canary.slot,
+                "a canary is on it (`switchctl canary abort` ends it)",
+            );
         }
         match &self.current {
             Some(current) if !rules.slots.contains(&current.operation.to) => {
@@ -103,6 +115,8 @@ fn first(rules: &Rules) -> Persisted {
         unproven: false,
         automatic_moves: Vec::new(),
         quarantines: BTreeMap::new(),
+        canary: None,
+        newest: Generation(1),
         fingerprints: BTreeMap::new(),
         accept_schema_change: false,
         confirm: None,
@@ -129,12 +143,20 @@ fn resume(rules: &Rules, mut state: Persisted, now: Moment) -> (Persisted, Optio
             state.active, rules.initial
         ));
         state.active = rules.initial.clone();
-        state.generation = state.generation.next();
+        let initial = state.active.clone();
+        state.generation = Switch::canary_gives_way(&mut state, &initial);
         state.moved = Some(now);
         state.unproven = false;
         state.confirm = None;
     }
     state.quarantines.remove(&state.active);
     state.previous.take_if(|slot| *slot == state.active);
+    state.newest = state.newest_generation();
+    let known = |canary: &PersistedCanary| rules.slots.contains(&canary.slot);
+    state.canary = state.canary.filter(known);
+    if let Some(canary) = &mut state.canary {
+        canary.since = canary.since.min(now);
+        canary.changed = canary.changed.min(now);
+    }
     (state, warning)
 }

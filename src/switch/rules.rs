@@ -1,5 +1,6 @@
 //! What the operator configured of switching.
 
+use super::percent::CanaryRules;
 use super::slot::SlotName;
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ pub struct Rules {
     /// Active when there is no state yet.
     pub initial: SlotName,
     pub failback: FailbackRules,
+    pub canary: CanaryRules,
 }
 
 /// When may traffic move by itself.

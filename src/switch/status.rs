@@ -1,7 +1,8 @@
 //! What others may know of the machine.
 
-use super::event::{Moment, Operation, Persisted, SlotHealth};
+use super::event::{Operation, Persisted, SlotHealth};
 use super::machine::{Stage, Switch};
+use super::moment::Moment;
 use super::rules::Rules;
 use super::slot::{Generation, SlotName};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! What a slot is judged by: counts of its answers, and what they were some time ago.
 
-use super::event::Moment;
+use super::moment::Moment;
 use super::times::{TIME_BUCKETS, percentile};
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 //! Counts come in, a verdict comes out. What the old slot did as badly is no reason to leave the new one;
 //! too little traffic is a reason for nothing.
 
-use super::event::Moment;
+use super::moment::Moment;
 use super::status::words;
 use super::tally::{Share, Tally, Track};
 use std::time::Duration;

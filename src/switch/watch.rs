@@ -1,7 +1,8 @@
 //! After a move: how long the new slot is watched, what a bad verdict on it means, and who must confirm it.
 
-use super::event::{Actor, Effect, Moment, Notice, PersistedConfirm, Refusal};
+use super::event::{Actor, Effect, Notice, PersistedConfirm, Refusal};
 use super::machine::Switch;
+use super::moment::Moment;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::words;
 use std::time::Duration;
@@ -172,6 +173,7 @@ mod tests {
                 max_moves: 3,
                 window: 60 * MINUTE,
             },
+            canary: CanaryRules::default(),
         }
     }
 
@@ -249,7 +251,10 @@ mod tests {
                             events.push(Event::Drained { generation, cut: 0 });
                         }
                         Effect::Tell(notice) => self.told.push(notice),
-                        Effect::RunGate { .. } | Effect::Publish { .. } | Effect::WakeAt(_) => {}
+                        Effect::RunGate { .. }
+                        | Effect::Publish { .. }
+                        | Effect::Share { .. }
+                        | Effect::WakeAt(_) => {}
                     }
                 }
             }

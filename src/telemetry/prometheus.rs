@@ -8,6 +8,7 @@ use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::gates::GateFigures;
 use super::holds::HoldFigures;
+use super::holds::ModeFigures;
 use super::hooks;
 use super::hooks::HookFigures;
 use super::judged::WatchFigures;
@@ -82,6 +83,9 @@ pub struct ServiceFigures {
     pub hold: HoldFigures,
     /// None as long as no copies were asked for.
     pub shadow: Option<ShadowFigures>,
+    pub outage: HoldFigures,
+    pub maintenance: ModeFigures,
+    pub read_only: ModeFigures,
     pub slots: Vec<SlotFigures>,
     /// None while nothing is watched and nothing was.
     pub watch: Option<WatchFigures>,
@@ -101,6 +105,8 @@ pub struct SlotFigures {
     /// None while the probes have yet to say.
     pub healthy: Option<bool>,
     pub quarantined: bool,
+    /// Of the new visitors, where it is a canary.
+    pub percent: Option<f64>,
     /// What was said to run in it.
     pub version: Option<String>,
     pub counts: SlotCounts,
@@ -163,8 +169,8 @@ impl Collector for Page {
         self.flips(out)?;
         self.gates(out)?;
         self.judged(out)?;
-        self.filters(out)?;
         self.shadows(out)?;
+        self.filters(out)?;
         hooks::encode(&self.hooks, out)
     }
 }
@@ -316,6 +322,17 @@ impl Page {
             &about,
             self.by_slot(|slot| u64::from(slot.quarantined)),
         )?;
+        let about = About(
+            "canary_percent",
+            "How many of the new visitors go to a slot that is not active; absent without a canary",
+        );
+        let shares = self.each_slot().filter_map(|(service, slot)| {
+            Some(Sample {
+                labels: labels(service, slot).to_vec(),
+                value: slot.percent?,
+            })
+        });
+        gauge(out, &about, shares)?;
         let about = About("slot_info", "1 for each slot that has a version, with it");
         let versions = self.each_slot().filter_map(|(service, slot)| {
             let version = slot.version.as_deref()?;
@@ -506,12 +523,15 @@ mod tests {
                     evicted: 1,
                 }],
                 hold: HoldFigures::default(),
+                outage: HoldFigures::default(),
+                maintenance: ModeFigures::default(),
+                read_only: ModeFigures::default(),
                 slots: vec![blue],
-                shadow: Some(shadow()),
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
                     is_unconfirmed: true,
                 }),
+                shadow: Some(shadow()),
             }],
             ..Page::default()
         }

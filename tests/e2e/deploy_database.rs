@@ -1,4 +1,4 @@
-//! A change of the schema under live writers, with a real PostgreSQL: nobody sees it.
+//! A change of the schema under live writers, with a real `PostgreSQL`: nobody sees it.
 
 use crate::deploy::deploy;
 use crate::deploy::deploying;

@@ -318,7 +318,7 @@ async fn after_flip_mode_moves_back_within_the_watch() {
     let config = pair
         .config()
         .set("service.app.failback.mode = \"after-flip\"")
-        .set("service.app.failback.watch = \"60s\"");
+        .set("service.app.watch.time = \"60s\"");
     let daemon = Daemon::start(&config).await;
     daemon.healthy().await;
     daemon.flip("green").await;
@@ -332,7 +332,7 @@ async fn after_flip_mode_leaves_traffic_alone_outside_the_watch() {
     let config = pair
         .config()
         .set("service.app.failback.mode = \"after-flip\"")
-        .set("service.app.failback.watch = \"50ms\"");
+        .set("service.app.watch.time = \"50ms\"");
     let daemon = Daemon::start(&config).await;
     daemon.healthy().await;
     daemon.flip("green").await;

@@ -47,7 +47,6 @@ impl Site {
         let green = Odoo::start_on("green", behaviour, &green(&database));
         let config = Config::odoo(&blue, &green)
             .set("service.app.hosts = [\"erp.example.com\"]")
-            .block(WARM)
             .block(gate);
         let daemon = Daemon::start(&config).await;
         daemon.healthy().await;
@@ -79,9 +78,6 @@ impl Site {
         output.stderr
     }
 }
-
-/// Of the preset: not in the way of what a test is about.
-const WARM: &str = "[[service.app.gate]]\nkind = \"warm_up\"\nseverity = \"off\"\n";
 
 fn contains(text: &str, words: &[&str]) {
     for word in words {
@@ -841,7 +837,7 @@ async fn the_preset_warms_a_slot_and_only_warns() {
     let database = Database::new();
     let blue = Odoo::start_on("blue", Behaviour::default(), &database);
     let green = Odoo::start_on("green", Behaviour::default(), &database);
-    let daemon = Daemon::start(&Config::odoo(&blue, &green)).await;
+    let daemon = Daemon::start(&Config::odoo_that_warms(&blue, &green)).await;
     daemon.healthy().await;
     daemon.flip("green").await;
     let last = daemon.history().await.pop().unwrap();

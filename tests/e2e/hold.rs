@@ -175,7 +175,11 @@ async fn a_client_that_leaves_waits_no_longer_and_is_never_sent_on() {
     assert_eq!(pair.blue.requests_for("/left").len(), 0);
     let ended = |end: &'static str| {
         let daemon = &daemon;
-        async move { daemon.metric(&["switchd_hold_ended_total", end]).await }
+        async move {
+            daemon
+                .metric(&["switchd_hold_ended_total", "behind=\"hold\"", end])
+                .await
+        }
     };
     assert_eq!((ended("left").await, ended("released").await), (2.0, 0.0));
 }
@@ -425,7 +429,10 @@ async fn everything_that_shows_requests_shows_those_who_are_held() {
         "{words}"
     );
     assert_eq!(daemon.metric(&["switchd_held{"]).await, 1.0);
-    assert_eq!(daemon.metric(&["switchd_held_requests{"]).await, 1.0);
+    assert_eq!(
+        daemon.metric(&["switchd_held_requests{", "hold"]).await,
+        1.0
+    );
     release(&daemon).await;
     client.answer("GET").await;
     events.until(is_released).await;

@@ -4,8 +4,8 @@ use crate::world::{Disk, World};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Direction, FailbackMode, FlipId, Generation, Moment, Operation, Persisted, Phase, SlotHealth,
-    SlotName,
+    Direction, FailbackMode, FlipId, Generation, Moment, Operation, Persisted, PersistedCanary,
+    Phase, SlotHealth, SlotName,
 };
 
 /// The longest gate plus the slowest disk.
@@ -89,6 +89,14 @@ impl Referee {
         } else {
             self.moves_since_operator = 0;
         }
+    }
+
+    /// Written before visitors are sent there, and never to where all of them go.
+    pub(crate) fn may_share(&self, canary: Option<&PersistedCanary>, world: &World) {
+        let stored = world.stored.as_ref().expect("something is written");
+        assert_eq!(stored.canary.as_ref(), canary, "told unwritten");
+        assert!(canary.is_none_or(|canary| canary.slot != world.traffic));
+        assert!(canary.is_none_or(|canary| canary.generation > self.generation));
     }
 
     /// A daemon died and the next one has read the disk.

@@ -18,6 +18,8 @@ pub(crate) struct Tally {
     pub(crate) drained_side_by_side: u64,
     pub(crate) stayed: u64,
     pub(crate) quarantines_ended: u64,
+    pub(crate) canaries: u64,
+    pub(crate) promoted: u64,
     pub(crate) confirmed: u64,
     pub(crate) unconfirmed: u64,
     pub(crate) breaches: u64,
@@ -25,7 +27,7 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    fn all(&mut self) -> [(&'static str, &mut u64); 19] {
+    fn all(&mut self) -> [(&'static str, &mut u64); 21] {
         [
             ("flips", &mut self.flips),
             ("rollbacks", &mut self.rollbacks),
@@ -42,6 +44,8 @@ impl Tally {
             ("drains side by side", &mut self.drained_side_by_side),
             ("stays on a bad slot", &mut self.stayed),
             ("ends of a quarantine", &mut self.quarantines_ended),
+            ("shares of a canary", &mut self.canaries),
+            ("moves to a canary", &mut self.promoted),
             ("moves confirmed", &mut self.confirmed),
             ("moves back unconfirmed", &mut self.unconfirmed),
             ("moves back by the watch", &mut self.breaches),

@@ -6,8 +6,9 @@ use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Actor, Command, Direction, Effect, Event, FailbackMode, FailbackRules, Label, Moment, Notice,
-    Passed, Persisted, Phase, Refusal, Rules, SlotHealth, SlotName, Switch, Terms, Transition,
+    Actor, CanaryNotice, CanaryOrder, CanaryRules, CanaryStep, Command, Direction, Effect, Event,
+    FailbackMode, FailbackRules, Label, Moment, Notice, Passed, Percent, Persisted, Phase, Refusal,
+    Rules, SlotHealth, SlotName, Switch, Terms, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
@@ -293,7 +294,7 @@ impl World {
             confirm_within: (self.rng.u8(0..3) == 0).then_some(within),
             accept_schema_change: self.rng.u8(0..3) == 0,
         };
-        let command = match self.rng.u8(0..11) {
+        let command = match self.rng.u8(0..16) {
             0 | 1 => Command::Rollback {
                 force,
                 reason,
@@ -305,6 +306,18 @@ impl World {
                 slot,
                 label: self.rng.bool().then(|| Label::new("v1").unwrap()),
             },
+            5 => Command::Canary(CanaryOrder::Abort { slot: None, reason }),
+            6 => Command::Canary(CanaryOrder::Promote {
+                slot: None,
+                force,
+                reason,
+            }),
+            7 | 8 => Command::Canary(CanaryOrder::Share {
+                slot: Some(slot),
+                share: self.rng.bool().then(|| share(&mut self.rng)),
+                force,
+                reason,
+            }),
             _ => Command::Flip {
                 to: slot,
                 force,
@@ -418,6 +431,10 @@ impl World {
                 self.refereed(|referee, world| referee.may_publish(&slot, generation, world));
                 self.traffic = slot;
             }
+            Effect::Share { canary, .. } => {
+                self.refereed(|referee, world| referee.may_share(canary.as_ref(), world));
+                self.tally.canaries += u64::from(canary.is_some());
+            }
             Effect::Drain { generation, .. } => {
                 let wait = self.rng.u64(0..LONGEST_DRAIN);
                 let cut = self.rng.u64(0..2);
@@ -489,10 +506,17 @@ impl World {
                     Direction::Flip => self.tally.flips += 1,
                     Direction::Rollback => self.tally.rollbacks += 1,
                     Direction::Failback => self.tally.failbacks += 1,
+                    Direction::Canary | Direction::Abort => panic!("it moves no traffic"),
                 }
                 self.tally.forced += u64::from(operation.forced);
                 let drains = self.switch.draining().len();
                 self.tally.drained_side_by_side += u64::from(drains > 1);
+            }
+            Notice::Canary(CanaryNotice::Set { operation, .. }) => {
+                self.refereed(|referee, world| referee.ended(&operation, world.now));
+            }
+            Notice::Canary(CanaryNotice::Over { promoted, .. }) => {
+                self.tally.promoted += u64::from(promoted);
             }
             Notice::Settled => assert_eq!(self.switch.phase(), Phase::Steady),
             Notice::Staying { reason, .. } => {
@@ -501,6 +525,7 @@ impl World {
             }
             Notice::QuarantineEnded { .. } => self.tally.quarantines_ended += 1,
             Notice::Unchanged { .. }
+            | Notice::Canary(CanaryNotice::Unchanged { .. } | CanaryNotice::Halted { .. })
             | Notice::Drained { .. }
             | Notice::Quarantined { .. }
             | Notice::Acknowledged { .. }
@@ -568,7 +593,30 @@ fn rules(rng: &mut Rng) -> Rules {
             max_moves: rng.u32(1..4),
             window: Duration::from_secs(rng.u64(1..900)),
         },
+        canary: CanaryRules {
+            steps: steps(rng),
+            idle: Duration::from_secs(rng.u64(1..300)),
+            is_judged: false,
+        },
     }
+}
+
+fn share(rng: &mut Rng) -> Percent {
+    Percent::of_percent(f64::from(rng.u32(0..=100))).unwrap()
+}
+
+fn steps(rng: &mut Rng) -> Vec<CanaryStep> {
+    let count = rng.usize(0..3);
+    let mut steps: Vec<_> = (0..count)
+        .map(|_| CanaryStep::Share {
+            share: share(rng),
+            lasts: Some(Duration::from_secs(rng.u64(1..200))),
+        })
+        .collect();
+    if count > 0 && rng.bool() {
+        steps.push(CanaryStep::Promote);
+    }
+    steps
 }
 
 fn health(well: bool, reason: &str) -> SlotHealth {

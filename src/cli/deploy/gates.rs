@@ -1,13 +1,13 @@
 //! The daemon's gates for the new slot, before traffic moves.
 
 use super::daemon::{Daemon, No};
-use crate::api::{EventKind, StreamEvent};
+use crate::api::{EventKind, GatesDone, SlotRequest, StreamEvent};
 use crate::cli::sentence::Sentence;
-use serde_json::json;
 
 /// What the gates said.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Said {
+    /// One for each thing that a gate looked at.
     pub(super) lines: Vec<String>,
     /// Why not; none when they passed.
     pub(super) refused: Option<String>,
@@ -15,27 +15,36 @@ pub(super) struct Said {
 
 /// Runs every gate of the service against `slot`; nothing changes by it.
 pub(super) async fn run(daemon: &Daemon, slot: &str) -> Result<Said, No> {
-    let mut lines = match daemon.operate("gate", &json!({ "slot": slot })).await {
-        Err(No::Refused(why)) if why.contains("there is no") => return Ok(Said::default()),
-        other => other?,
+    let request = SlotRequest {
+        slot: slot.to_owned(),
     };
-    let mut said = Said::default();
+    let mut lines = daemon.operate("gate", &request).await?;
+    let mut said = Vec::new();
     while let Some(line) = lines.next().await? {
         let Ok(event) = serde_json::from_str::<StreamEvent>(&line) else {
             continue;
         };
-        if let EventKind::GatesDone(done) = &event.kind {
-            if !done.passed {
-                said.refused = Some(done.reasons.join("\n"));
+        match &event.kind {
+            EventKind::GateCheck(_) => said.push(Sentence::of(&event).text),
+            EventKind::GatesDone(done) => {
+                return Ok(Said {
+                    lines: said,
+                    refused: refused(done),
+                });
             }
-            return Ok(said);
-        }
-        let text = Sentence::of(&event).text;
-        if !text.is_empty() && !matches!(event.kind, EventKind::Probe { .. }) {
-            said.lines.push(text);
+            _ => {}
         }
     }
-    Err(No::Gone(
-        "switchd ended the stream before the gates were through".to_owned(),
-    ))
+    let words = "switchd ended the stream before the gates were through";
+    Err(No::Gone(words.to_owned()))
+}
+
+fn refused(done: &GatesDone) -> Option<String> {
+    if done.passed {
+        return None;
+    }
+    if done.reasons.is_empty() {
+        return Some("the gates refused it without a reason".to_owned());
+    }
+    Some(done.reasons.join("\n"))
 }

@@ -75,6 +75,10 @@ pub(super) enum Record {
         took_ms: u64,
         cut: u64,
     },
+    /// How the new slot does.
+    Watched {
+        words: String,
+    },
     /// What the gates said, one line each.
     Gated {
         lines: Vec<String>,

@@ -30,6 +30,7 @@ pub(super) struct Receipt<'s> {
     pub(super) took_ms: Option<u64>,
     pub(super) steps: Vec<Step<'s>>,
     gates: Vec<&'s str>,
+    watch: Option<&'s str>,
     pub(super) held: Option<Held>,
     /// Until the slot that traffic left was empty.
     pub(super) emptied_ms: Option<u64>,
@@ -96,6 +97,7 @@ impl<'s> Receipt<'s> {
             took_ms: None,
             steps: plan.steps.iter().map(|it| step(story, &it.name)).collect(),
             gates: Vec::new(),
+            watch: None,
             held: None,
             emptied_ms: None,
             cut: None,
@@ -124,6 +126,7 @@ impl<'s> Receipt<'s> {
                 held.refused += refused;
                 held.longest_ms = held.longest_ms.max(*longest_ms);
             }
+            Record::Watched { words } => self.watch = Some(words),
             Record::Emptied { took_ms, cut } => {
                 self.emptied_ms = Some(*took_ms);
                 self.cut = Some(*cut);
@@ -185,6 +188,9 @@ impl<'s> Receipt<'s> {
                 Some(worst) => format!("{}, {}", time(Some(worst.ms)), worst.what),
             },
         );
+        if let Some(watch) = self.watch {
+            row("afterwards", watch.to_owned());
+        }
         text.push_str("\n| step | result | took |\n| --- | --- | --- |\n");
         for step in &self.steps {
             let why = step.why.map(|why| format!(": {why}")).unwrap_or_default();

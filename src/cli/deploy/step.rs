@@ -276,9 +276,12 @@ impl Runner {
             cut: emptied.cut,
         })?;
         let signals = self.signals.clone();
-        tokio::select! {
-            stayed = watching::stay(&self.daemon, &self.story.plan) => stayed?,
+        let said = tokio::select! {
+            said = watching::stay(&self.daemon, &self.story.plan) => said?,
             why = signals.stop() => return Err(why),
+        };
+        if let Some(words) = said {
+            self.note(&Record::Watched { words })?;
         }
         self.program(step).await
     }

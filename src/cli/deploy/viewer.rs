@@ -296,6 +296,7 @@ fn of_clients(record: &Record) -> Option<Milestone> {
                 ),
             )
         }
+        Record::Watched { words } => say(Paint::Plain, format!("  {words}")),
         Record::Flipped { generation, .. } => {
             let text = format!("  traffic has moved (generation {generation})");
             say(Paint::Good, text)

@@ -2,7 +2,7 @@
 
 use super::daemon::Daemon;
 use super::plan::Plan;
-use crate::api::ServiceStatus;
+use crate::api::{ServiceStatus, WatchStatus};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -31,16 +31,31 @@ pub(super) async fn empty(daemon: &Daemon, plan: &Plan) -> Result<Emptied, Strin
     }
 }
 
-/// Waits until the new slot has been active for as long as it must.
-pub(super) async fn stay(daemon: &Daemon, plan: &Plan) -> Result<(), String> {
+/// Waits until the new slot has been active for as long as it must. The result is what the daemon's own watch
+/// says of it then, in words.
+pub(super) async fn stay(daemon: &Daemon, plan: &Plan) -> Result<Option<String>, String> {
     loop {
         let now = daemon.service().await?;
         still_there(plan, &now)?;
         if for_how_long(&now) >= plan.watch {
-            return Ok(());
+            return said(now.watch.as_ref());
         }
         tokio::time::sleep(LOOKS).await;
     }
+}
+
+fn said(watch: Option<&WatchStatus>) -> Result<Option<String>, String> {
+    let Some(watch) = watch else { return Ok(None) };
+    let mut words = format!("the watch says {}", watch.verdict);
+    for reason in &watch.reasons {
+        words.push_str("; ");
+        words.push_str(reason);
+    }
+    // Traffic may have stayed all the same: automatic moves can be switched off, or have to be.
+    if watch.verdict == "critical" {
+        return Err(words);
+    }
+    Ok(Some(words))
 }
 
 fn for_how_long(now: &ServiceStatus) -> Duration {

@@ -212,7 +212,7 @@ impl Conductor {
             service: service.name.clone(),
             flip: None,
             within: service.settings.flip.gate_timeout,
-            trial: self.trial(at, &slot),
+            trial: Arc::new(self.trial(at, &slot)),
             is_warm: false,
             hand: Some(hand),
         };

@@ -117,7 +117,8 @@ impl Steered {
             let finding = watched.judge.look(rules, now, (&tally, sick.as_deref()));
             watched.take(finding, now)
         });
-        let is_watched = watching.watched.as_ref().is_some_and(|it| !it.is_over);
+        let is_watched =
+            watching.watched.as_ref().is_some_and(|it| !it.is_over) || self.canary_judge.is_some();
         watching.next = Some(now.after(pace(&settings.watch, is_watched)));
         news
     }
@@ -208,6 +209,7 @@ impl Conductor {
             let next = &mut self.services[at].watching.next;
             if next.take_if(|next| *next <= now).is_some() {
                 self.look_at_watch(at);
+                self.judge_canary(at);
             }
         }
     }

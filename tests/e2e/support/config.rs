@@ -41,8 +41,15 @@ impl Config {
         Self::empty().service("app", blue, green)
     }
 
-    /// One service `app` with the preset and two Odoos behind it, blue being the initial one.
+    /// One service `app` with the preset and two Odoos behind it, blue being the initial one. Without the warm-up
+    /// before each flip, which takes as long as a bundle takes to be built.
     pub(crate) fn odoo(blue: &Odoo, green: &Odoo) -> Self {
+        let off = "[[service.app.gate]]\nkind = \"warm_up\"\nseverity = \"off\"\n";
+        Self::odoo_that_warms(blue, green).block(off)
+    }
+
+    /// The same with all that the preset has.
+    pub(crate) fn odoo_that_warms(blue: &Odoo, green: &Odoo) -> Self {
         let mut config = Self::empty()
             .set("service.app.preset = \"odoo\"")
             .set("service.app.initial = \"blue\"");

@@ -268,6 +268,13 @@ pub(crate) async fn switchd(arguments: &[&str]) -> CtlOutput {
     finish(command).await
 }
 
+/// Runs `switchctl` without any daemon's socket.
+pub(crate) async fn switchctl(arguments: &[&str], environment: &[(&str, &str)]) -> CtlOutput {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_switchctl"));
+    command.args(arguments).envs(environment.iter().copied());
+    finish(command).await
+}
+
 async fn finish(mut command: Command) -> CtlOutput {
     command.stdin(Stdio::null()).kill_on_drop(true);
     let output = tokio::time::timeout(super::DEADLINE, command.output())

@@ -33,7 +33,7 @@ pub(crate) use bulk::{Bulk, Pace};
 pub(crate) use child::{ChildUpstream, serve_if_child};
 pub(crate) use coding::decoded;
 pub(crate) use config::Config;
-pub(crate) use daemon::{CtlOutput, Daemon, switchd};
+pub(crate) use daemon::{CtlOutput, Daemon, switchctl, switchd};
 pub(crate) use http2::{Frames, Http2, h2_request};
 pub(crate) use link::Link;
 pub(crate) use memory::Memory;

@@ -1,4 +1,4 @@
-//! A real PostgreSQL on a unix socket of its own, and sessions of its own program `psql`.
+//! A real `PostgreSQL` on a unix socket of its own, and sessions of its own program `psql`.
 
 use super::eventually;
 use rustix::process::{Pid, Signal, kill_process};

@@ -1,4 +1,4 @@
-//! An application that keeps its data in a real PostgreSQL, as Odoo does: one transaction per request at
+//! An application that keeps its data in a real `PostgreSQL`, as Odoo does: one transaction per request at
 //! REPEATABLE READ, tried again after a serialization failure, and failures told with HTTP 200.
 
 use super::postgres::{Postgres, Psql, SqlError};

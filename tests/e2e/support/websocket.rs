@@ -12,6 +12,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -22,6 +23,24 @@ impl Websocket {
     pub(crate) async fn connect(to: SocketAddr, path: &str) -> Result<Self, Error> {
         let stream = TcpStream::connect(to).await?;
         let asked = tokio_tungstenite::client_async(format!("ws://app.test{path}"), stream);
+        let (socket, _) = timeout(DEADLINE, asked)
+            .await
+            .map_err(|_| Error::ConnectionClosed)??;
+        Ok(Self(socket))
+    }
+
+    /// With these cookies.
+    pub(crate) async fn connect_with(
+        to: SocketAddr,
+        path: &str,
+        cookies: &str,
+    ) -> Result<Self, Error> {
+        let stream = TcpStream::connect(to).await?;
+        let mut request = format!("ws://app.test{path}").into_client_request()?;
+        request
+            .headers_mut()
+            .insert("cookie", cookies.parse().unwrap());
+        let asked = tokio_tungstenite::client_async(request, stream);
         let (socket, _) = timeout(DEADLINE, asked)
             .await
             .map_err(|_| Error::ConnectionClosed)??;

@@ -1,0 +1,127 @@
+//! Moves that go back unless they are confirmed, and rollbacks that are quick.
+
+use crate::support::Daemon;
+use crate::support::Pair;
+use crate::support::eventually;
+use switchd::api::EventKind;
+use switchd::api::Verdict;
+
+#[tokio::test]
+async fn a_flip_that_nobody_confirms_goes_back() {
+    let pair = Pair::start().await;
+    let daemon = pair.daemon().await;
+    daemon.healthy().await;
+    let flip = daemon
+        .ctl(&["flip", "green", "--confirm-within", "1s"])
+        .await;
+    assert_eq!(flip.code, 0, "{flip:?}");
+    assert!(flip.stdout.contains("switchctl confirm"), "{flip:?}");
+    daemon.becomes_active("blue").await;
+    let history = daemon.history().await;
+    let back = history.iter().find(|it| it.command == "failback").unwrap();
+    assert_eq!(back.reason.as_deref(), Some("not confirmed within 1s"));
+    let quarantine = daemon.slot("green").await.quarantine.unwrap();
+    assert_eq!(quarantine.reason, "not confirmed within 1s");
+    assert_eq!(daemon.service("app").await.confirm, None);
+}
+
+#[tokio::test]
+async fn a_confirmed_flip_stays() {
+    let pair = Pair::start().await;
+    let daemon = pair.daemon().await;
+    daemon.healthy().await;
+    let flip = daemon
+        .ctl(&["flip", "green", "--confirm-within", "1h"])
+        .await;
+    assert_eq!(flip.code, 0, "{flip:?}");
+    let confirm = daemon.service("app").await.confirm.unwrap();
+    assert_eq!(confirm.back_to, "blue");
+    let shown = daemon.ctl(&["status"]).await.stdout;
+    assert!(shown.contains("goes back to blue in "), "{shown}");
+    assert!(daemon.metric(&["switchd_unconfirmed{"]).await > 0.9);
+    let confirmed = daemon.ctl(&["confirm"]).await;
+    assert_eq!(
+        (confirmed.code, &*confirmed.stdout),
+        (0, "confirmed: green stays active (generation 2)\n")
+    );
+    assert_eq!(daemon.service("app").await.confirm, None);
+    let again = daemon.ctl(&["confirm"]).await;
+    assert_eq!(again.code, 1, "{again:?}");
+    assert!(
+        again.stderr.contains("no move waits to be confirmed"),
+        "{again:?}"
+    );
+    let history = daemon.history().await;
+    let said = history.iter().filter(|it| it.command == "confirm");
+    let results: Vec<_> = said.map(|it| &*it.result).collect();
+    assert_eq!(results, ["done", "refused"]);
+}
+
+#[tokio::test]
+async fn a_crash_forgets_no_time_to_confirm() {
+    let pair = Pair::start().await;
+    let mut daemon = pair.daemon().await;
+    daemon.healthy().await;
+    let flip = daemon
+        .ctl(&["flip", "green", "--confirm-within", "2s"])
+        .await;
+    assert_eq!(flip.code, 0, "{flip:?}");
+    daemon.kill_and_restart().await;
+    daemon.becomes_active("blue").await;
+    eventually("history tells why", async || {
+        let history = daemon.history().await;
+        history.iter().any(|it| {
+            it.command == "failback" && it.reason.as_deref() == Some("not confirmed within 2s")
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_time_to_confirm_that_is_none_is_refused() {
+    let pair = Pair::start().await;
+    let daemon = pair.daemon().await;
+    for within in ["0s", "soon", "10"] {
+        let body = format!("{{\"to\":\"green\",\"confirm_within\":\"{within}\"}}");
+        let reply = daemon.call("POST /v1/services/app/flip", &body).await;
+        assert_eq!(reply.status, 400, "{reply:?}");
+        assert!(reply.text.contains("confirm_within"), "{reply:?}");
+    }
+    assert_eq!(daemon.active().await, "blue");
+}
+
+#[tokio::test]
+async fn a_rollback_to_a_slot_that_is_well_asks_each_endpoint_once() {
+    let pair = Pair::start().await;
+    // Two passes in a row would take a minute.
+    let config = pair.config().set("service.app.health.rise = 1");
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    daemon.flip("green").await;
+    let slow = config
+        .set("service.app.health.rise = 2")
+        .set("service.app.health.interval = \"1h\"")
+        .set("service.app.health.fast_interval = \"1h\"")
+        .set("service.app.flip.gate_timeout = \"2h\"");
+    daemon.write_config(&slow);
+    assert_eq!(daemon.ctl(&["reload"]).await.code, 0);
+    let back = daemon
+        .stream("POST /v1/services/app/rollback", "{}")
+        .await
+        .all()
+        .await;
+    let asked: Vec<_> = back
+        .iter()
+        .filter_map(|event| match event {
+            EventKind::Probe { streak, needed, .. } => Some((*streak, *needed)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, [(1, 1)]);
+    let verdict = back.iter().find_map(|event| match event {
+        EventKind::Done { verdict, .. } => Some(*verdict),
+        _ => None,
+    });
+    assert_eq!(verdict, Some(Verdict::Done));
+    assert_eq!(daemon.active().await, "blue");
+}
