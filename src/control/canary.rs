@@ -20,6 +20,7 @@ use crate::switch::CanaryNotice;
 use crate::switch::CanaryOrder;
 use crate::switch::CanaryStep;
 use crate::switch::Event;
+use crate::switch::FlipId;
 use crate::switch::Generation;
 use crate::switch::Judge;
 use crate::switch::Judgement;
@@ -199,7 +200,11 @@ impl Conductor {
                 let reason = format!("{slot} has {share} of the new visitors already");
                 self.unchanged(at, vec![reason]);
             }
-            CanaryNotice::Over { slot, promoted } => self.canary_over(at, &slot, promoted),
+            CanaryNotice::Over {
+                flip,
+                slot,
+                promoted,
+            } => self.canary_over((at, flip), &slot, promoted),
             CanaryNotice::Halted { slot, share } => self.canary_halted(at, &slot, share),
         }
     }
@@ -270,7 +275,7 @@ impl Conductor {
     }
 
     /// All traffic has moved, to its slot or elsewhere.
-    fn canary_over(&self, at: usize, slot: &SlotName, promoted: bool) {
+    fn canary_over(&self, (at, flip): (usize, FlipId), slot: &SlotName, promoted: bool) {
         let service = &self.services[at].name;
         tracing::info!(%service, %slot, promoted, "canary over");
         let kind = EventKind::CanaryOver {
@@ -280,7 +285,7 @@ impl Conductor {
         };
         self.jobs
             .events
-            .tell(About::service(service.as_str()), kind);
+            .tell(About::flip(service.as_str(), flip), kind);
     }
 
     fn canary_halted(&self, at: usize, slot: &SlotName, share: Percent) {

@@ -44,6 +44,7 @@ mod local;
 mod mark;
 mod modes;
 mod orphan;
+mod outgoing;
 mod outlet;
 mod peek;
 mod pieces;

@@ -33,7 +33,7 @@ pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, E
 pub use denied::{DeniedFigures, ZoneFigures};
 pub use gates::GateFigures;
 pub use handshakes::{Handshake, HandshakeFailure};
-pub use holds::{HoldFigures, ModeFigures};
+pub use holds::{HoldFigures, ModeFigures, WaitFigures};
 pub use hooks::HookFigures;
 pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;

@@ -65,6 +65,7 @@ mod modes;
 mod moving;
 mod odoo;
 mod odoo_corpus;
+mod odoo_hold;
 mod odoo_rules;
 mod odoo_site;
 mod odoo_websocket;

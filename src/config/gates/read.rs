@@ -150,13 +150,11 @@ fn odoo(table: &Table<'_>) -> Option<OdooGate> {
         Some(text.to_owned())
     };
     let (database, login) = (text("database"), text("login"));
-    let password = match table.get("password") {
-        Some(value) => secret::read(&value, "password"),
-        None => {
-            table.missing("password");
-            None
-        }
-    };
+    let password = table.get("password");
+    if password.is_none() {
+        table.missing("password");
+    }
+    let password = password.and_then(|value| secret::read(&value, "password"));
     let models = table.get("models").map(|value| names(&value, "a model"));
     Some(OdooGate {
         modules: table

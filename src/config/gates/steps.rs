@@ -116,13 +116,11 @@ fn step(table: &Table<'_>, members: &[MemberName], deadline: Duration) -> Option
             "shorten it, or lengthen `deadline`: it is for all steps and all attempts",
         );
     }
-    let path = match table.get("path") {
-        Some(value) => path(&value),
-        None => {
-            table.missing("path");
-            None
-        }
-    };
+    let written = table.get("path");
+    if written.is_none() {
+        table.missing("path");
+    }
+    let path = written.and_then(|value| path(&value));
     let status = table
         .get("expect_status")
         .and_then(|value| health::statuses(&value));
