@@ -24,6 +24,7 @@ mod label;
 mod metrics;
 mod openapi;
 mod peer;
+mod preview;
 mod problem;
 mod query;
 mod routes;

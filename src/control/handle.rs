@@ -17,12 +17,14 @@ use super::message::GateOrder;
 use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
+use super::previews::PreviewMessage;
 use super::shadow::ShadowMessage;
 use super::shadow::ShadowOrder;
 use super::underway::audit;
 use crate::api::AuditRecord;
 use crate::api::History;
 use crate::api::HoldReleased;
+use crate::api::PreviewLink;
 use crate::api::ProbeReport;
 use crate::api::Reloaded;
 use crate::api::RequestStatus;
@@ -129,6 +131,27 @@ impl Handle {
             service,
             slot,
             answer,
+        })
+        .await?
+    }
+
+    /// Makes a link that leads to a slot once; its address lacks scheme and host.
+    ///
+    /// # Errors
+    /// When there is no such service or slot, or previews are off.
+    pub async fn preview(
+        &self,
+        service: String,
+        slot: String,
+        by: Actor,
+    ) -> Result<PreviewLink, Denied> {
+        self.ask(|answer| {
+            Message::Preview(PreviewMessage {
+                service,
+                slot,
+                by,
+                answer,
+            })
         })
         .await?
     }

@@ -25,6 +25,7 @@ mod message;
 mod operations;
 mod orders;
 mod page;
+mod previews;
 mod prober;
 mod queues;
 mod reload;

@@ -13,6 +13,7 @@ mod hold;
 mod line;
 mod order;
 mod places;
+pub mod preview;
 #[cfg(test)]
 mod promises;
 mod reader;
@@ -29,6 +30,7 @@ pub use hold::{Guest, Hold, Lobby, LobbyCounts, LobbyNow, Waited};
 pub use line::{Line, Refused, Spot, Waiting};
 pub use order::Origin;
 pub use places::{Place, Places};
+pub use preview::{Links, Named};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
 pub use seal::{KEY_BYTES, Seal};
 pub use shadow::Shadow;

@@ -3,6 +3,7 @@
 use super::caller::is_trusted;
 use super::caller::named_client;
 use super::choose::Choice;
+use super::choose::Chosen;
 use super::choose::choose;
 use super::client::Peer;
 use super::fault::Fault;
@@ -16,6 +17,7 @@ use super::heads::Addressee;
 use super::local;
 use super::local::Local;
 use super::mark::Mark;
+use super::preview::Visitor;
 use super::redirect::redirect;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
@@ -176,7 +178,11 @@ pub(super) fn prepare(
             let told = trusted.then(|| head.value(Field::ForwardedProto)).flatten();
             let is_secure =
                 told.map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case(b"https"));
-            choose(&head, (&view.services[service], choices), is_secure)
+            let visitor = Visitor { caller, is_secure };
+            match choose(&head, (&view.services[service], choices), visitor)? {
+                Chosen::Forward(choice) => choice,
+                Chosen::Answer(local) => return Ok(Some(Decision::Answer(local))),
+            }
         }
     };
     let route = route(settings, &head);

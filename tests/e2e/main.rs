@@ -68,6 +68,7 @@ mod odoo_rules;
 mod odoo_site;
 mod odoo_websocket;
 mod openapi;
+mod preview;
 mod queue;
 mod reload;
 mod restart;
