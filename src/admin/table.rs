@@ -26,6 +26,7 @@ use crate::api::LabelRequest;
 use crate::api::Labelled;
 use crate::api::MaintenanceRequest;
 use crate::api::ModesStatus;
+use crate::api::PreviewLink;
 use crate::api::ProbeReport;
 use crate::api::ReadOnlyRequest;
 use crate::api::Reloaded;
@@ -139,6 +140,16 @@ pub(super) const TABLE: &[Entry] = &[
     .of_service()
     .takes::<CanaryRequest>()
     .streams::<StreamEvent>(),
+    post(
+        "/v1/services/{service}/preview",
+        |it| Route::Preview {
+            service: it.service,
+        },
+        "Make a link that leads to a slot once, whichever is active",
+    )
+    .of_service()
+    .takes::<SlotRequest>()
+    .answers::<PreviewLink>(),
     post(
         "/v1/services/{service}/label",
         |it| Route::Label {
