@@ -76,7 +76,7 @@ pub(super) const TABLE: &[Entry] = &[
         |it| Route::Flip {
             service: it.service,
         },
-        "Move traffic to a slot; the stream ends with `done`",
+        "Move traffic to a slot; the stream ends with `done`, that of a rehearsal with `gates_done`",
     )
     .of_service()
     .takes::<FlipRequest>()
