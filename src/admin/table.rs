@@ -76,7 +76,7 @@ pub(super) const TABLE: &[Entry] = &[
         |it| Route::Flip {
             service: it.service,
         },
-        "Move traffic to a slot; the stream ends with `done`",
+        "Move traffic to a slot; the stream ends with `done`, that of a rehearsal with `gates_done`",
     )
     .of_service()
     .takes::<FlipRequest>()
@@ -170,25 +170,6 @@ pub(super) const TABLE: &[Entry] = &[
     .of_service()
     .may_take::<HoldRequest>()
     .streams::<StreamEvent>(),
-    post(
-        "/v1/services/{service}/shadow",
-        |it| Route::Shadow {
-            service: it.service,
-        },
-        "Send copies of safe requests to an idle slot, or no more",
-    )
-    .of_service()
-    .takes::<ShadowRequest>()
-    .answers::<ShadowReport>(),
-    get(
-        "/v1/services/{service}/shadow",
-        |it| Route::ShadowReport {
-            service: it.service,
-        },
-        "What came of the copies so far: how the idle slot's answers differ",
-    )
-    .of_service()
-    .answers::<ShadowReport>(),
     post(
         "/v1/services/{service}/release",
         |it| Route::Release {
