@@ -66,6 +66,8 @@ fn view(settings: &config::Settings) -> View {
         tls: None,
         hold: None,
         shadow: None,
+        outage: None,
+        modes: None,
     });
     View {
         epoch: Epoch(1),

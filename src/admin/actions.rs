@@ -69,6 +69,8 @@ impl Admin {
             Route::Release { service } => self.release(service, asked).await,
             Route::Shadow { service } => self.shadow(service, asked).await,
             Route::ShadowReport { service } => self.shadow_report(service, None).await,
+            Route::Maintenance { service } => self.maintenance(service, asked).await,
+            Route::ReadOnly { service } => self.read_only(service, asked).await,
             Route::Requests => self.requests(query, &asked.sight).await,
             Route::Kill { id } => self.kill(id, &asked).await,
             Route::History => self.history(&query, &asked.sight).await,

@@ -22,6 +22,7 @@ mod holds;
 mod hooks;
 mod label;
 mod metrics;
+mod modes;
 mod openapi;
 mod peer;
 mod preview;

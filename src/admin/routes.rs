@@ -25,6 +25,8 @@ pub(super) enum Route<'a> {
     Release { service: &'a str },
     Shadow { service: &'a str },
     ShadowReport { service: &'a str },
+    Maintenance { service: &'a str },
+    ReadOnly { service: &'a str },
     Requests,
     Kill { id: u64 },
     History,

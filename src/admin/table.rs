@@ -24,8 +24,11 @@ use crate::api::HookTested;
 use crate::api::Killed;
 use crate::api::LabelRequest;
 use crate::api::Labelled;
+use crate::api::MaintenanceRequest;
+use crate::api::ModesStatus;
 use crate::api::PreviewLink;
 use crate::api::ProbeReport;
+use crate::api::ReadOnlyRequest;
 use crate::api::Reloaded;
 use crate::api::RequestList;
 use crate::api::RollbackRequest;
@@ -73,7 +76,7 @@ pub(super) const TABLE: &[Entry] = &[
         |it| Route::Flip {
             service: it.service,
         },
-        "Move traffic to a slot; the stream ends with `done`",
+        "Move traffic to a slot; the stream ends with `done`, that of a rehearsal with `gates_done`",
     )
     .of_service()
     .takes::<FlipRequest>()
@@ -195,6 +198,26 @@ pub(super) const TABLE: &[Entry] = &[
     .of_service()
     .takes::<ShadowRequest>()
     .answers::<ShadowReport>(),
+    post(
+        "/v1/services/{service}/maintenance",
+        |it| Route::Maintenance {
+            service: it.service,
+        },
+        "Answer 503 to clients but a few, or stop doing so; kept over restarts",
+    )
+    .of_service()
+    .takes::<MaintenanceRequest>()
+    .answers::<ModesStatus>(),
+    post(
+        "/v1/services/{service}/read_only",
+        |it| Route::ReadOnly {
+            service: it.service,
+        },
+        "Refuse what writes, or stop doing so; kept over restarts",
+    )
+    .of_service()
+    .takes::<ReadOnlyRequest>()
+    .answers::<ModesStatus>(),
     get("/v1/ps", |_| Route::Requests, "Requests that are under way")
         .shown_in_part()
         .with(&[SERVICE])

@@ -3,6 +3,7 @@
 use super::gates::GateCheck;
 use super::gates::GateProgress;
 use super::gates::GatesDone;
+use super::hold::ReleaseCause;
 use super::status::CountsStatus;
 use super::status::ProbeResult;
 use schemars::JsonSchema;
@@ -10,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the document"
+)]
 pub struct FlipRequest {
     pub to: String,
     #[serde(default)]
@@ -316,21 +321,23 @@ pub enum EventKind {
         refused: u64,
         longest_ms: u64,
     },
-}
-
-/// What ended a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReleaseCause {
-    /// Somebody asked for it.
-    Asked,
-    Deadline,
-    /// The connection that held it is gone.
-    LeaseLost,
-    /// Its service was taken out of the config.
-    Removed,
-    /// The daemon stops.
-    Stopping,
+    /// `maintenance` or `read_only` was switched.
+    Mode {
+        mode: String,
+        on: bool,
+        by: String,
+        message: Option<String>,
+    },
+    /// Requests wait because the active slot cannot be connected.
+    OutageBegan {
+        slot: String,
+        waiting: u64,
+    },
+    /// Those who waited are let go.
+    OutageEnded {
+        slot: String,
+        waiting: u64,
+    },
 }
 
 /// How an operation ended for the one who asked.

@@ -51,6 +51,14 @@ pub struct HoldReleased {
     pub oldest_ms: u64,
 }
 
+/// Requests wait because the active slot cannot be connected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutageStatus {
+    pub waiting: u64,
+    /// How long the one that waits longest has waited.
+    pub oldest_ms: u64,
+}
+
 /// New requests wait.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HoldStatus {
@@ -72,4 +80,19 @@ pub struct HoldStatus {
     pub oldest_ms: u64,
     /// Of those who wait.
     pub bytes: u64,
+}
+
+/// What ended a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseCause {
+    /// Somebody asked for it.
+    Asked,
+    Deadline,
+    /// The connection that held it is gone.
+    LeaseLost,
+    /// Its service was taken out of the config.
+    Removed,
+    /// The daemon stops.
+    Stopping,
 }

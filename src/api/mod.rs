@@ -19,6 +19,8 @@
 //! | `POST /v1/services/{service}/release` | | [`HoldReleased`] |
 //! | `POST /v1/services/{service}/shadow` | [`ShadowRequest`] | [`ShadowReport`] |
 //! | `GET /v1/services/{service}/shadow` | | [`ShadowReport`]: what came of the copies so far |
+//! | `POST /v1/services/{service}/maintenance` | [`MaintenanceRequest`] | [`ModesStatus`] |
+//! | `POST /v1/services/{service}/read_only` | [`ReadOnlyRequest`] | [`ModesStatus`] |
 //! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
 //! | `DELETE /v1/requests/{id}` | | [`Killed`] |
 //! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
@@ -36,6 +38,7 @@ mod events;
 mod gates;
 mod hold;
 mod hooks;
+mod modes;
 mod shadow;
 mod status;
 mod watch;
@@ -44,12 +47,15 @@ pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use canary::{CanaryAction, CanaryRequest, CanaryStatus, PreviewLink};
 pub use events::{
     Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled,
-    ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
-    StreamEvent, Verdict,
+    ProbeReport, ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent,
+    Verdict,
 };
 pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
-pub use hold::{HoldReleased, HoldRequest, HoldStatus};
+pub use hold::{HoldReleased, HoldRequest, HoldStatus, OutageStatus, ReleaseCause};
 pub use hooks::{HookList, HookStatus, HookTested};
+pub use modes::{
+    Bypass, MaintenanceRequest, MaintenanceStatus, ModesStatus, ReadOnlyRequest, ReadOnlyStatus,
+};
 pub use shadow::{
     ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,
 };

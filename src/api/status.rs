@@ -3,6 +3,9 @@
 use super::canary::CanaryStatus;
 use super::gates::GatesStatus;
 use super::hold::HoldStatus;
+use super::hold::OutageStatus;
+use super::modes::MaintenanceStatus;
+use super::modes::ReadOnlyStatus;
 use super::shadow::ShadowStatus;
 use super::watch::{ConfirmStatus, WatchStatus};
 use schemars::JsonSchema;
@@ -98,6 +101,15 @@ pub struct ServiceStatus {
     /// None while nobody is held.
     #[serde(default)]
     pub hold: Option<HoldStatus>,
+    /// None while nobody waits for the active slot to be connected.
+    #[serde(default)]
+    pub outage: Option<OutageStatus>,
+    /// None while it is off.
+    #[serde(default)]
+    pub maintenance: Option<MaintenanceStatus>,
+    /// None while the service may be written.
+    #[serde(default)]
+    pub read_only: Option<ReadOnlyStatus>,
     pub slots: Vec<SlotStatus>,
     /// Older generations that still drain, newest first.
     pub draining: Vec<DrainStatus>,

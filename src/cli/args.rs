@@ -6,6 +6,7 @@ use super::gate::GateArgs;
 use super::history::HistoryArgs;
 use super::hold::HoldArgs;
 use super::hooks::HooksArgs;
+use super::modes::{MaintenanceArgs, ReadOnlyArgs};
 use super::place::{self, Place, Web};
 use super::shadow::ShadowArgs;
 use super::token::TokenArgs;
@@ -118,6 +119,10 @@ pub(super) enum Verb {
     Hold(HoldArgs),
     /// End a hold: those who wait go on, to the slot that is active now
     Release,
+    /// Answer 503 to clients, with a page of yours, until it is off again
+    Maintenance(MaintenanceArgs),
+    /// Let nothing write, and everything read
+    ReadOnly(ReadOnlyArgs),
     /// Requests that are under way
     Ps,
     /// End one request; its client sees the connection break

@@ -11,7 +11,9 @@ use super::session::Session;
 use super::style::{Look, Paint};
 use super::table::printable;
 use super::words;
-use crate::api::{EventKind, HoldReleased, HoldRequest, HoldStatus, ReleaseCause, StreamEvent};
+use crate::api::{
+    EventKind, HoldReleased, HoldRequest, HoldStatus, OutageStatus, ReleaseCause, StreamEvent,
+};
 use crate::config::format_duration;
 use clap::Args as Group;
 use serde_json::json;
@@ -267,8 +269,28 @@ pub(super) fn sentence(event: &EventKind) -> Sentence {
             format!("the hold is over: {}", passed(*requests, *longest_ms)),
             Paint::Good,
         ),
+        EventKind::OutageBegan { slot, waiting } => say(
+            format!(
+                "{slot} cannot be connected: {} waiting",
+                words::many(*waiting, "request")
+            ),
+            Paint::Bad,
+        ),
+        EventKind::OutageEnded { slot, waiting } => say(
+            format!("{} may go on, to {slot}", words::many(*waiting, "request")),
+            Paint::Good,
+        ),
         _ => say("", Paint::Plain),
     }
+}
+
+/// Of those who wait for what cannot be connected, in `status`.
+pub(super) fn outage(outage: &OutageStatus, active: &str) -> String {
+    printable(&format!(
+        "{active} cannot be connected: {} waiting for it, the oldest for {}",
+        words::many(outage.waiting, "request"),
+        words::took(outage.oldest_ms)
+    ))
 }
 
 /// Its line in `status`.

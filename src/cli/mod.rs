@@ -22,6 +22,7 @@ mod history;
 mod hold;
 mod hooks;
 mod kill;
+mod modes;
 mod openapi;
 mod operation;
 mod output;
@@ -83,6 +84,8 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,
         Verb::Release => hold::release(session).await,
+        Verb::Maintenance(args) => modes::maintenance(session, args).await,
+        Verb::ReadOnly(args) => modes::read_only(session, args).await,
         Verb::Ps => ps::run(session).await,
         Verb::Kill(args) => kill::run(session, args).await,
         Verb::Ack(args) => ack::run(session, args).await,

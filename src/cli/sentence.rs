@@ -2,6 +2,7 @@
 
 use super::canary;
 use super::hold;
+use super::modes;
 use super::shadow;
 use super::style::Paint;
 use super::table::printable;
@@ -36,7 +37,15 @@ impl Sentence {
             | EventKind::Holding { .. }
             | EventKind::HoldDrained { .. }
             | EventKind::Releasing { .. }
-            | EventKind::Released { .. } => hold::sentence(&event.kind),
+            | EventKind::Released { .. }
+            | EventKind::OutageBegan { .. }
+            | EventKind::OutageEnded { .. } => hold::sentence(&event.kind),
+            EventKind::Mode {
+                mode,
+                on,
+                by,
+                message,
+            } => modes::sentence(mode, *on, by, message.as_deref()),
             EventKind::Watch { .. } | EventKind::Confirmed { .. } => watched(&event.kind),
             _ => beside(&event.kind),
         };

@@ -4,6 +4,7 @@ use super::args::StatusArgs;
 use super::canary;
 use super::failure::Failure;
 use super::hold;
+use super::modes;
 use super::operation::Interrupt;
 use super::output;
 use super::output::Format;
@@ -169,6 +170,24 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     }
     if let Some(held) = &service.hold {
         push(&mut text, &paint(Paint::Notable, &hold::status(held, look)));
+    }
+    if let Some(mode) = &service.maintenance {
+        push(
+            &mut text,
+            &paint(Paint::Notable, &modes::maintenance_line(mode, look)),
+        );
+    }
+    if let Some(mode) = &service.read_only {
+        push(
+            &mut text,
+            &paint(Paint::Notable, &modes::read_only_line(mode, look)),
+        );
+    }
+    if let Some(outage) = &service.outage {
+        push(
+            &mut text,
+            &paint(Paint::Bad, &hold::outage(outage, &service.active)),
+        );
     }
     for drain in &service.draining {
         push(&mut text, &draining(drain, look));
@@ -408,9 +427,9 @@ mod tests {
             version: "0.1.0".to_owned(),
             pid: 4711,
             started: "2026-08-01T09:00:00Z".to_owned(),
+            admin_api: None,
             listeners: vec!["127.0.0.1:8080".to_owned()],
             metrics: None,
-            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),
@@ -439,6 +458,9 @@ mod tests {
                 shared: None,
                 canary: None,
                 hold: None,
+                outage: None,
+                maintenance: None,
+                read_only: None,
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
                 watch: None,

@@ -17,9 +17,11 @@ use super::hold;
 use super::hooks;
 use super::keepalive;
 use super::listeners;
+use super::maintenance;
 use super::preview;
 use super::queue;
 use super::rate_limit;
+use super::read_only;
 use super::sendfile;
 use super::service_limits;
 use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, Settings, Shared};
@@ -283,6 +285,8 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     queue::changes(lines, &old.queue, &new.queue);
     hold::changes(lines, &old.hold, &new.hold);
     shadow::changes(lines, &old.shadow, &new.shadow);
+    maintenance::changes(lines, &old.maintenance, &new.maintenance);
+    read_only::changes(lines, &old.read_only, &new.read_only);
     errors::changes(lines, &old.errors, &new.errors);
     headers::changes(lines, &old.headers, &new.headers);
     cors::changes(lines, &old.cors, &new.cors);
@@ -611,7 +615,6 @@ http = ["127.0.0.1:6001"]
         let (key, value) = line.split_once(" = ")?;
         let other = match (key, value) {
             ("workers", _) => "200".to_owned(),
-            ("severity", _) => r#""warn""#.to_owned(),
             ("origin", _) => r#""https://b.example""#.to_owned(),
             ("method", _) => r#""POST""#.to_owned(),
             ("member", _) => r#""http""#.to_owned(),
@@ -627,7 +630,7 @@ http = ["127.0.0.1:6001"]
             ("close_code", _) => "4002".to_owned(),
             ("spread", _) => r#""5s""#.to_owned(),
             ("mode" | "metrics", _) => r#""off""#.to_owned(),
-            ("filter", _) => r#""warn""#.to_owned(),
+            ("severity" | "filter", _) => r#""warn""#.to_owned(),
             ("format", r#""text""#) => r#""json""#.to_owned(),
             ("format", _) => r#""combined""#.to_owned(),
             ("total", _) => r#""10m""#.to_owned(),
@@ -651,7 +654,9 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            ("blocked" | "paths" | "open_paths" | "pass" | "exclude", _) => r#"["/x"]"#.to_owned(),
+            ("blocked" | "paths" | "open_paths" | "pass" | "exclude" | "calls", _) => {
+                r#"["/x"]"#.to_owned()
+            }
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }

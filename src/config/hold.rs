@@ -22,6 +22,8 @@ pub struct Hold {
     pub release_rate: u64,
     /// Paths whose GET and HEAD requests wait for nothing: the checks of load balancers in front of us.
     pub pass: Vec<String>,
+    /// How long a request that cannot be connected may wait for a slot that can be; zero: not at all.
+    pub on_outage: Duration,
 }
 
 impl Default for Hold {
@@ -33,6 +35,7 @@ impl Default for Hold {
             max_for: Duration::from_mins(10),
             release_rate: 500,
             pass: Vec::new(),
+            on_outage: Duration::ZERO,
         }
     }
 }
@@ -89,12 +92,14 @@ pub(super) fn read(service: &Table<'_>) -> Hold {
         max_wait: table.duration("max_wait", Zero::Refused, default.max_wait),
         max_for: table.duration("max_for", Zero::Refused, default.max_for),
         release_rate: table.number("release_rate", 0..=1_000_000, default.release_rate),
-        pass: paths(&table).unwrap_or(default.pass),
+        pass: paths(&table, "pass").unwrap_or(default.pass),
+        on_outage: service.duration("hold_on_outage", Zero::Allowed, default.on_outage),
     }
 }
 
-fn paths(table: &Table<'_>) -> Option<Vec<String>> {
-    let items = table.get("pass")?.list()?;
+/// Paths as clients write them, without queries.
+pub(super) fn paths(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
+    let items = table.get(key)?.list()?;
     Some(items.iter().filter_map(path).collect())
 }
 
@@ -125,6 +130,7 @@ pub(super) fn changes(lines: &mut Differences, old: &Hold, new: &Hold) {
         [] => "none".to_owned(),
         some => some.join(", "),
     };
+    lines.time("hold_on_outage", old.on_outage, new.on_outage);
     lines.value("hold pass", &shown(&old.pass), &shown(&new.pass));
 }
 

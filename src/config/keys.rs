@@ -17,9 +17,11 @@ use super::hold::HOLD;
 use super::hooks::{HOOK, HOOK_HEADERS};
 use super::keepalive::{KEEPALIVE, MEMBER_KEEPALIVE};
 use super::listeners::{CERTIFICATE, LISTENER};
+use super::maintenance::MAINTENANCE;
 use super::preview::PREVIEW;
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
+use super::read_only::READ_ONLY;
 use super::service_limits::SERVICE_LIMITS;
 use super::upstream_tls::UPSTREAM_TLS;
 use super::websocket::WEBSOCKET;
@@ -183,6 +185,9 @@ pub(super) const SERVICE: Section = section(
         key("timeouts", "[service.NAME.timeouts]"),
         key("queue", "[service.NAME.queue]"),
         key("hold", "[service.NAME.hold]"),
+        key("hold_on_outage", r#""5s""#),
+        key("maintenance", "[service.NAME.maintenance]"),
+        key("read_only", "[service.NAME.read_only]"),
         key("errors", "[service.NAME.errors]"),
         key("headers", "[service.NAME.headers]"),
         key("cors", "[service.NAME.cors]"),
@@ -339,6 +344,8 @@ pub(super) const SECTIONS: &[&Section] = &[
     &TIMEOUTS,
     &QUEUE,
     &HOLD,
+    &MAINTENANCE,
+    &READ_ONLY,
     &ERRORS,
     &SERVICE_HEADERS,
     &REQUEST_HEADERS,
@@ -361,7 +368,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::watch::CRITICAL,
     &super::watch::WARNING,
     &super::deploy::DEPLOY,
-    &super::deploy::DEPLOY_STEP,
+    &super::deploy_steps::DEPLOY_STEP,
     &super::shadow::SHADOW,
 ];
 
@@ -372,7 +379,7 @@ pub(super) const NAMED_SECTIONS: &[&Section] = &[
     &HEADERS,
     &MEMBER_KEEPALIVE,
     &HOOK_HEADERS,
-    &super::deploy::DEPLOY_ENV,
+    &super::deploy_steps::DEPLOY_ENV,
 ];
 
 /// The documented config with every commented key made active.

@@ -15,10 +15,12 @@ use super::health;
 use super::hold;
 use super::keepalive;
 use super::keys::SERVICE;
+use super::maintenance;
 use super::preview;
 use super::problem::At;
 use super::queue;
 use super::rate_limit;
+use super::read_only;
 use super::routes;
 use super::rules;
 use super::sendfile::{self, Sendfile};
@@ -95,6 +97,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let sendfile = sendfile::read(&table, Sendfile::default());
     let queue = queue::read(&table, &members);
     let hold = hold::read(&table);
+    let maintenance = maintenance::read(&table);
+    let read_only = read_only::read(&table);
     let deploy = deploy::read(&table, &hold);
     let shadow = shadow::read(&table);
     let errors = errors::read(&table);
@@ -125,6 +129,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         queue,
         hold,
         shadow,
+        maintenance,
+        read_only,
         errors,
         headers,
         cors,

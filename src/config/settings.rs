@@ -18,9 +18,11 @@ use super::hold::Hold;
 use super::hooks::Hook;
 use super::keepalive::Keepalives;
 use super::listeners::Listener;
+use super::maintenance::Maintenance;
 use super::preview::Preview;
 use super::queue::Queue;
 use super::rate_limit::RateLimit;
+use super::read_only::ReadOnly;
 use super::sendfile::Sendfile;
 use super::service_limits::ServiceLimits;
 use super::shadow::Shadow;
@@ -177,6 +179,8 @@ pub struct Service {
     pub queue: Queue,
     pub hold: Hold,
     pub shadow: Shadow,
+    pub maintenance: Maintenance,
+    pub read_only: ReadOnly,
     pub errors: Errors,
     pub headers: Headers,
     pub cors: Cors,

@@ -180,6 +180,7 @@ impl Conductor {
             } => self.probe(&service, &slot, answer),
             Message::Reload(request) => self.reload(request),
             Message::Hold(message) => self.hold(message),
+            Message::Mode(message) => self.mode(message),
             Message::Status(answer) => drop(answer.send(self.status())),
             Message::Page(answer) => drop(answer.send(self.page())),
             Message::Audit(record) => self.finish(&record),
@@ -188,9 +189,11 @@ impl Conductor {
             Message::CertificatesAge => self.certificates.warn(&self.jobs.events),
             Message::Probed(report) => {
                 let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
+                let passed = report.passed();
                 self.stock.endpoints.observe(report);
                 if let Some(at) = self.index_of(&service) {
                     self.look_at_health(at, &slot);
+                    self.look_at_outage(at, &slot, passed);
                 }
             }
             Message::Shared(report) => self.shared(&report),
@@ -321,6 +324,7 @@ impl Conductor {
             places.aim(self.epoch.0);
         }
         left.iter().for_each(|left| self.dismiss(left));
+        self.end_outage(at);
         self.watch_begins(at, baseline);
     }
 

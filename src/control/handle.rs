@@ -17,6 +17,7 @@ use super::message::GateOrder;
 use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
+use super::modes::ModeOrder;
 use super::previews::PreviewMessage;
 use super::shadow::ShadowMessage;
 use super::shadow::ShadowOrder;
@@ -24,6 +25,7 @@ use super::underway::audit;
 use crate::api::AuditRecord;
 use crate::api::History;
 use crate::api::HoldReleased;
+use crate::api::ModesStatus;
 use crate::api::PreviewLink;
 use crate::api::ProbeReport;
 use crate::api::Reloaded;
@@ -114,6 +116,14 @@ impl Handle {
             answer,
         };
         self.ask(|answer| Message::Hold(message(answer))).await?
+    }
+
+    /// Switches a mode of one service; what is on disk is in force when it returns.
+    ///
+    /// # Errors
+    /// When the disk cannot be written; nothing has changed then.
+    pub async fn mode(&self, order: ModeOrder) -> Result<ModesStatus, Denied> {
+        self.ask(|answer| Message::Mode((order, answer))).await?
     }
 
     /// Ends all holds, for the daemon stops. Does not wait for it.

@@ -5,6 +5,7 @@ use super::clock::stamp;
 use super::events::Subscription;
 use super::message::Answer;
 use super::message::Denied;
+use super::outages::OutageDesk;
 use super::underway::audit;
 use crate::api::AuditRecord;
 use crate::api::HoldReleased;
@@ -99,6 +100,7 @@ pub(super) struct HoldDesk {
     /// Holds there have been.
     pub(super) count: u64,
     pub(super) current: Option<Holding>,
+    pub(super) outage: OutageDesk,
 }
 
 /// One hold, from its first moment until the last request is through.
@@ -144,12 +146,14 @@ impl HoldDesk {
             lobby: Lobby::new(settings.max_requests, settings.max_bytes),
             count: 0,
             current: None,
+            outage: OutageDesk::new(settings),
         }
     }
 
     pub(super) fn configure(&self, settings: &HoldSettings) {
         self.lobby
             .set_bounds(settings.max_requests, settings.max_bytes);
+        self.outage.configure(settings);
     }
 
     pub(super) fn status(&self) -> Option<HoldStatus> {

@@ -106,18 +106,8 @@ pub(super) struct Release {
 
 impl Release {
     pub(super) async fn run(self, jobs: Jobs) {
-        let started = Instant::now();
+        let_go(&self.hold, self.rate).await;
         let line = self.hold.lobby.line();
-        // Those who come meanwhile stand behind; where more come than are let go, it ends all the same.
-        let most = line.waiting().saturating_mul(2);
-        let mut gone = 0;
-        while line.waiting() > 0 && gone < most {
-            let due = self.due(started.elapsed()).saturating_sub(gone);
-            gone += self.hold.places.let_go(due);
-            if line.waiting() > 0 {
-                tokio::time::sleep(STEP).await;
-            }
-        }
         // Those who were let go last have yet to look up; a worker that is too busy is not waited for.
         let since = Instant::now();
         while self.hold.lobby.now().waiting > line.waiting() && since.elapsed() < LOOKS_UP {
@@ -126,14 +116,29 @@ impl Release {
         let empty = HoldMessage::Empty(self.name);
         jobs.report(Message::Hold(empty)).await;
     }
+}
 
-    /// How many may have been let go by now.
-    fn due(&self, elapsed: Duration) -> usize {
-        if self.rate == 0 {
-            return usize::MAX;
+/// Lets everybody go who waits, `rate` of them per second; 0 is all at once.
+pub(super) async fn let_go(hold: &Hold, rate: u64) {
+    let started = Instant::now();
+    let line = hold.lobby.line();
+    // Those who come meanwhile stand behind; where more come than are let go, it ends all the same.
+    let most = line.waiting().saturating_mul(2);
+    let mut gone = 0;
+    while line.waiting() > 0 && gone < most {
+        let due = due(rate, started.elapsed()).saturating_sub(gone);
+        gone += hold.places.let_go(due);
+        if line.waiting() > 0 {
+            tokio::time::sleep(STEP).await;
         }
-        // The first goes at once.
-        let due = 1 + u128::from(self.rate) * elapsed.as_millis() / 1000;
-        usize::try_from(due).unwrap_or(usize::MAX)
     }
+}
+
+/// How many may have been let go by now; the first goes at once.
+fn due(rate: u64, elapsed: Duration) -> usize {
+    if rate == 0 {
+        return usize::MAX;
+    }
+    let due = 1 + u128::from(rate) * elapsed.as_millis() / 1000;
+    usize::try_from(due).unwrap_or(usize::MAX)
 }

@@ -274,6 +274,7 @@ impl Conductor {
             self.conclude_hold(&holding, holds.lobby.counts());
         }
         holds.lobby.line().close();
+        holds.outage.close();
     }
 
     fn tell_hold(&self, name: &HoldName, kind: EventKind) {

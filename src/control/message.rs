@@ -3,6 +3,7 @@
 use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
+use super::modes::ModeMessage;
 use super::previews::PreviewMessage;
 use super::prober::ProbeReport;
 use super::shadow::ShadowMessage;
@@ -40,6 +41,7 @@ pub(super) enum Message {
     },
     Reload(ReloadRequest),
     Hold(HoldMessage),
+    Mode(ModeMessage),
     Status(Answer<Status>),
     Page(Answer<Page>),
     /// Something was done that is kept in the history, and moves no traffic.

@@ -3,7 +3,6 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
-use super::hold_desk::HoldDesk;
 use super::prober::EndpointKey;
 use super::shadow::Shadowing;
 use super::status::queued;
@@ -11,6 +10,8 @@ use super::steered::Steered;
 use crate::config::Slot as SlotSettings;
 use crate::filter::Filter;
 use crate::filter::Zone;
+use crate::live::Lobby;
+use crate::live::ModeCounts;
 use crate::live::Wellness;
 use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
@@ -19,9 +20,11 @@ use crate::telemetry::FlipFigures;
 use crate::telemetry::GateFigures;
 use crate::telemetry::HoldFigures;
 use crate::telemetry::InFlightFigures;
+use crate::telemetry::ModeFigures;
 use crate::telemetry::Page;
 use crate::telemetry::ServiceFigures;
 use crate::telemetry::SlotFigures;
+use crate::telemetry::WaitFigures;
 use crate::telemetry::ZoneFigures;
 use std::sync::Arc;
 
@@ -58,11 +61,11 @@ fn zones(filter: Option<&Filter>) -> Vec<ZoneFigures> {
     zones.map(figures).collect()
 }
 
-fn hold_figures(desk: &HoldDesk) -> HoldFigures {
-    let (now, counts) = (desk.lobby.now(), desk.lobby.counts());
+fn hold_figures(lobby: &Lobby) -> HoldFigures {
+    let (now, counts) = (lobby.now(), lobby.counts());
     HoldFigures {
-        held: desk.current.is_some(),
-        holds: desk.count,
+        held: false,
+        holds: 0,
         waiting: now.waiting as u64,
         oldest_ms: millis(now.oldest),
         bytes: now.bytes,
@@ -71,6 +74,25 @@ fn hold_figures(desk: &HoldDesk) -> HoldFigures {
         late: counts.late,
         left: counts.left,
         waited_ms: millis(counts.waited),
+    }
+}
+
+fn waits(service: &Steered) -> WaitFigures {
+    WaitFigures {
+        hold: HoldFigures {
+            held: service.holds.current.is_some(),
+            holds: service.holds.count,
+            ..hold_figures(&service.holds.lobby)
+        },
+        outage: hold_figures(&service.holds.outage.lobby),
+        maintenance: ModeFigures {
+            is_on: service.modes.is_in_maintenance(),
+            refused: ModeCounts::get(&service.modes.refused().maintenance),
+        },
+        read_only: ModeFigures {
+            is_on: service.modes.is_read_only(),
+            refused: ModeCounts::get(&service.modes.refused().read_only),
+        },
     }
 }
 
@@ -90,6 +112,7 @@ impl Conductor {
                 .map(|service| self.service_figures(service))
                 .collect(),
             hooks: self.hooks.board().figures(),
+            calls: None,
         }
     }
 
@@ -110,8 +133,8 @@ impl Conductor {
             shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
+            waits: waits(service),
             watch: service.watch_metrics(),
-            hold: hold_figures(&service.holds),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
     }

@@ -159,17 +159,21 @@ impl Conductor {
         let material = &self.certificates.material;
         self.stock.endpoints.configure(&self.settings, material);
         let left = self.stock.queues.configure(&self.settings);
+        let mut opened = Vec::new();
         let mut old = std::mem::take(&mut self.services);
         for settings in self.settings.services.clone() {
             let known = old.iter().position(|it| it.name == settings.name);
             let Some(index) = known else {
                 let state = self.journal.state(&settings.name).cloned();
-                let steered = Steered::new(settings, state, &mut self.stock, now);
+                let modes = self.journal.modes(&settings.name);
+                let mut steered = Steered::new(settings.clone(), state, &mut self.stock, now);
+                steered.modes.restore(modes, &settings);
                 self.services.push(steered);
                 continue;
             };
             let mut service = old.remove(index);
-            service.configure(settings, &mut self.stock);
+            service.configure(settings.clone(), &mut self.stock);
+            opened.extend(service.modes.configure(&settings));
             self.services.push(service);
         }
         self.check_shadows();
@@ -178,8 +182,15 @@ impl Conductor {
         for line in left {
             line.close();
         }
+        for writes in opened {
+            writes.open();
+        }
+        for at in 0..self.services.len() {
+            self.check_outage(at);
+        }
         for gone in &mut old {
             self.hold_is_gone(&mut gone.holds);
+            gone.modes.lobby.line().close();
         }
         self.start_tasks();
         for at in 0..self.services.len() {

@@ -83,7 +83,8 @@ impl Prepared {
         stock.endpoints.configure(&settings, &certificates.material);
         let steer = |service: &crate::config::Service| {
             let state = journal.state(&service.name).cloned();
-            let steered = Steered::new(service.clone(), state, &mut stock, now);
+            let mut steered = Steered::new(service.clone(), state, &mut stock, now);
+            steered.modes.restore(journal.modes(&service.name), service);
             if let Some(warning) = steered.switch.warning() {
                 tracing::warn!(service = %service.name, warning, "service starts elsewhere");
             }

@@ -147,6 +147,9 @@ impl Conductor {
             shared: shared_status(service),
             canary: canary_status(service),
             hold: service.holds.status(),
+            outage: service.holds.outage.status(),
+            maintenance: service.modes.maintenance(&service.settings),
+            read_only: service.modes.read_only(&service.settings),
             slots: service
                 .settings
                 .slots

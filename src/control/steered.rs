@@ -3,6 +3,7 @@
 use super::canary::CanaryJudge;
 use super::gates::SlotGates;
 use super::hold_desk::HoldDesk;
+use super::modes::ModeDesk;
 use super::shadow::Shadowing;
 use super::underway::Underway;
 use super::views::Stock;
@@ -63,6 +64,7 @@ pub(super) struct Steered {
     pub(super) holds: HoldDesk,
     /// Copies that were asked for last.
     pub(super) shadow: Option<Shadowing>,
+    pub(super) modes: ModeDesk,
     pub(super) flips: BTreeMap<FlipKind, u64>,
     pub(super) gates: SlotGates,
 }
@@ -174,6 +176,7 @@ impl Steered {
             shared: SharedCheck::for_service(&settings),
             filter: stock.filter(&settings, None),
             holds: HoldDesk::new(&settings.hold),
+            modes: ModeDesk::new(&settings),
             settings: Arc::new(settings),
             switch,
             wake: None,
@@ -348,6 +351,8 @@ impl Steered {
             choices: self.choices(),
             hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
             shadow: self.shadow.as_ref().and_then(Shadowing::picture),
+            outage: self.holds.outage.picture(&self.settings.hold),
+            modes: self.modes.picture(),
         }
     }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `state.json` | [`Persisted`](crate::switch::Persisted) of every service, with version and checksum |
 //! | `audit.jsonl` | one [`AuditRecord`](crate::api::AuditRecord) per line, oldest first |
+//! | `modes.json` | which services are in maintenance or read only ([`Modes`]) |
 //! | `calls.jsonl` | one [`AuditRecord`](crate::api::AuditRecord) per call of the admin API over TCP; bounded |
 //! | `pending-<service>.json` | operations of that service that have not ended |
 //! | `lock` | locked while a daemon runs; names its process |
@@ -19,6 +20,7 @@ mod error;
 mod files;
 mod key_file;
 mod lines;
+mod modes;
 mod pending;
 mod search;
 mod state_dir;
@@ -30,5 +32,6 @@ mod promises;
 pub use audit_log::AuditLog;
 pub use call_log::CallLog;
 pub use error::JournalError;
+pub use modes::{KeptMaintenance, KeptMode, Modes};
 pub use search::Search;
 pub use state_dir::{Journal, Recover};

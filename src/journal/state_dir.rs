@@ -5,6 +5,8 @@ use super::call_log::CallLog;
 use super::error::JournalError;
 use super::files;
 use super::key_file;
+use super::modes::Modes;
+use super::modes::ModesFile;
 use super::pending::Pending;
 use super::state_file::StateFile;
 use crate::api::AuditRecord;
@@ -33,6 +35,7 @@ pub struct Journal {
     calls: CallLog,
     pending: Pending,
     key: [u8; key_file::BYTES],
+    modes: ModesFile,
     warnings: Vec<String>,
     recovered: Option<String>,
     #[allow(dead_code, reason = "held for its lock")]
@@ -55,12 +58,15 @@ impl Journal {
         let mut warnings = Vec::new();
         let Opened { state, recovered } = open_state(dir, recover)?;
         warnings.extend(recovered.clone());
+        let (modes, problem) = ModesFile::open(dir)?;
+        warnings.extend(problem);
         let mut journal = Self {
             state,
             audit: AuditLog::new(dir),
             calls: CallLog::new(dir),
             pending: Pending::new(dir),
             key: key_file::open(dir)?,
+            modes,
             warnings,
             recovered,
             lock,
@@ -90,6 +96,24 @@ impl Journal {
     /// [`JournalError::Io`]; the disk may then hold the old state or the new one, and [`state`](Self::state) gives the old one.
     pub fn record(&mut self, service: &ServiceName, state: &Persisted) -> Result<(), JournalError> {
         self.state.put(service, state)
+    }
+
+    /// The modes of `service` that are on.
+    #[must_use]
+    pub fn modes(&self, service: &ServiceName) -> Modes {
+        self.modes.get(service)
+    }
+
+    /// Puts the modes of `service` on disk. When this has returned, they survive a power cut.
+    ///
+    /// # Errors
+    /// [`JournalError::Io`]; the disk may then hold the old modes or the new ones.
+    pub fn record_modes(
+        &mut self,
+        service: &ServiceName,
+        modes: &Modes,
+    ) -> Result<(), JournalError> {
+        self.modes.put(service, modes)
     }
 
     /// Keeps an operation that is under way. Called again for the same one, the newer form is kept.

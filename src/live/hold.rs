@@ -183,6 +183,12 @@ impl LobbyCounts {
 }
 
 impl Guest {
+    /// Whether it waits there.
+    #[must_use]
+    pub fn is_in(&self, lobby: &Arc<Lobby>) -> bool {
+        Arc::ptr_eq(&self.lobby, lobby)
+    }
+
     #[must_use]
     pub fn since(&self) -> Instant {
         self.since

@@ -5,6 +5,7 @@ use super::choices::Choices;
 use super::departure::Departure;
 use super::health::EndpointHealth;
 use super::hold::Hold;
+use super::modes::Modes;
 use super::places::Places;
 use super::shadow::Shadow;
 use crate::config::CacheRoom;
@@ -90,6 +91,10 @@ pub struct Service {
     pub hold: Option<Arc<Hold>>,
     /// None while no idle slot gets copies.
     pub shadow: Option<Arc<Shadow>>,
+    /// Where those wait who cannot be connected; none where nobody waits for that.
+    pub outage: Option<Arc<Hold>>,
+    /// None while no mode is on.
+    pub modes: Option<Arc<Modes>>,
 }
 
 impl Service {

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::fault::Fault;
 use super::flight::Flight;
 use super::hold;
+use super::hold::Behind;
 use super::local::Local;
 use super::prepare::Decision;
 use super::prepare::Judge;
@@ -45,6 +46,8 @@ pub(super) async fn admit(
                 Decision::Forward(anew) => *prepared = anew,
                 Decision::Answer(local) => return Ok(Some(local)),
                 Decision::Refuse(refused) => return Err(refused.fault),
+                // It came when everything could be asked; what it is, nobody can tell now.
+                Decision::Peek(_) => return Err(Fault::ReadOnly),
             }
         }
         let bid = Bid {
@@ -57,9 +60,9 @@ pub(super) async fn admit(
             Seating::Moved(place) => place,
             // Whatever the wait brings is looked at in the newest View.
             Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
-            Seating::Held => {
+            Seating::Held(behind) => {
                 let kept = out.len() + client.input.len();
-                Box::pin(hold::wait(bid, client, kept)).await?;
+                Box::pin(hold::wait(bid, client, (behind, kept))).await?;
                 None
             }
         };
@@ -67,7 +70,8 @@ pub(super) async fn admit(
 }
 
 /// Once more for a request whose slot cannot be connected to: a seat on the active slot, when that is another one
-/// than before, as it is for the visitors of a canary. False when there is none but the old one.
+/// than before, as it is for the visitors of a canary, or on the old one when it was waited for. False when there
+/// is none but the old one.
 pub(super) async fn readmit(
     proxy: &Rc<Proxy>,
     client: &mut Client,
@@ -88,12 +92,28 @@ pub(super) async fn readmit(
             .filter(|service| service.settings.name == name)
             .map(|service| service.active().generation)
     };
-    if is_same(&proxy.view()).is_none_or(|active| active == left) {
+    let view = proxy.view();
+    let Some(active) = is_same(&view) else {
+        flight.seat.replace(Some(old));
+        return Ok(false);
+    };
+    let bid = Bid {
+        view: &view,
+        prepared,
+        slot: 0,
+    };
+    let is_out = active == left;
+    if is_out && !hold::may_wait_out(&flight, bid.service()) {
         flight.seat.replace(Some(old));
         return Ok(false);
     }
     // Its place is for others: it may have to wait for one elsewhere.
     drop(old);
+    if is_out {
+        let stay = (Behind::Outage, prepared.length);
+        Box::pin(hold::wait(bid, client, stay)).await?;
+    }
+    drop(view);
     let mut place = None;
     loop {
         let view = proxy.view();
@@ -109,8 +129,9 @@ pub(super) async fn readmit(
             Seating::Done => return Ok(true),
             Seating::Moved(place) => place,
             Seating::Busy => Box::pin(queue::wait(proxy, bid, client)).await?,
-            Seating::Held => {
-                Box::pin(hold::wait(bid, client, prepared.length)).await?;
+            Seating::Held(behind) => {
+                let stay = (behind, prepared.length);
+                Box::pin(hold::wait(bid, client, stay)).await?;
                 None
             }
         };
@@ -124,7 +145,7 @@ enum Seating {
     /// No place is free.
     Busy,
     /// Nobody is let in for now.
-    Held,
+    Held(Behind),
 }
 
 /// Takes a place where one is needed, unless the one it `has` does, and counts the request: one step.
@@ -136,7 +157,10 @@ fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, has: Option<Place>) ->
     } = bid;
     let service = bid.service();
     if service.hold.is_some() && hold::is_held(flight, service) {
-        return Seating::Held;
+        return Seating::Held(Behind::Hold);
+    }
+    if prepared.waits && hold::may_not_write(service) {
+        return Seating::Held(Behind::ReadOnly);
     }
     let place = match queue::places(bid) {
         None => None,

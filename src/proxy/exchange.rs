@@ -18,6 +18,7 @@ use super::forward::forward;
 use super::heads;
 use super::heads::Addressee;
 use super::local;
+use super::modes;
 use super::prepare::Decision;
 use super::prepare::Judge;
 use super::prepare::Look;
@@ -117,6 +118,8 @@ async fn answer(
             record.body_taken.set(refused.framing.is_empty());
             return Err(refused.fault);
         }
+        // What is needed to decide was here.
+        Decision::Peek(_) => return Err(Fault::ReadOnly),
     };
     record.asked.set(Some(prepared.asked));
     record.body_taken.set(prepared.framing.is_empty());
@@ -153,6 +156,7 @@ async fn answer(
             record,
             out,
         };
+        shadow::before(&flight, record);
         let fault = match forward(&trip, client, &mut body).await {
             Err(fault @ (Fault::Connect(_) | Fault::Timeout(Timer::Connect))) => fault,
             result => return shadow::after(result, &trip, client),
@@ -185,6 +189,11 @@ async fn read_head(
             flight.disarm();
             let mut refused = match decision {
                 Decision::Refuse(refused) if refused.comparison.is_some() => refused,
+                Decision::Peek(peek) => {
+                    Box::pin(modes::take(client, peek)).await?;
+                    look = Look::Again;
+                    continue;
+                }
                 decision => return Ok(decision),
             };
             if let Some(comparison) = refused.comparison.take()

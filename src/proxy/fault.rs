@@ -26,6 +26,8 @@ pub enum Timer {
     Queue,
     /// Its service is held.
     Hold,
+    /// No slot could be connected.
+    Outage,
     /// A password waited too long to be compared.
     Password,
     Connect,
@@ -96,6 +98,10 @@ pub enum Fault {
     /// Of what an upstream named in place of a body.
     #[error("the file that the upstream named cannot be sent: {0}")]
     File(FileFault),
+    #[error("{}", .0.in_words())]
+    Maintenance(Box<Closed>),
+    #[error("the service can be read and not changed for now")]
+    ReadOnly,
     #[error("ended by an operator")]
     Killed,
     #[error("the slot was drained and its time is over")]
@@ -104,6 +110,22 @@ pub enum Fault {
     Dismissed,
     #[error("the proxy is stopping")]
     Stopping,
+}
+
+/// What is told of a maintenance.
+#[derive(Debug)]
+pub struct Closed {
+    pub message: Option<Arc<str>>,
+    /// Until it is expected to be over.
+    pub wait: Option<Duration>,
+}
+
+impl Closed {
+    fn in_words(&self) -> String {
+        let message = self.message.as_deref();
+        let told = message.map(|message| format!(": {message}"));
+        format!("the service is in maintenance{}", told.unwrap_or_default())
+    }
 }
 
 /// As Retry-After tells it: never too early, and never at once.
@@ -122,6 +144,7 @@ impl Timer {
             Self::Head => "timeout-head",
             Self::Queue => "timeout-queue",
             Self::Hold => "timeout-hold",
+            Self::Outage => "timeout-outage",
             Self::Password => "timeout-password",
             Self::Connect => "timeout-connect",
             Self::FirstByte => "timeout-first-byte",
@@ -143,6 +166,7 @@ impl Timer {
             Self::Head => "the headers of the request did not arrive in time",
             Self::Queue => "no place became free in time",
             Self::Hold => "the service was held for too long",
+            Self::Outage => "the upstream could not be connected for too long",
             Self::Password => "the password was not compared in time",
             Self::Connect => "connecting to the upstream took too long",
             Self::FirstByte => "the upstream did not begin its answer in time",
@@ -188,10 +212,12 @@ impl Fault {
                 | Timer::ClientRate
                 | Timer::KeepAlive,
             ) => 408,
-            Self::Timeout(Timer::Queue | Timer::Hold | Timer::Password)
+            Self::Timeout(Timer::Queue | Timer::Hold | Timer::Outage | Timer::Password)
             | Self::QueueFull
             | Self::HoldFull
             | Self::LoggedOut
+            | Self::Maintenance(_)
+            | Self::ReadOnly
             | Self::Killed
             | Self::CutOff
             | Self::Dismissed
@@ -230,9 +256,9 @@ impl Fault {
             | Self::BadAnswer(_)
             | Self::CutShort(_)
             | Self::LoggedOut
-            | Self::Timeout(Timer::Connect | Timer::FirstByte | Timer::UpstreamIdle) => {
-                Side::Upstream
-            }
+            | Self::Timeout(
+                Timer::Connect | Timer::Outage | Timer::FirstByte | Timer::UpstreamIdle,
+            ) => Side::Upstream,
             Self::Timeout(_)
             | Self::QueueFull
             | Self::HoldFull
@@ -242,6 +268,8 @@ impl Fault {
             | Self::Unauthorized { .. }
             | Self::Spool(_)
             | Self::File(_)
+            | Self::Maintenance(_)
+            | Self::ReadOnly
             | Self::Killed
             | Self::CutOff
             | Self::Dismissed
@@ -276,6 +304,8 @@ impl Fault {
             Self::Spool(SpoolError::Full { .. }) => "spool-full",
             Self::Spool(_) => "spool-failed",
             Self::File(_) => "file",
+            Self::Maintenance(_) => "maintenance",
+            Self::ReadOnly => "read-only",
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
             Self::Dismissed => "dismissed",
@@ -288,9 +318,11 @@ impl Fault {
     pub fn retry_after(&self, usual: Duration) -> Option<Duration> {
         match self {
             Self::RateLimited { wait, .. } => Some(*wait),
+            Self::Maintenance(closed) => Some(closed.wait.unwrap_or(usual)),
             Self::Connect(_)
             | Self::QueueFull
             | Self::HoldFull
+            | Self::ReadOnly
             | Self::LoggedOut
             | Self::Spool(_)
             | Self::Stopping => Some(usual),

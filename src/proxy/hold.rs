@@ -19,6 +19,27 @@ use crate::live::Waited;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Behind {
+    /// Somebody holds the service.
+    Hold,
+    /// Its active slot cannot be connected.
+    Outage,
+    /// It may be read only, and this writes.
+    ReadOnly,
+}
+
+impl Behind {
+    fn of(self, service: &Service) -> Option<&Arc<Hold>> {
+        match self {
+            Self::Hold => service.hold.as_ref(),
+            Self::Outage => service.outage.as_ref(),
+            Self::ReadOnly => writes(service),
+        }
+    }
+}
+
 /// One request's time behind a hold. Made when it is held, kept until the request is over.
 #[derive(Debug)]
 pub struct Held {
@@ -30,6 +51,9 @@ pub struct Held {
     place: Option<Place>,
     /// In waits before this one.
     earlier: Duration,
+    /// Of those, for what could not be connected.
+    out: Duration,
+    behind: Behind,
 }
 
 impl Held {
@@ -53,7 +77,11 @@ impl Held {
 
     /// Nothing when its wait was over before.
     fn ends(&mut self, how: Waited) {
-        self.earlier = self.took();
+        let took = self.took();
+        if self.behind == Behind::Outage {
+            self.out += took - self.earlier;
+        }
+        self.earlier = took;
         if let Some(guest) = self.guest.take() {
             guest.leaves(how);
         }
@@ -75,14 +103,35 @@ fn passes(flight: &Flight, service: &Service) -> bool {
     hold.lets_pass(&flight.method.borrow(), &flight.target.borrow())
 }
 
+fn writes(service: &Service) -> Option<&Arc<Hold>> {
+    let read_only = service.modes.as_ref()?.read_only.as_ref()?;
+    read_only.writes.as_ref()
+}
+
+/// Whether those who write wait, as this View has it.
+pub(super) fn may_not_write(service: &Service) -> bool {
+    writes(service).is_some()
+}
+
+/// Whether a request that could not be connected may wait for a slot that can be, as this View has it.
+pub(super) fn may_wait_out(flight: &Flight, service: &Service) -> bool {
+    let held = flight.held.borrow();
+    let out = held.as_ref().map_or(Duration::ZERO, |held| held.out);
+    service.outage.is_some() && out < service.settings.hold.on_outage
+}
+
 /// Waits until it is let go or the View has to be looked at again.
-pub(super) async fn wait(bid: Bid<'_>, client: &mut Client, kept: usize) -> Result<(), Fault> {
+pub(super) async fn wait(
+    bid: Bid<'_>,
+    client: &mut Client,
+    (behind, kept): (Behind, usize),
+) -> Result<(), Fault> {
     let flight = client.flight.clone();
     let service = bid.service();
-    let Some(hold) = &service.hold else {
+    let Some(hold) = behind.of(service) else {
         return Ok(());
     };
-    let before = enter(&flight, service, hold, kept as u64)?;
+    let before = enter(&flight, service, (behind, hold), kept as u64)?;
     let origin = Origin::from(bid.prepared.client);
     let waiting = match hold.places.join(origin, bid.view.epoch.0, before.as_ref()) {
         Ok(waiting) => waiting,
@@ -119,17 +168,21 @@ fn full(flight: &Flight) -> Fault {
 fn enter(
     flight: &Flight,
     service: &Service,
-    hold: &Hold,
+    (behind, hold): (Behind, &Hold),
     kept: u64,
 ) -> Result<Option<Spot>, Fault> {
     let mut held = flight.held.borrow_mut();
-    if let Some(held) = held.as_ref().filter(|held| held.guest.is_some()) {
-        // A look at the View between two waits is part of the wait, and its timer still runs.
-        return Ok(held.spot.clone());
+    if let Some(held) = held.as_mut() {
+        let guest = held.guest.as_ref();
+        if guest.is_some_and(|guest| guest.is_in(&hold.lobby)) {
+            // A look at the View between two waits is part of the wait, and its timer still runs.
+            return Ok(held.spot.clone());
+        }
+        held.ends(Waited::Released);
     }
-    let (earlier, before) = match held.take() {
-        Some(held) => (held.earlier, held.spot),
-        None => (Duration::ZERO, None),
+    let (earlier, out, before) = match held.take() {
+        Some(held) => (held.earlier, held.out, held.spot),
+        None => (Duration::ZERO, Duration::ZERO, None),
     };
     if let Some(queued) = flight.queued.borrow_mut().as_mut() {
         queued.pause();
@@ -142,13 +195,21 @@ fn enter(
         spot: before.clone(),
         place: None,
         earlier,
+        out,
+        behind,
     }));
     if is_full {
         return Err(Fault::HoldFull);
     }
     flight.at(State::Held);
-    let most = service.settings.hold.max_wait;
-    flight.arm(Timer::Hold, most.saturating_sub(earlier));
+    let settings = &service.settings.hold;
+    match behind {
+        Behind::Hold | Behind::ReadOnly => {
+            let spent = earlier.saturating_sub(out);
+            flight.arm(Timer::Hold, settings.max_wait.saturating_sub(spent));
+        }
+        Behind::Outage => flight.arm(Timer::Outage, settings.on_outage.saturating_sub(out)),
+    }
     Ok(before)
 }
 
@@ -164,7 +225,7 @@ pub(super) fn close(flight: &Flight, fault: Option<&Fault>) -> Duration {
         return Duration::ZERO;
     };
     held.ends(match fault {
-        Some(Fault::Timeout(Timer::Hold)) => Waited::Late,
+        Some(Fault::Timeout(Timer::Hold | Timer::Outage)) => Waited::Late,
         _ => Waited::Left,
     });
     held.earlier

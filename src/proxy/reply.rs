@@ -171,10 +171,17 @@ fn for_people(fault: &Fault) -> Cow<'static, str> {
         Fault::QueueFull | Fault::Timeout(Timer::Queue) => {
             "More is asked for right now than can be answered. Nothing of your request was begun."
         }
+        Fault::Maintenance(closed) => match &closed.message {
+            Some(message) => return message.to_string().into(),
+            None => "The application is being maintained. Nothing of your request was begun.",
+        },
+        Fault::ReadOnly => {
+            "The application can be read and not changed right now. Nothing was changed."
+        }
         Fault::HoldFull | Fault::Timeout(Timer::Hold) => {
             "The application is being worked on. Nothing of your request was begun."
         }
-        Fault::Connect(_) | Fault::LoggedOut | Fault::Timeout(Timer::Connect) => {
+        Fault::Connect(_) | Fault::LoggedOut | Fault::Timeout(Timer::Connect | Timer::Outage) => {
             "The application cannot be reached right now. Nothing of your request was begun."
         }
         Fault::NoAnswer(_) | Fault::BadAnswer(_) | Fault::CutShort(_) => {

@@ -24,41 +24,93 @@ pub struct HoldFigures {
     pub waited_ms: u64,
 }
 
+/// What keeps requests of one service away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WaitFigures {
+    pub hold: HoldFigures,
+    pub outage: HoldFigures,
+    pub maintenance: ModeFigures,
+    pub read_only: ModeFigures,
+}
+
+/// A mode that turns requests away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ModeFigures {
+    pub is_on: bool,
+    pub refused: u64,
+}
+
 impl Page {
-    fn each_hold(&self, value: fn(&HoldFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
-        let services = self.services.iter();
-        services.map(move |it| Sample::new(&[("service", &it.name)], value(&it.hold)))
+    /// By what is waited for.
+    fn each_wait(&self, value: fn(&HoldFigures) -> u64) -> impl Iterator<Item = Sample<'_>> {
+        self.services.iter().flat_map(move |service| {
+            let labels = |behind| [("service", service.name.as_str()), ("behind", behind)];
+            [
+                Sample::new(&labels("hold"), value(&service.waits.hold)),
+                Sample::new(&labels("outage"), value(&service.waits.outage)),
+            ]
+        })
     }
 
     pub(super) fn holds(&self, out: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let one = |value: fn(&ServiceFigures) -> u64| {
+            let services = self.services.iter();
+            services.map(move |it| Sample::new(&[("service", &it.name)], value(it)))
+        };
         let about = About("held", "1 while new requests of the service wait");
-        gauge(out, &about, self.each_hold(|hold| u64::from(hold.held)))?;
-        let about = About("held_requests", "Requests that wait behind a hold");
-        gauge(out, &about, self.each_hold(|hold| hold.waiting))?;
-        let about = About("held_bytes", "Bytes of requests that wait behind a hold");
-        gauge(out, &about, self.each_hold(|hold| hold.bytes))?;
+        gauge(out, &about, one(|it| u64::from(it.waits.hold.held)))?;
+        let about = About("maintenance", "1 while the service is in maintenance");
+        gauge(out, &about, one(|it| u64::from(it.waits.maintenance.is_on)))?;
+        let about = About("read_only", "1 while the service may not be written");
+        gauge(out, &about, one(|it| u64::from(it.waits.read_only.is_on)))?;
+        let about = About("mode_refused", "Requests that were turned away by a mode");
+        let refused = self.services.iter().flat_map(|it| {
+            let modes = [
+                ("maintenance", it.waits.maintenance),
+                ("read_only", it.waits.read_only),
+            ];
+            modes.map(|(mode, figures)| {
+                let labels = [("service", it.name.as_str()), ("mode", mode)];
+                Sample::new(&labels, figures.refused)
+            })
+        });
+        counter(out, &about, refused)?;
+        let about = About("holds", "Holds that were taken");
+        counter(out, &about, one(|it| it.waits.hold.holds))?;
+        let about = About(
+            "held_requests",
+            "Requests that wait behind a hold, or for a slot that cannot be connected",
+        );
+        gauge(out, &about, self.each_wait(|wait| wait.waiting))?;
+        let about = About("held_bytes", "Bytes of those requests");
+        gauge(out, &about, self.each_wait(|wait| wait.bytes))?;
         let about = About(
             "held_oldest_seconds",
-            "How long the one that waits longest behind a hold has waited",
+            "How long the one of them that waits longest has waited",
         );
         gauge(
             out,
             &about,
-            self.each_hold(|hold| hold.oldest_ms).map(seconds),
+            self.each_wait(|wait| wait.oldest_ms).map(seconds),
         )?;
-        let about = About("holds", "Holds that were taken");
-        counter(out, &about, self.each_hold(|hold| hold.holds))?;
         let about = About(
             "held_wait_seconds",
-            "How long those waited behind holds who went on, all together",
+            "How long those waited who went on, all together",
         );
-        let waited = self.each_hold(|hold| hold.waited_ms);
-        counter(out, &about, waited.map(seconds))?;
-        let about = About(
-            "hold_ended",
-            "Requests that waited behind a hold, by what became of them",
-        );
-        let by_end = self.services.iter().flat_map(ends);
+        counter(
+            out,
+            &about,
+            self.each_wait(|wait| wait.waited_ms).map(seconds),
+        )?;
+        let about = About("hold_ended", "Requests that waited, by what became of them");
+        let by_end = self.services.iter().flat_map(|service| {
+            let waits = [
+                ("hold", service.waits.hold),
+                ("outage", service.waits.outage),
+            ];
+            let waits = waits.map(|(behind, figures)| ends(&service.name, behind, figures));
+            waits.into_iter().flatten()
+        });
         counter(out, &about, by_end)
     }
 }
@@ -71,16 +123,15 @@ fn seconds(sample: Sample<'_>) -> Sample<'_> {
     }
 }
 
-fn ends(service: &ServiceFigures) -> impl Iterator<Item = Sample<'_>> {
-    let hold = service.hold;
+fn ends<'a>(service: &'a str, behind: &'static str, figures: HoldFigures) -> [Sample<'a>; 4] {
     let ends = [
-        ("released", hold.released),
-        ("full", hold.full),
-        ("deadline", hold.late),
-        ("left", hold.left),
+        ("released", figures.released),
+        ("full", figures.full),
+        ("deadline", figures.late),
+        ("left", figures.left),
     ];
-    ends.into_iter().map(move |(end, count)| {
-        let labels = [("service", service.name.as_str()), ("end", end)];
+    ends.map(|(end, count)| {
+        let labels = [("service", service), ("behind", behind), ("end", end)];
         Sample::new(&labels, count)
     })
 }
@@ -107,7 +158,14 @@ mod tests {
             watch: None,
             denied: DeniedFigures::default(),
             zones: Vec::new(),
-            hold,
+            waits: WaitFigures {
+                hold,
+                read_only: ModeFigures {
+                    is_on: true,
+                    refused: 4,
+                },
+                ..WaitFigures::default()
+            },
             shadow: None,
             slots: Vec::new(),
         };
@@ -118,10 +176,13 @@ mod tests {
         let text = page.render();
         for line in [
             r#"switchd_held{service="odoo"} 1.0"#,
-            r#"switchd_held_requests{service="odoo"} 3.0"#,
-            r#"switchd_held_oldest_seconds{service="odoo"} 1.5"#,
-            r#"switchd_hold_ended_total{service="odoo",end="deadline"} 2.0"#,
-            r#"switchd_hold_ended_total{service="odoo",end="released"} 0.0"#,
+            r#"switchd_maintenance{service="odoo"} 0.0"#,
+            r#"switchd_mode_refused_total{service="odoo",mode="read_only"} 4.0"#,
+            r#"switchd_held_requests{service="odoo",behind="hold"} 3.0"#,
+            r#"switchd_held_oldest_seconds{service="odoo",behind="hold"} 1.5"#,
+            r#"switchd_held_requests{service="odoo",behind="outage"} 0.0"#,
+            r#"switchd_hold_ended_total{service="odoo",behind="hold",end="deadline"} 2.0"#,
+            r#"switchd_hold_ended_total{service="odoo",behind="hold",end="released"} 0.0"#,
         ] {
             assert!(text.lines().any(|it| it == line), "no {line} in\n{text}");
         }

@@ -245,7 +245,7 @@ fn milestone(record: &Record, story: &Story) -> Option<Milestone> {
             say(Paint::Good, format!("  done ({})", words::took(*took_ms)))
         }
         Record::Failed { took_ms, why, .. } => {
-            let (took, why) = (words::took(*took_ms), words::paragraph(why));
+            let (took, why) = (words::took(*took_ms), words::deep_paragraph(why));
             say(Paint::Bad, format!("  failed ({took}): {why}"))
         }
         Record::Gated { lines } if lines.is_empty() => return None,
@@ -254,7 +254,7 @@ fn milestone(record: &Record, story: &Story) -> Option<Milestone> {
             say(Paint::Plain, lines.join("\n"))
         }
         Record::Undoing { why } => {
-            let why = words::paragraph(why);
+            let why = words::deep_paragraph(why);
             say(Paint::Notable, format!("taking back: {why}"))
         }
         Record::Undone {
@@ -267,7 +267,7 @@ fn milestone(record: &Record, story: &Story) -> Option<Milestone> {
         }
         Record::Undone { step, .. } => say(Paint::Faint, format!("  {step}: nothing to take back")),
         Record::NotUndone { step, why } => {
-            let why = words::paragraph(why);
+            let why = words::deep_paragraph(why);
             say(Paint::Bad, format!("  {step}: NOT taken back: {why}"))
         }
         other => return of_clients(other),

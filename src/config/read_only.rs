@@ -1,0 +1,106 @@
+//! What may be asked of a service that is read only.
+
+use super::change::{Differences, Lists};
+use super::hold::paths;
+use super::keys::{Section, key, section};
+use super::table::Table;
+use super::value::{Choice, Value, clip};
+
+/// What reads, besides GET, HEAD and OPTIONS; everything else writes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReadOnly {
+    pub writes: Writes,
+    /// Paths whose requests read, whatever their method.
+    pub paths: Vec<String>,
+    /// Paths, and all below them, that JSON-RPC calls are posted to: what a call is, its body tells.
+    pub calls: Vec<String>,
+    /// The methods of such calls that read.
+    pub methods: Vec<String>,
+}
+
+/// What becomes of requests that write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Writes {
+    Refuse,
+    /// They wait until the service may be written again, within the bounds of a hold.
+    Hold,
+}
+
+const WRITES: [Choice<Writes>; 2] = [
+    Choice {
+        word: "refuse",
+        means: Writes::Refuse,
+    },
+    Choice {
+        word: "hold",
+        means: Writes::Hold,
+    },
+];
+
+impl Default for ReadOnly {
+    fn default() -> Self {
+        Self {
+            writes: Writes::Refuse,
+            paths: Vec::new(),
+            calls: Vec::new(),
+            methods: Vec::new(),
+        }
+    }
+}
+
+pub(super) const READ_ONLY: Section = section(
+    "service.NAME.read_only",
+    &[
+        key("writes", r#""refuse""#),
+        key("paths", r#"["/web/action/load"]"#),
+        key("calls", r#"["/web/dataset/call_kw"]"#),
+        key("methods", r#"["read", "search_read"]"#),
+    ],
+);
+
+pub(super) fn read(service: &Table<'_>) -> ReadOnly {
+    let table = service.table("read_only", &READ_ONLY);
+    let default = ReadOnly::default();
+    ReadOnly {
+        writes: table
+            .get("writes")
+            .and_then(|value| value.choice(&WRITES))
+            .unwrap_or(default.writes),
+        paths: paths(&table, "paths").unwrap_or(default.paths),
+        calls: paths(&table, "calls").unwrap_or(default.calls),
+        methods: methods(&table).unwrap_or(default.methods),
+    }
+}
+
+fn methods(table: &Table<'_>) -> Option<Vec<String>> {
+    let items = table.get("methods")?.list()?;
+    Some(items.iter().filter_map(method).collect())
+}
+
+fn method(value: &Value<'_>) -> Option<String> {
+    let text = value.text()?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    if !text.is_empty() && text.bytes().all(is_name) {
+        return Some(text.to_owned());
+    }
+    value.wrong(
+        format!("\"{}\" is no name of a method", clip(text)),
+        "write it as calls name it: \"search_read\"",
+    );
+    None
+}
+
+pub(super) fn changes(lines: &mut Differences, old: &ReadOnly, new: &ReadOnly) {
+    let words = |writes| match writes {
+        Writes::Refuse => "refuse",
+        Writes::Hold => "hold",
+    };
+    lines.value("read_only writes", &words(old.writes), &words(new.writes));
+    for (what, old, new) in [
+        ("read_only paths", &old.paths, &new.paths),
+        ("read_only calls", &old.calls, &new.calls),
+        ("read_only methods", &old.methods, &new.methods),
+    ] {
+        lines.list(what, &Lists { old, new }, String::clone);
+    }
+}

@@ -1,0 +1,282 @@
+//! Maintenance and read-only: who gets in, and what waits.
+
+use super::client::Client;
+use super::client::write_all;
+use super::fault::Closed;
+use super::fault::Fault;
+use super::fault::Timer;
+use super::fields::Field;
+use super::flight::State;
+use super::framing::Framing;
+use super::guard::Refused;
+use super::local::Local;
+use super::prepare::Decision;
+use super::prepare::Judge;
+use super::prepare::Look;
+use super::request::RequestHead;
+use super::response::Asked;
+use crate::config::ReadOnly as ReadOnlySettings;
+use crate::live::Maintenance;
+use crate::live::ModeCounts;
+use crate::live::Service;
+use serde::Deserialize;
+use serde_json::Value;
+use std::net::IpAddr;
+use std::time::Duration;
+use std::time::SystemTime;
+
+/// Holds the secret of those who get in during maintenance.
+const COOKIE: &[u8] = b"switchd_bypass=";
+/// A visit of it and the secret sets the cookie.
+const LINK: &str = "/.switchd/bypass/";
+/// Longer calls are not looked into: they write.
+const LONGEST_CALL: u64 = 64 * 1024;
+/// How long a client may take to send one.
+const PATIENCE: Duration = Duration::from_secs(10);
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// Of Odoo's `common` and `db` services: they tell something to those who have no session.
+const OPEN_METHODS: [&str; 5] = ["version", "about", "server_version", "list", "authenticate"];
+
+/// How a request stands with the modes of its service.
+enum Standing {
+    In,
+    /// It writes, and waits.
+    Waits,
+    /// Its body has to be here to tell.
+    Unknown(Peek),
+    Refused(Fault),
+    Answered(Local),
+}
+
+/// What is needed of a request before more can be said of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Peek {
+    /// Bytes of head and body.
+    until: usize,
+    expects_continue: bool,
+}
+
+/// Whether a request waits for what it wants to write; something else to do with it where it does not come in.
+/// The head stands at the front of `bytes`.
+pub(super) fn check(
+    head: &RequestHead<'_>,
+    bytes: &[u8],
+    whose: (&Service, IpAddr),
+    judge: Judge<'_>,
+) -> Result<bool, Decision> {
+    match stand(head, bytes, whose, judge) {
+        Standing::In => Ok(false),
+        Standing::Waits => Ok(true),
+        Standing::Unknown(peek) => Err(Decision::Peek(peek)),
+        Standing::Answered(local) => Err(Decision::Answer(Box::new(local))),
+        Standing::Refused(fault) => Err(Decision::Refuse(Box::new(Refused {
+            length: head.length,
+            asked: Asked::of(head),
+            framing: head.framing,
+            fault,
+            comparison: None,
+        }))),
+    }
+}
+
+fn stand(
+    head: &RequestHead<'_>,
+    bytes: &[u8],
+    (service, caller): (&Service, IpAddr),
+    judge: Judge<'_>,
+) -> Standing {
+    let Some(modes) = &service.modes else {
+        return Standing::In;
+    };
+    let settings = &service.settings;
+    if settings.hold.lets_pass(head.method, head.path.as_bytes()) {
+        return Standing::In;
+    }
+    if let Some(maintenance) = &modes.maintenance {
+        if let Some(local) = bypass(head, maintenance, judge) {
+            return Standing::Answered(local);
+        }
+        if !maintenance.lets_in(caller) && !has_secret(head, maintenance) {
+            ModeCounts::add(&modes.refused.maintenance);
+            return Standing::Refused(closed(maintenance));
+        }
+    }
+    let Some(read_only) = &modes.read_only else {
+        return Standing::In;
+    };
+    match reads(head, bytes, &settings.read_only, judge.look) {
+        Reading::Reads => Standing::In,
+        Reading::Unknown(peek) => Standing::Unknown(peek),
+        Reading::Writes if read_only.writes.is_some() => Standing::Waits,
+        Reading::Writes => {
+            ModeCounts::add(&modes.refused.read_only);
+            Standing::Refused(Fault::ReadOnly)
+        }
+    }
+}
+
+fn closed(maintenance: &Maintenance) -> Fault {
+    let until = maintenance.until;
+    let wait = until.and_then(|until| until.duration_since(SystemTime::now()).ok());
+    Fault::Maintenance(Box::new(Closed {
+        message: maintenance.message.clone(),
+        wait,
+    }))
+}
+
+fn has_secret(head: &RequestHead<'_>, maintenance: &Maintenance) -> bool {
+    let fields = head.fields().iter();
+    let cookies = fields.filter(|field| field.name.eq_ignore_ascii_case("cookie"));
+    let mut pairs = cookies.flat_map(|field| field.value.split(|byte| *byte == b';'));
+    pairs.any(|pair| {
+        let secret = pair.trim_ascii().strip_prefix(COOKIE);
+        secret.is_some_and(|secret| maintenance.is_known_by(secret))
+    })
+}
+
+/// The answer to a visit of the link.
+fn bypass(head: &RequestHead<'_>, maintenance: &Maintenance, judge: Judge<'_>) -> Option<Local> {
+    let secret = head.path.strip_prefix(LINK)?;
+    if !matches!(head.method, "GET" | "HEAD") || !maintenance.is_known_by(secret.as_bytes()) {
+        return None;
+    }
+    let is_https =
+        judge.peer.is_secure || head.value(Field::ForwardedProto) == Some(b"https".as_slice());
+    let secure = if is_https { "; Secure" } else { "" };
+    let name = String::from_utf8_lossy(COOKIE);
+    let lines = format!(
+        "Location: /\r\nSet-Cookie: {name}{secret}; Path=/; HttpOnly; SameSite=Lax{secure}\r\n\
+         Cache-Control: no-store\r\nReferrer-Policy: no-referrer\r\n"
+    );
+    Some(Local {
+        length: head.length,
+        asked: Asked::of(head),
+        framing: head.framing,
+        status: 303,
+        lines: lines.into(),
+        body: Vec::new(),
+    })
+}
+
+enum Reading {
+    Reads,
+    Writes,
+    Unknown(Peek),
+}
+
+fn reads(head: &RequestHead<'_>, bytes: &[u8], settings: &ReadOnlySettings, look: Look) -> Reading {
+    if matches!(head.method, "GET" | "HEAD" | "OPTIONS") {
+        return Reading::Reads;
+    }
+    let path = head.path.split('?').next().unwrap_or(head.path);
+    if settings.paths.iter().any(|known| known == path) {
+        return Reading::Reads;
+    }
+    let is_below = |call: &String| {
+        let rest = path.strip_prefix(call.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    if head.method != "POST" || !settings.calls.iter().any(is_below) {
+        return Reading::Writes;
+    }
+    let Framing::Length(length @ 1..=LONGEST_CALL) = head.framing else {
+        return Reading::Writes;
+    };
+    // At most `LONGEST_CALL`.
+    let until = head.length + usize::try_from(length).unwrap_or(usize::MAX);
+    match bytes.get(head.length..until) {
+        Some(body) if is_read(body, &settings.methods) => Reading::Reads,
+        // Where the body is kept elsewhere, nobody looks into it again.
+        None if look != Look::Received => Reading::Unknown(Peek {
+            until,
+            expects_continue: head.expects_continue,
+        }),
+        Some(_) | None => Reading::Writes,
+    }
+}
+
+/// Whether a JSON-RPC call reads, as Odoo takes it: `params` is the call of a model's method, or one of a
+/// service whose arguments name model and method. What is said twice, or is anything else, writes.
+fn is_read(body: &[u8], methods: &[String]) -> bool {
+    #[derive(Deserialize)]
+    struct Call {
+        params: Params,
+    }
+    #[derive(Deserialize)]
+    struct Params {
+        service: Option<String>,
+        method: String,
+        #[serde(default)]
+        args: Value,
+    }
+    let Ok(Call { params }) = serde_json::from_slice::<Call>(body) else {
+        return false;
+    };
+    let is_listed = |method: &str| methods.iter().any(|known| known == method);
+    match params.service.as_deref() {
+        None => is_listed(&params.method),
+        Some("common" | "db") => OPEN_METHODS.contains(&&*params.method),
+        Some("object") if matches!(&*params.method, "execute" | "execute_kw") => {
+            // Database, user, password, model, method.
+            params
+                .args
+                .get(4)
+                .and_then(Value::as_str)
+                .is_some_and(is_listed)
+        }
+        Some(_) => false,
+    }
+}
+
+/// Takes from the client what is needed to say more.
+pub(super) async fn take(client: &mut Client, peek: Peek) -> Result<(), Fault> {
+    let flight = client.flight.clone();
+    flight.at(State::Receiving);
+    flight.arm(Timer::ClientIdle, PATIENCE);
+    if peek.expects_continue {
+        let told = write_all(&client.stream, CONTINUE, || {}).await;
+        told.map_err(|_| Fault::ClientGone)?;
+    }
+    while client.input.len() < peek.until {
+        match client.fill().await {
+            Ok(0) | Err(_) => return Err(Fault::ClientGone),
+            Ok(_) => {}
+        }
+    }
+    flight.disarm();
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_reads_when_its_method_is_listed_wherever_it_stands() {
+        let methods = ["read".to_owned(), "search_read".to_owned()];
+        let reads = |body: &str| is_read(body.as_bytes(), &methods);
+        for read in [
+            r#"{"jsonrpc":"2.0","id":1,"method":"call","params":{"model":"res.partner","method":"read","args":[[7]],"kwargs":{}}}"#,
+            r#"{"params":{"service":"object","method":"execute_kw","args":["db",2,"pw","res.partner","search_read",[[]]]}}"#,
+            r#"{"params":{"service":"object","method":"execute","args":["db",2,"pw","res.partner","read",[7]]}}"#,
+            r#"{"params":{"service":"common","method":"version","args":[]}}"#,
+        ] {
+            assert!(reads(read), "{read}");
+        }
+        for write in [
+            r#"{"params":{"model":"res.partner","method":"write","args":[[7],{}]}}"#,
+            r#"{"params":{"model":"res.partner","method":"read","method":"write"}}"#,
+            r#"{"params":{"method":"read"},"params":{"method":"write"}}"#,
+            r#"{"params":{"service":"object","method":"execute_kw","args":["db",2,"pw","res.partner","unlink",[7]]}}"#,
+            r#"{"params":{"service":"object","method":"execute_kw","args":["db",2,"pw","res.partner"]}}"#,
+            r#"{"params":{"service":"object","method":"read","args":[]}}"#,
+            r#"{"params":{"service":"report","method":"read"}}"#,
+            r#"[{"params":{"method":"read"}}]"#,
+            r#"{"params":{"method":"read"}"#,
+            "read",
+            "",
+        ] {
+            assert!(!reads(write), "{write}");
+        }
+    }
+}
