@@ -615,7 +615,6 @@ http = ["127.0.0.1:6001"]
         let (key, value) = line.split_once(" = ")?;
         let other = match (key, value) {
             ("workers", _) => "200".to_owned(),
-            ("severity", _) => r#""warn""#.to_owned(),
             ("origin", _) => r#""https://b.example""#.to_owned(),
             ("method", _) => r#""POST""#.to_owned(),
             ("member", _) => r#""http""#.to_owned(),
@@ -631,7 +630,7 @@ http = ["127.0.0.1:6001"]
             ("close_code", _) => "4002".to_owned(),
             ("spread", _) => r#""5s""#.to_owned(),
             ("mode" | "metrics", _) => r#""off""#.to_owned(),
-            ("filter", _) => r#""warn""#.to_owned(),
+            ("severity" | "filter", _) => r#""warn""#.to_owned(),
             ("format", r#""text""#) => r#""json""#.to_owned(),
             ("format", _) => r#""combined""#.to_owned(),
             ("total", _) => r#""10m""#.to_owned(),

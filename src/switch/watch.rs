@@ -95,6 +95,16 @@ impl Switch {
         now.zip(then).is_some_and(|(now, then)| now != then)
     }
 
+    /// It served until the last move, was well ever since, and left for no fault of its own.
+    #[must_use]
+    pub fn is_warm(&self, slot: &SlotName) -> bool {
+        let since = self.health.get(slot).map(|seen| seen.since);
+        self.state.previous.as_ref() == Some(slot)
+            && self.is_healthy(slot)
+            && since <= self.state.moved
+            && !self.state.quarantines.contains_key(slot)
+    }
+
     /// May an operator go back to `slot` on these terms?
     pub(super) fn fits(&self, slot: &SlotName, terms: &Terms) -> Result<(), Refusal> {
         if self.database_moved(slot) && !terms.accept_schema_change {
@@ -364,6 +374,28 @@ mod tests {
         };
         bench.send(event).unwrap();
         assert_eq!((bench.active(), bench.staying()), ("blue", ""));
+    }
+
+    #[test]
+    fn a_slot_that_was_left_stays_warm_as_long_as_it_is_well() {
+        let warm = |bench: &Bench| bench.switch.is_warm(&slot("blue"));
+        let mut bench = Bench::healthy(FailbackMode::Always);
+        assert!(!warm(&bench), "it never served");
+        bench.wait(MINUTE);
+        bench.flip("green", Terms::default(), None);
+        assert!(warm(&bench));
+        bench.wait(60 * MINUTE);
+        bench.fails("blue");
+        assert!(!warm(&bench));
+        bench.all_healthy();
+        assert!(!warm(&bench), "what runs there now may be something else");
+
+        let mut bench = Bench::healthy(FailbackMode::Always);
+        bench.wait(MINUTE);
+        bench.fails("blue");
+        bench.all_healthy();
+        assert_eq!(bench.active(), "green");
+        assert!(!warm(&bench), "it is in quarantine");
     }
 
     #[test]

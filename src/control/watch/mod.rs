@@ -268,8 +268,7 @@ impl Conductor {
         let switch = &self.services[at].switch;
         let operation = switch.operation().filter(|it| it.flip == flip);
         operation.is_some_and(|operation| {
-            operation.direction == Direction::Rollback
-                && switch.health(&operation.to) == Some(&SlotHealth::Healthy)
+            operation.direction == Direction::Rollback && switch.is_warm(&operation.to)
         })
     }
 }
