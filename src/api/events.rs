@@ -211,6 +211,11 @@ pub enum EventKind {
         slot: String,
         percent: f64,
     },
+    /// Somebody got a link that leads to `slot` once.
+    PreviewLink {
+        slot: String,
+        by: String,
+    },
     /// This reader was too slow: so many events are missing here.
     Missed {
         events: u64,

@@ -44,7 +44,7 @@ mod status;
 mod watch;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
-pub use canary::{CanaryAction, CanaryRequest, CanaryStatus};
+pub use canary::{CanaryAction, CanaryRequest, CanaryStatus, PreviewLink};
 pub use events::{
     Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled,
     ProbeReport, ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent,

@@ -70,10 +70,13 @@ impl Steered {
     /// What workers have to choose by; none where there is nothing to choose.
     pub(super) fn choices(&self) -> Option<Box<Choices>> {
         let canary = self.canary_choice();
-        canary.is_some().then(|| {
+        let preview = &self.settings.preview;
+        let is_any = canary.is_some() || preview.enabled || preview.slot_header.is_some();
+        is_any.then(|| {
             Box::new(Choices {
                 seal: Arc::clone(&self.seal),
                 canary,
+                links: self.links.clone(),
             })
         })
     }

@@ -49,6 +49,7 @@ mod outlet;
 mod peek;
 mod pieces;
 mod prepare;
+mod preview;
 mod queue;
 mod receive;
 mod record;

@@ -3,6 +3,7 @@
 use super::caller::is_trusted;
 use super::caller::named_client;
 use super::choose::Choice;
+use super::choose::Chosen;
 use super::choose::choose;
 use super::client::Peer;
 use super::fault::Fault;
@@ -20,6 +21,7 @@ use super::modes;
 use super::modes::Peek;
 use super::outgoing::Told;
 use super::outgoing::write;
+use super::preview::Visitor;
 use super::redirect::redirect;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
@@ -182,7 +184,11 @@ pub(super) fn prepare(
             let told = trusted.then(|| head.value(Field::ForwardedProto)).flatten();
             let is_secure =
                 told.map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case(b"https"));
-            choose(&head, (&view.services[service], choices), is_secure)
+            let visitor = Visitor { caller, is_secure };
+            match choose(&head, (&view.services[service], choices), visitor)? {
+                Chosen::Forward(choice) => choice,
+                Chosen::Answer(local) => return Ok(Some(Decision::Answer(local))),
+            }
         }
     };
     let mut waits = false;

@@ -79,7 +79,7 @@ impl Switch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Command, Event, FailbackMode, FailbackRules, Moment, Rules};
+    use super::super::{CanaryRules, Command, Event, FailbackMode, FailbackRules, Moment, Rules};
     use super::*;
     use std::time::Duration;
 
@@ -104,6 +104,7 @@ mod tests {
         Rules {
             slots: slots.iter().map(|name| slot(name)).collect(),
             initial: slot(slots[0]),
+            canary: CanaryRules::default(),
             failback: FailbackRules {
                 mode: FailbackMode::Off,
                 watch: Duration::ZERO,

@@ -1,6 +1,10 @@
 //! Moves that go back unless they are confirmed, and rollbacks that are quick.
 
+use crate::support::Behaviour;
+use crate::support::Config;
 use crate::support::Daemon;
+use crate::support::Database;
+use crate::support::Odoo;
 use crate::support::Pair;
 use crate::support::eventually;
 use switchd::api::EventKind;
@@ -123,5 +127,76 @@ async fn a_rollback_to_a_slot_that_is_well_asks_each_endpoint_once() {
         _ => None,
     });
     assert_eq!(verdict, Some(Verdict::Done));
+    assert_eq!(daemon.active().await, "blue");
+}
+
+/// Green's code is newer than blue's, and the gate looks at the database.
+const GATE: &str = r#"
+[[service.app.gate]]
+kind = "odoo"
+database = "prod"
+login = "admin"
+password = "admin"
+attempts = 1
+"#;
+
+#[tokio::test]
+async fn nothing_goes_back_to_code_that_the_database_has_left_behind() {
+    let database = Database::new();
+    let blue = Odoo::start_on("blue", Behaviour::default(), &database);
+    let newer = Behaviour {
+        modules: vec![
+            ("base", "18.0.1.3"),
+            ("web", "18.0.1.0"),
+            ("lab_mod", "18.0.2.0"),
+        ],
+        ..Behaviour::default()
+    };
+    let green = Odoo::start_on("green", newer, &database);
+    let config = Config::odoo(&blue, &green)
+        .set("service.app.hosts = [\"erp.example.com\"]")
+        .block(GATE);
+    let mut daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    // Blue's gate sees the old database, green's the new one.
+    let forced = ["flip", "green", "--force", "--reason", "to come back"];
+    assert_eq!(daemon.ctl(&forced).await.code, 0);
+    daemon.flip("blue").await;
+    database.install("lab_mod", "18.0.2.0");
+    daemon.flip("green").await;
+
+    let blocked = daemon.service("app").await.failback.blocked.unwrap();
+    assert!(
+        blocked.contains("have changed since blue last served"),
+        "{blocked}"
+    );
+    let shown = daemon.ctl(&["status"]).await.stdout;
+    assert!(
+        shown.contains("no failback by itself: the database's modules"),
+        "{shown}"
+    );
+    daemon.kill_and_restart().await;
+    daemon.healthy().await;
+    let refused = daemon.ctl(&["rollback"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.stderr.contains("--accept-schema-change"),
+        "{refused:?}"
+    );
+    green.kill();
+    eventually("traffic stays, and status says why", async || {
+        let staying = daemon.service("app").await.staying;
+        staying.is_some_and(|why| why.contains("have changed since blue last served"))
+    })
+    .await;
+    assert_eq!(daemon.active().await, "green");
+    let accepted = [
+        "rollback",
+        "--accept-schema-change",
+        "--force",
+        "--reason",
+        "better than nothing",
+    ];
+    assert_eq!(daemon.ctl(&accepted).await.code, 0);
     assert_eq!(daemon.active().await, "blue");
 }

@@ -71,6 +71,7 @@ mod odoo_site;
 mod odoo_websocket;
 mod openapi;
 mod outage;
+mod preview;
 mod queue;
 mod reload;
 mod restart;
