@@ -114,6 +114,7 @@ mod tests {
                 max_moves: 0,
                 window: Duration::ZERO,
             },
+            canary: super::super::percent::CanaryRules::default(),
         }
     }
 
