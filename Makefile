@@ -31,7 +31,7 @@ demo:
 test: tools fmt lint doc deny doctests tests
 
 tools:
-	$(STEP) "packages" .ci/tools packages cc:gcc curl:curl openssl:openssl ps:procps git:git prometheus:prometheus pg_ctlcluster:postgresql setpriv:util-linux
+	$(STEP) "packages" .ci/tools packages cc:gcc curl:curl openssl:openssl ps:procps git:git prometheus:prometheus python3:python3 pg_ctlcluster:postgresql setpriv:util-linux
 	$(STEP) "rust" .ci/tools rust
 	$(STEP) "nextest" .ci/tools nextest
 	$(STEP) "cargo-deny" .ci/tools deny

@@ -155,6 +155,24 @@ fn pure_folders_stay_pure() {
     }
 }
 
+/// The daemon never executes a program: only the operator's hand does, and the demo.
+#[test]
+fn nothing_of_the_daemon_starts_a_program() {
+    let mut starters = BTreeSet::new();
+    for file in sources() {
+        let starts = [
+            "process::Command",
+            "process::{Child, Command",
+            "process::{Command",
+        ];
+        if starts.iter().any(|word| file.before_tests().contains(word)) {
+            starters.insert(file.folder.clone());
+        }
+    }
+    let allowed = ["cli", "demo"].map(str::to_owned);
+    assert_eq!(starters, BTreeSet::from(allowed));
+}
+
 #[test]
 fn no_file_becomes_a_god_file() {
     for file in sources() {

@@ -62,6 +62,7 @@ impl Admin {
             Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,
+            Route::Preview { service } => self.preview(service, asked).await,
             Route::Canary { service } => self.canary(service, asked).await,
             Route::Label { service } => self.label(service, asked).await,
             Route::Hold { service } => self.hold(service, asked).await,

@@ -116,6 +116,7 @@ impl Admin {
 
     pub(super) async fn metrics(&self) -> Result<Answer, Wrong> {
         let mut page = self.control.page().await.map_err(problem::denied)?;
+        page.calls = self.api_at.map(|_| self.calls.figures());
         let counts = self.edge.counts();
         page.clients = Some(ClientFigures {
             connections: counts.connections,

@@ -25,6 +25,7 @@ mod metrics;
 mod modes;
 mod openapi;
 mod peer;
+mod preview;
 mod problem;
 mod query;
 mod routes;

@@ -101,13 +101,12 @@ pub(super) fn denied(denied: Denied) -> Wrong {
             refused.0.way_around = way_around(&refusal).map(str::to_owned);
             refused
         }
-        Denied::Gating { .. } => refused(detail),
         Denied::Hold(refusal) => {
             let mut refused = refused(detail);
             refused.0.way_around = hold_way_around(&refusal).map(str::to_owned);
             refused
         }
-        Denied::Shadow(_) => refused(detail),
+        Denied::Shadow(_) | Denied::Gating { .. } | Denied::Preview(_) => refused(detail),
         Denied::Config(reasons) => {
             let mut refused = refused(detail);
             refused.0.reasons = reasons;

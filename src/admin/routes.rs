@@ -19,6 +19,7 @@ pub(super) enum Route<'a> {
     Gate { service: &'a str },
     Acknowledge { service: &'a str },
     Canary { service: &'a str },
+    Preview { service: &'a str },
     Label { service: &'a str },
     Hold { service: &'a str },
     Release { service: &'a str },

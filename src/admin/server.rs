@@ -16,6 +16,7 @@ use crate::control::Handle;
 use crate::edge::Edge;
 use crate::switch::Actor;
 use crate::telemetry::AccessLog;
+use crate::telemetry::CallCounts;
 use bytes::Bytes;
 use http::Request;
 use http::StatusCode;
@@ -49,6 +50,7 @@ pub struct Admin {
     pub(super) access_log: Arc<AccessLog>,
     pub(super) metrics_at: Option<SocketAddr>,
     pub(super) api_at: Option<SocketAddr>,
+    pub(super) calls: Arc<CallCounts>,
     pub(super) acme: Arc<Known>,
 }
 
@@ -61,6 +63,7 @@ impl Admin {
             access_log,
             metrics_at: None,
             api_at: None,
+            calls: Arc::default(),
             acme: Arc::default(),
         }
     }

@@ -26,6 +26,7 @@ use crate::api::LabelRequest;
 use crate::api::Labelled;
 use crate::api::MaintenanceRequest;
 use crate::api::ModesStatus;
+use crate::api::PreviewLink;
 use crate::api::ProbeReport;
 use crate::api::ReadOnlyRequest;
 use crate::api::Reloaded;
@@ -75,7 +76,7 @@ pub(super) const TABLE: &[Entry] = &[
         |it| Route::Flip {
             service: it.service,
         },
-        "Move traffic to a slot; the stream ends with `done`",
+        "Move traffic to a slot; the stream ends with `done`, that of a rehearsal with `gates_done`",
     )
     .of_service()
     .takes::<FlipRequest>()
@@ -139,6 +140,16 @@ pub(super) const TABLE: &[Entry] = &[
     .of_service()
     .takes::<CanaryRequest>()
     .streams::<StreamEvent>(),
+    post(
+        "/v1/services/{service}/preview",
+        |it| Route::Preview {
+            service: it.service,
+        },
+        "Make a link that leads to a slot once, whichever is active",
+    )
+    .of_service()
+    .takes::<SlotRequest>()
+    .answers::<PreviewLink>(),
     post(
         "/v1/services/{service}/label",
         |it| Route::Label {

@@ -20,6 +20,7 @@ use crate::filter::Crowd;
 use crate::net::Stream;
 use crate::net::listen_alone;
 use crate::switch::Actor;
+use crate::telemetry::CallEnd;
 use http::HeaderValue;
 use http::Request;
 use http::StatusCode;
@@ -245,7 +246,10 @@ impl Visit {
     fn turned_away(&self, head: &request::Parts) -> Answer {
         let wait = match self.desk.attempts.failed(self.from, Instant::now()) {
             // Nor is it kept: who tries all the time must not fill the disk.
-            Allowance::Spent(wait) => wait,
+            Allowance::Spent(wait) => {
+                self.desk.admin.calls.count(CallEnd::Limited);
+                wait
+            }
             Allowance::Left => {
                 let detail = "show a token: Authorization: Bearer TOKEN";
                 let wrong = problem::plain(StatusCode::UNAUTHORIZED, detail);
@@ -270,12 +274,16 @@ impl Visit {
     fn keep(&self, by: &Actor, head: &request::Parts, answer: &Answer, started: Instant) -> bool {
         let status = answer.status();
         let mut record = self.desk.admin.control.record(by, "call");
-        let result = if status.is_success() {
-            "done"
-        } else if status.is_server_error() {
-            "failed"
-        } else {
-            "refused"
+        let end = match status {
+            StatusCode::UNAUTHORIZED => CallEnd::Unknown,
+            status if status.is_success() => CallEnd::Done,
+            status if status.is_server_error() => CallEnd::Failed,
+            _ => CallEnd::Refused,
+        };
+        self.desk.admin.calls.count(end);
+        let result = match end {
+            CallEnd::Unknown => CallEnd::Refused.word(),
+            end => end.word(),
         };
         result.clone_into(&mut record.result);
         let path: String = head.uri.path().chars().take(PATH).collect();

@@ -49,3 +49,13 @@ pub struct CanaryStatus {
     /// When, if the slot is well then.
     pub next_at: Option<String>,
 }
+
+/// The answer of `preview`: a link that leads to a slot once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PreviewLink {
+    pub schema: u32,
+    pub slot: String,
+    pub url: String,
+    /// Until when somebody may follow it.
+    pub expires: String,
+}

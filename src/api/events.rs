@@ -3,6 +3,7 @@
 use super::gates::GateCheck;
 use super::gates::GateProgress;
 use super::gates::GatesDone;
+use super::hold::ReleaseCause;
 use super::status::CountsStatus;
 use super::status::ProbeResult;
 use schemars::JsonSchema;
@@ -10,6 +11,10 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the document"
+)]
 pub struct FlipRequest {
     pub to: String,
     #[serde(default)]
@@ -206,6 +211,11 @@ pub enum EventKind {
         slot: String,
         percent: f64,
     },
+    /// Somebody got a link that leads to `slot` once.
+    PreviewLink {
+        slot: String,
+        by: String,
+    },
     /// This reader was too slow: so many events are missing here.
     Missed {
         events: u64,
@@ -328,21 +338,6 @@ pub enum EventKind {
         slot: String,
         waiting: u64,
     },
-}
-
-/// What ended a hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ReleaseCause {
-    /// Somebody asked for it.
-    Asked,
-    Deadline,
-    /// The connection that held it is gone.
-    LeaseLost,
-    /// Its service was taken out of the config.
-    Removed,
-    /// The daemon stops.
-    Stopping,
 }
 
 /// How an operation ended for the one who asked.

@@ -81,3 +81,18 @@ pub struct HoldStatus {
     /// Of those who wait.
     pub bytes: u64,
 }
+
+/// What ended a hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ReleaseCause {
+    /// Somebody asked for it.
+    Asked,
+    Deadline,
+    /// The connection that held it is gone.
+    LeaseLost,
+    /// Its service was taken out of the config.
+    Removed,
+    /// The daemon stops.
+    Stopping,
+}

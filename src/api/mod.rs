@@ -44,14 +44,14 @@ mod status;
 mod watch;
 
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
-pub use canary::{CanaryAction, CanaryRequest, CanaryStatus};
+pub use canary::{CanaryAction, CanaryRequest, CanaryStatus, PreviewLink};
 pub use events::{
     Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled,
-    ProbeReport, ProbedEndpoint, Problem, ReleaseCause, Reloaded, RollbackRequest, SlotRequest,
-    StreamEvent, Verdict,
+    ProbeReport, ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent,
+    Verdict,
 };
 pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
-pub use hold::{HoldReleased, HoldRequest, HoldStatus, OutageStatus};
+pub use hold::{HoldReleased, HoldRequest, HoldStatus, OutageStatus, ReleaseCause};
 pub use hooks::{HookList, HookStatus, HookTested};
 pub use modes::{
     Bypass, MaintenanceRequest, MaintenanceStatus, ModesStatus, ReadOnlyRequest, ReadOnlyStatus,

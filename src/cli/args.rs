@@ -109,6 +109,8 @@ pub(super) enum Verb {
     Canary(CanaryArgs),
     /// Say that the last move stays (after `flip --confirm-within`)
     Confirm,
+    /// Print a link that leads one browser to SLOT, whichever is active
+    Preview(SlotArgs),
     /// Probe every endpoint of SLOT once, now
     Probe(SlotArgs),
     /// Try the gates of SLOT now; nothing changes, and the exit code is 1 when a flip would be refused

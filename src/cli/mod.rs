@@ -27,6 +27,7 @@ mod openapi;
 mod operation;
 mod output;
 mod place;
+mod preview;
 mod probe;
 mod ps;
 mod reload;
@@ -78,6 +79,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Rollback(args) => rollback::run(session, args).await,
         Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
+        Verb::Preview(args) => preview::run(session, args).await,
         Verb::Canary(args) => canary::run(session, args).await,
         Verb::Gate(args) => gate::run(session, args).await,
         Verb::Hold(args) => hold::run(session, args).await,

@@ -270,6 +270,9 @@ fn beside(event: &EventKind) -> Sentence {
             say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
         }
         EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
+        EventKind::PreviewLink { slot, by } => {
+            say(format!("a link to {slot} was made for {by}"), Paint::Plain)
+        }
         EventKind::Canary { .. }
         | EventKind::CanaryOver { .. }
         | EventKind::CanaryHalted { .. } => of_canary(event),

@@ -427,9 +427,9 @@ mod tests {
             version: "0.1.0".to_owned(),
             pid: 4711,
             started: "2026-08-01T09:00:00Z".to_owned(),
+            admin_api: None,
             listeners: vec!["127.0.0.1:8080".to_owned()],
             metrics: None,
-            admin_api: None,
             acme: Vec::new(),
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),

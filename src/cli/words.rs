@@ -96,6 +96,12 @@ pub(super) fn paragraph(text: &str) -> String {
     lines.join("\n  ")
 }
 
+/// The same, behind an indentation of four.
+pub(super) fn deep_paragraph(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(printable).collect();
+    lines.join("\n    ")
+}
+
 /// Foreign text of several lines, where there is room for one.
 pub(super) fn in_one_line(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(|line| printable(line.trim())).collect();

@@ -111,7 +111,7 @@ fn check(table: &Table<'_>, base: &Health) -> Health {
             None => base.host.clone(),
         },
         headers: match table.get("headers") {
-            Some(value) => headers(&value),
+            Some(value) => headers(&value, HOST_KEY),
             None => base.headers.clone(),
         },
     }
@@ -260,6 +260,18 @@ fn host(value: &Value<'_>) -> Option<String> {
     None
 }
 
+/// How the Host header is written instead.
+#[derive(Clone, Copy)]
+pub(super) struct HostKey {
+    pub(super) fault: &'static str,
+    pub(super) help: &'static str,
+}
+
+const HOST_KEY: HostKey = HostKey {
+    fault: "is set by `host`",
+    help: "write host = \"...\" beside `headers` instead",
+};
+
 /// Those that the prober writes itself, or that would change how the probe is framed.
 const OWN_HEADERS: &[&str] = &[
     "connection",
@@ -272,7 +284,7 @@ const OWN_HEADERS: &[&str] = &[
     "upgrade",
 ];
 
-pub(super) fn headers(value: &Value<'_>) -> Vec<(String, Secret)> {
+pub(super) fn headers(value: &Value<'_>, host: HostKey) -> Vec<(String, Secret)> {
     let Some(table) = value.as_table("headers".to_owned(), &HEADERS) else {
         value.expected("a table");
         return Vec::new();
@@ -295,10 +307,7 @@ pub(super) fn headers(value: &Value<'_>) -> Vec<(String, Secret)> {
             continue;
         };
         if name == "host" {
-            wrong(
-                "is set by `host`",
-                "write host = \"...\" beside `headers` instead",
-            );
+            wrong(host.fault, host.help);
         } else if OWN_HEADERS.contains(&name.as_str()) {
             wrong("is written by the check itself", "leave it out");
         }

@@ -129,6 +129,16 @@ events! {
     Failback = "failback",
     /// The active slot is bad, and traffic stays.
     Staying = "staying",
+    /// The slot that traffic moved to does worse than it should.
+    WatchWarning = "watch_warning",
+    WatchGood = "watch_good",
+    CanaryOver = "canary_over",
+    CanaryHalted = "canary_halted",
+    /// Requests wait because the active slot cannot be connected.
+    Outage = "outage",
+    OutageOver = "outage_over",
+    /// Maintenance or read-only was switched.
+    Mode = "mode",
     /// A hold ended by itself: out of time, or because nobody held it any more.
     HoldExpired = "hold_expired",
     Quarantine = "quarantine",

@@ -368,7 +368,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &super::watch::CRITICAL,
     &super::watch::WARNING,
     &super::deploy::DEPLOY,
-    &super::deploy::DEPLOY_STEP,
+    &super::deploy_steps::DEPLOY_STEP,
     &super::shadow::SHADOW,
 ];
 
@@ -379,7 +379,7 @@ pub(super) const NAMED_SECTIONS: &[&Section] = &[
     &HEADERS,
     &MEMBER_KEEPALIVE,
     &HOOK_HEADERS,
-    &super::deploy::DEPLOY_ENV,
+    &super::deploy_steps::DEPLOY_ENV,
 ];
 
 /// The documented config with every commented key made active.

@@ -20,6 +20,7 @@ use crate::switch::CanaryNotice;
 use crate::switch::CanaryOrder;
 use crate::switch::CanaryStep;
 use crate::switch::Event;
+use crate::switch::FlipId;
 use crate::switch::Generation;
 use crate::switch::Judge;
 use crate::switch::Judgement;
@@ -69,10 +70,13 @@ impl Steered {
     /// What workers have to choose by; none where there is nothing to choose.
     pub(super) fn choices(&self) -> Option<Box<Choices>> {
         let canary = self.canary_choice();
-        canary.is_some().then(|| {
+        let preview = &self.settings.preview;
+        let is_any = canary.is_some() || preview.enabled || preview.slot_header.is_some();
+        is_any.then(|| {
             Box::new(Choices {
                 seal: Arc::clone(&self.seal),
                 canary,
+                links: self.links.clone(),
             })
         })
     }
@@ -199,7 +203,11 @@ impl Conductor {
                 let reason = format!("{slot} has {share} of the new visitors already");
                 self.unchanged(at, vec![reason]);
             }
-            CanaryNotice::Over { slot, promoted } => self.canary_over(at, &slot, promoted),
+            CanaryNotice::Over {
+                flip,
+                slot,
+                promoted,
+            } => self.canary_over((at, flip), &slot, promoted),
             CanaryNotice::Halted { slot, share } => self.canary_halted(at, &slot, share),
         }
     }
@@ -270,7 +278,7 @@ impl Conductor {
     }
 
     /// All traffic has moved, to its slot or elsewhere.
-    fn canary_over(&self, at: usize, slot: &SlotName, promoted: bool) {
+    fn canary_over(&self, (at, flip): (usize, FlipId), slot: &SlotName, promoted: bool) {
         let service = &self.services[at].name;
         tracing::info!(%service, %slot, promoted, "canary over");
         let kind = EventKind::CanaryOver {
@@ -280,7 +288,7 @@ impl Conductor {
         };
         self.jobs
             .events
-            .tell(About::service(service.as_str()), kind);
+            .tell(About::flip(service.as_str(), flip), kind);
     }
 
     fn canary_halted(&self, at: usize, slot: &SlotName, share: Percent) {

@@ -198,6 +198,7 @@ impl Conductor {
             }
             Message::Shared(report) => self.shared(&report),
             Message::Shadow(message) => self.shadow(message),
+            Message::Preview(message) => self.preview(message),
             Message::Gated {
                 service,
                 flip,

@@ -18,6 +18,7 @@ use super::message::Message;
 use super::message::Order;
 use super::message::ReloadRequest;
 use super::modes::ModeOrder;
+use super::previews::PreviewMessage;
 use super::shadow::ShadowMessage;
 use super::shadow::ShadowOrder;
 use super::underway::audit;
@@ -25,6 +26,7 @@ use crate::api::AuditRecord;
 use crate::api::History;
 use crate::api::HoldReleased;
 use crate::api::ModesStatus;
+use crate::api::PreviewLink;
 use crate::api::ProbeReport;
 use crate::api::Reloaded;
 use crate::api::RequestStatus;
@@ -139,6 +141,27 @@ impl Handle {
             service,
             slot,
             answer,
+        })
+        .await?
+    }
+
+    /// Makes a link that leads to a slot once; its address lacks scheme and host.
+    ///
+    /// # Errors
+    /// When there is no such service or slot, or previews are off.
+    pub async fn preview(
+        &self,
+        service: String,
+        slot: String,
+        by: Actor,
+    ) -> Result<PreviewLink, Denied> {
+        self.ask(|answer| {
+            Message::Preview(PreviewMessage {
+                service,
+                slot,
+                by,
+                answer,
+            })
         })
         .await?
     }

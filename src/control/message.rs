@@ -4,6 +4,7 @@ use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
 use super::modes::ModeMessage;
+use super::previews::PreviewMessage;
 use super::prober::ProbeReport;
 use super::shadow::ShadowMessage;
 use super::shared::SharedReport;
@@ -53,6 +54,7 @@ pub(super) enum Message {
     Probed(ProbeReport),
     Shared(SharedReport),
     Shadow(ShadowMessage),
+    Preview(PreviewMessage),
     Gated {
         service: ServiceName,
         flip: FlipId,
@@ -144,6 +146,8 @@ pub enum Denied {
     /// No copies are sent there.
     #[error("{0}")]
     Shadow(String),
+    #[error("{0}")]
+    Preview(String),
     /// One problem each.
     #[error("the config was not taken; what was in force stays in force")]
     Config(Vec<String>),

@@ -27,6 +27,7 @@ mod operations;
 mod orders;
 mod outages;
 mod page;
+mod previews;
 mod prober;
 mod queues;
 mod reload;

@@ -24,6 +24,7 @@ use crate::telemetry::ModeFigures;
 use crate::telemetry::Page;
 use crate::telemetry::ServiceFigures;
 use crate::telemetry::SlotFigures;
+use crate::telemetry::WaitFigures;
 use crate::telemetry::ZoneFigures;
 use std::sync::Arc;
 
@@ -76,6 +77,25 @@ fn hold_figures(lobby: &Lobby) -> HoldFigures {
     }
 }
 
+fn waits(service: &Steered) -> WaitFigures {
+    WaitFigures {
+        hold: HoldFigures {
+            held: service.holds.current.is_some(),
+            holds: service.holds.count,
+            ..hold_figures(&service.holds.lobby)
+        },
+        outage: hold_figures(&service.holds.outage.lobby),
+        maintenance: ModeFigures {
+            is_on: service.modes.is_in_maintenance(),
+            refused: ModeCounts::get(&service.modes.refused().maintenance),
+        },
+        read_only: ModeFigures {
+            is_on: service.modes.is_read_only(),
+            refused: ModeCounts::get(&service.modes.refused().read_only),
+        },
+    }
+}
+
 impl Conductor {
     /// Without what the clients' side counts, which control does not know.
     pub(super) fn page(&mut self) -> Page {
@@ -92,6 +112,7 @@ impl Conductor {
                 .map(|service| self.service_figures(service))
                 .collect(),
             hooks: self.hooks.board().figures(),
+            calls: None,
         }
     }
 
@@ -112,20 +133,7 @@ impl Conductor {
             shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),
-            hold: HoldFigures {
-                held: service.holds.current.is_some(),
-                holds: service.holds.count,
-                ..hold_figures(&service.holds.lobby)
-            },
-            outage: hold_figures(&service.holds.outage.lobby),
-            maintenance: ModeFigures {
-                is_on: service.modes.is_in_maintenance(),
-                refused: ModeCounts::get(&service.modes.refused().maintenance),
-            },
-            read_only: ModeFigures {
-                is_on: service.modes.is_read_only(),
-                refused: ModeCounts::get(&service.modes.refused().read_only),
-            },
+            waits: waits(service),
             watch: service.watch_metrics(),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }

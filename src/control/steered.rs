@@ -10,6 +10,7 @@ use super::views::Stock;
 use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
+use crate::live::Links;
 use crate::live::Seal;
 use crate::live::Service;
 use crate::live::Slot;
@@ -46,6 +47,7 @@ pub(super) struct Steered {
     pub(super) left: Option<Arc<Slot>>,
     /// Requests that the canary's slot had when that was last looked at.
     pub(super) came_to_canary: Option<u64>,
+    pub(super) links: Links,
     /// How it does.
     pub(super) canary_judge: Option<CanaryJudge>,
     pub(super) seal: Arc<Seal>,
@@ -183,6 +185,7 @@ impl Steered {
             canary: None,
             left: None,
             came_to_canary: None,
+            links: Links::default(),
             canary_judge: None,
             seal: Arc::clone(&stock.seal),
             pictures: Vec::new(),

@@ -182,33 +182,12 @@ async fn linger(client: &mut Client, idle: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Limits;
-    use crate::config::Spooling;
-    use crate::live::HostTable;
-    use crate::live::Live;
-    use crate::live::LiveReader;
-    use crate::live::View;
-    use crate::switch::Epoch;
-    use crate::telemetry::AccessLog;
-    use crate::telemetry::LineFormat;
-    use crate::telemetry::LogTarget;
     use std::pin::pin;
     use std::sync::Arc;
 
     #[tokio::test]
     async fn a_connection_whose_task_is_dropped_or_panics_counts_as_closed() {
-        let view = View {
-            epoch: Epoch(1),
-            services: Vec::new(),
-            hosts: HostTable::default(),
-            limits: Limits::default(),
-            spool: Spooling::below("/var/lib/switchd".as_ref()),
-            trusted_proxies: Vec::new(),
-            ..View::default()
-        };
-        let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
-        let log = AccessLog::start(LogTarget::Off, LineFormat::Json).unwrap();
-        let proxy = Rc::new(Proxy::new(reader, log.writer(), Arc::default()));
+        let proxy = Proxy::idle();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let socket = TcpStream::connect(address).await.unwrap();

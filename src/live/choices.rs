@@ -1,5 +1,6 @@
 //! Which slot a request may go to besides the active one.
 
+use super::preview::Links;
 use super::seal::Seal;
 use super::seal::is_same;
 use crate::switch::Generation;
@@ -13,6 +14,8 @@ use std::sync::Arc;
 pub struct Choices {
     pub seal: Arc<Seal>,
     pub canary: Option<Canary>,
+    /// Those that lead to a slot once.
+    pub links: Links,
 }
 
 /// Some of the new visitors go to another slot, and all stay where they came to.

@@ -14,6 +14,7 @@ mod line;
 mod modes;
 mod order;
 mod places;
+pub mod preview;
 #[cfg(test)]
 mod promises;
 mod reader;
@@ -31,6 +32,7 @@ pub use line::{Line, Refused, Spot, Waiting};
 pub use modes::{Maintenance, ModeCounts, Modes, ReadOnly};
 pub use order::Origin;
 pub use places::{Place, Places};
+pub use preview::{Links, Named};
 pub use reader::{Live, LiveReader, Ticket, ViewRef};
 pub use seal::{KEY_BYTES, Seal};
 pub use shadow::Shadow;

@@ -91,6 +91,24 @@ impl Proxy {
         self
     }
 
+    /// One that serves nothing, for what needs one only to be there.
+    #[cfg(test)]
+    pub(crate) fn idle() -> Rc<Self> {
+        use crate::live::Live;
+        use crate::live::View;
+        use crate::switch::Epoch;
+        use crate::telemetry::AccessLog;
+        use crate::telemetry::LineFormat;
+        use crate::telemetry::LogTarget;
+        let view = View {
+            epoch: Epoch(1),
+            ..View::default()
+        };
+        let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
+        let log = AccessLog::start(LogTarget::Off, LineFormat::Json).unwrap();
+        Rc::new(Self::new(reader, log.writer(), Arc::default()))
+    }
+
     #[must_use]
     pub fn worker(&self) -> usize {
         self.reader.worker()

@@ -2,8 +2,13 @@
 //!
 //! Asked for services that have a canary or previews, and for no others.
 
+use super::fault::Fault;
+use super::local::Local;
 use super::mark::Mark;
 use super::mark::Visit;
+use super::preview;
+use super::preview::Visitor;
+use super::preview::Wanted;
 use super::request::RequestHead;
 use crate::config::Canary as CanarySettings;
 use crate::config::Service as ServiceSettings;
@@ -25,8 +30,35 @@ pub(super) struct Choice {
     pub mark: Option<Box<Mark>>,
 }
 
-/// Where a request of a service with `choices` goes.
+/// What becomes of a request of a service with `choices`.
+pub(super) enum Chosen {
+    Forward(Choice),
+    Answer(Box<Local>),
+}
+
 pub(super) fn choose(
+    head: &RequestHead<'_>,
+    (service, choices): (&Service, &Choices),
+    from: Visitor,
+) -> Result<Chosen, Fault> {
+    let says_slot = service.settings.preview.slot_header.is_some();
+    let mut choice = match preview::wanted(head, (service, choices), from)? {
+        Some(Wanted::Answer(answer)) => return Ok(Chosen::Answer(answer)),
+        Some(Wanted::Slot(slot)) => Choice {
+            slot,
+            is_bound: slot != service.active,
+            mark: None,
+        },
+        None => by_canary(head, (service, choices), from.is_secure),
+    };
+    if says_slot {
+        let mark = choice.mark.get_or_insert_default();
+        mark.says_slot = true;
+    }
+    Ok(Chosen::Forward(choice))
+}
+
+fn by_canary(
     head: &RequestHead<'_>,
     (service, choices): (&Service, &Choices),
     is_secure: bool,
@@ -39,7 +71,7 @@ pub(super) fn choose(
     let Some(canary) = &choices.canary else {
         return choice;
     };
-    let visitor = visitor(head, (settings, canary), choices);
+    let visitor = guest(head, (settings, canary), choices);
     if visitor.side == Side::Canary {
         choice.slot = canary.slot;
     }
@@ -48,19 +80,22 @@ pub(super) fn choose(
             generation: service.slots[choice.slot].generation,
             cookie: cookie(&settings.canary, canary.cookie(visitor.side), is_secure),
         };
-        choice.mark = Some(Box::new(Mark { visit: Some(visit) }));
+        choice.mark = Some(Box::new(Mark {
+            visit: Some(visit),
+            ..Mark::default()
+        }));
     }
     choice
 }
 
 /// Who asks, as far as a canary goes.
-struct Visitor {
+struct Guest {
     side: Side,
     /// Nobody has told it yet where it belongs.
     is_new: bool,
 }
 
-impl Visitor {
+impl Guest {
     fn of(side: Side) -> Self {
         Self {
             side,
@@ -70,30 +105,30 @@ impl Visitor {
 }
 
 /// By the cookie, else by what a client of an API is known by, else by lot.
-fn visitor(
+fn guest(
     head: &RequestHead<'_>,
     (settings, canary): (&ServiceSettings, &Canary),
     choices: &Choices,
-) -> Visitor {
+) -> Guest {
     let rules = &settings.canary;
     let mut is_known = false;
     for (name, value) in cookies(head) {
         if name == rules.cookie.as_bytes() {
             if let Some(side) = canary.side_of(value) {
-                return Visitor::of(side);
+                return Guest::of(side);
             }
         } else {
             is_known |= tells_of_earlier(rules, name);
         }
     }
     if let Some(mark) = hashed(head, rules) {
-        return Visitor::of(canary.draw(canary.lot_of(&mark, &choices.seal)));
+        return Guest::of(canary.draw(canary.lot_of(&mark, &choices.seal)));
     }
     // What the cache keeps for all is no visit of one.
     if is_known || canary.share == Percent::NONE || is_kept_for_all(head, settings) {
-        return Visitor::of(Side::Active);
+        return Guest::of(Side::Active);
     }
-    Visitor {
+    Guest {
         side: canary.draw(next_lot()),
         is_new: true,
     }
@@ -113,7 +148,7 @@ fn next_lot() -> u16 {
 }
 
 /// Name and value of each cookie, in order.
-fn cookies<'b>(head: &RequestHead<'b>) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
+pub(super) fn cookies<'b>(head: &RequestHead<'b>) -> impl Iterator<Item = (&'b [u8], &'b [u8])> {
     let fields = head.fields().iter();
     let lines = fields.filter(|field| field.name.eq_ignore_ascii_case("cookie"));
     let pairs = lines.flat_map(|field| field.value.split(|byte| *byte == b';'));

@@ -156,6 +156,7 @@ async fn answer(
             record,
             out,
         };
+        shadow::before(&flight, record);
         let fault = match forward(&trip, client, &mut body).await {
             Err(fault @ (Fault::Connect(_) | Fault::Timeout(Timer::Connect))) => fault,
             result => return shadow::after(result, &trip, client),

@@ -392,42 +392,19 @@ pub(super) fn keep(proxy: &Proxy, keepalive: &Keepalive, stream: Stream, lane: L
 
 #[cfg(test)]
 mod tests {
+    use super::super::modes::Entry;
     use super::*;
-    use crate::config::Limits;
-    use crate::config::Spooling;
-    use crate::live::HostTable;
-    use crate::live::Live;
-    use crate::live::LiveReader;
-    use crate::live::View;
     use crate::net::Buffer;
     use crate::proxy::Peer;
     use crate::proxy::framing::Framing;
     use crate::proxy::prepare::Buffers;
     use crate::proxy::response::Asked;
     use crate::switch::Epoch;
-    use crate::telemetry::AccessLog;
-    use crate::telemetry::LineFormat;
-    use crate::telemetry::LogTarget;
     use std::task::Context;
     use std::task::Waker;
     use tokio::io::AsyncReadExt;
     use tokio::io::AsyncWriteExt;
     use tokio::net::UnixStream;
-
-    fn proxy() -> Rc<Proxy> {
-        let view = View {
-            epoch: Epoch(1),
-            services: Vec::new(),
-            hosts: HostTable::default(),
-            limits: Limits::default(),
-            spool: Spooling::below("/var/lib/switchd".as_ref()),
-            trusted_proxies: Vec::new(),
-            ..View::default()
-        };
-        let reader = LiveReader::new(Arc::new(Live::new(view, 1)), 0);
-        let log = AccessLog::start(LogTarget::Off, LineFormat::Json).unwrap();
-        Rc::new(Proxy::new(reader, log.writer(), Arc::default()))
-    }
 
     fn upload(length: u64) -> Prepared {
         Prepared {
@@ -452,7 +429,7 @@ mod tests {
             buffers: Buffers::default(),
             peeks: false,
             owes_continue: false,
-            waits: false,
+            entry: Entry::AtOnce,
             is_idempotent: false,
             addressee: None,
             wishes: None,
@@ -478,7 +455,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_did_not_take_the_whole_upload_is_never_used_again() {
-        let proxy = proxy();
+        let proxy = Proxy::idle();
         let (mut client, mut browser) = client(&proxy);
         let (ours, mut backend) = UnixStream::pair().unwrap();
         let upstream = Stream::from(ours);

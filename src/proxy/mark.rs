@@ -1,4 +1,4 @@
-//! What an answer says of the slot it came from: the cookie of a new visitor.
+//! What an answer says of the slot it came from: its name, and the cookie of a new visitor.
 
 use super::edits::Edits;
 use super::fields::options;
@@ -7,8 +7,10 @@ use super::response::ResponseHead;
 use crate::switch::Generation;
 
 /// What the answer to one request is to say.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Mark {
+    /// The service says on every answer from which slot it came.
+    pub says_slot: bool,
     /// None when the visitor knows where it belongs, or need not.
     pub visit: Option<Visit>,
 }
@@ -33,6 +35,12 @@ impl Mark {
             && !is_for_all(head)
         {
             edits.add("Set-Cookie", &visit.cookie);
+        }
+        let settings = &seat.ticket.service().settings;
+        if self.says_slot
+            && let Some(name) = &settings.preview.slot_header
+        {
+            edits.set(name, seat.ticket.slot().name.as_str().as_bytes());
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::caller::is_trusted;
 use super::caller::named_client;
 use super::choose::Choice;
+use super::choose::Chosen;
 use super::choose::choose;
 use super::client::Peer;
 use super::fault::Fault;
@@ -17,20 +18,22 @@ use super::local;
 use super::local::Local;
 use super::mark::Mark;
 use super::modes;
+use super::modes::Entry;
 use super::modes::Peek;
+use super::outgoing::Told;
+use super::outgoing::write;
+use super::preview::Visitor;
 use super::redirect::redirect;
 use super::request::FieldRoom;
 use super::request::HeadLimits;
 use super::request::MOST_FIELDS;
 use super::request::RequestHead;
 use super::response::Asked;
-use super::response::write_length;
 use super::screen::screen;
 use super::wishes::Origin;
 use super::wishes::Wishes;
 use super::wishes::wishes;
 use crate::config::Buffering;
-use crate::config::HeaderRules;
 use crate::config::Route;
 use crate::config::Service as ServiceSettings;
 use crate::live::View;
@@ -68,8 +71,7 @@ pub(super) struct Prepared {
     pub peeks: bool,
     /// The client sends its body once we tell it to; the upstream is not told of that.
     pub owes_continue: bool,
-    /// It writes, and waits until its service may be written.
-    pub waits: bool,
+    pub entry: Entry,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
     /// None when the answer's head passes as it is.
@@ -182,15 +184,19 @@ pub(super) fn prepare(
             let told = trusted.then(|| head.value(Field::ForwardedProto)).flatten();
             let is_secure =
                 told.map_or(peer.is_secure, |proto| proto.eq_ignore_ascii_case(b"https"));
-            choose(&head, (&view.services[service], choices), is_secure)
+            let visitor = Visitor { caller, is_secure };
+            match choose(&head, (&view.services[service], choices), visitor)? {
+                Chosen::Forward(choice) => choice,
+                Chosen::Answer(local) => return Ok(Some(Decision::Answer(local))),
+            }
         }
     };
-    let mut waits = false;
+    let mut entry = Entry::AtOnce;
     if view.services[service].modes.is_some() {
         let whose = (&view.services[service], caller);
         match modes::check(&head, bytes, whose, judge) {
-            Ok(writes) => waits = writes,
-            Err(decision) => return Ok(Some(decision)),
+            Ok(when) => entry = when,
+            Err(instead) => return Ok(Some(*instead)),
         }
     }
     let route = route(settings, &head);
@@ -236,22 +242,11 @@ pub(super) fn prepare(
         buffers,
         peeks: settings.watch.json_rpc,
         owes_continue,
-        waits,
+        entry,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
         addressee,
         wishes,
     })))
-}
-
-/// What the upstream is told besides the client's own words.
-struct Told<'a> {
-    /// Whether the upstream's connection may be kept.
-    keep_alive: bool,
-    /// Of the operator.
-    rules: &'a HeaderRules,
-    trusted: bool,
-    client: Option<IpAddr>,
-    request_id: &'a str,
 }
 
 /// For `ps` and the access log. The client's address as trusted proxies tell it.
@@ -334,93 +329,4 @@ fn buffers(settings: &ServiceSettings, route: Option<&Route>, head: &RequestHead
         request: requests && has_body,
         answer: responses && head.upgrade.is_none(),
     }
-}
-
-fn write(head: &RequestHead<'_>, bytes: &[u8], peer: &Peer, told: &Told<'_>, out: &mut Vec<u8>) {
-    out.clear();
-    out.reserve(head.length + 512);
-    for part in [
-        head.method,
-        " ",
-        head.path,
-        " HTTP/1.1\r\nHost: ",
-        head.host,
-        "\r\n",
-    ] {
-        out.extend_from_slice(part.as_bytes());
-    }
-    heads::write_passing(head, bytes, (told.rules, told.trusted), out);
-    write_forwarded(head, peer, told, out);
-    line(b"X-Request-ID: ", told.request_id.as_bytes(), out);
-    match head.framing {
-        Framing::Length(length) => write_length(length, out),
-        Framing::Chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
-        Framing::None | Framing::UntilClose => {}
-    }
-    write_connection(head, told.keep_alive, out);
-    out.extend_from_slice(b"\r\n");
-}
-
-/// Who asks for what, over what: ours to say, unless a trusted proxy said it before.
-fn write_forwarded(head: &RequestHead<'_>, peer: &Peer, told: &Told<'_>, out: &mut Vec<u8>) {
-    let before = |kind| if told.trusted { head.value(kind) } else { None };
-    out.extend_from_slice(b"X-Forwarded-For: ");
-    if told.trusted {
-        for list in head.values(Field::ForwardedFor) {
-            out.extend_from_slice(list);
-            out.extend_from_slice(b", ");
-        }
-    }
-    line(b"", peer.text.as_bytes(), out);
-    let host = before(Field::ForwardedHost).unwrap_or(head.host.as_bytes());
-    line(b"X-Forwarded-Host: ", host, out);
-    line(
-        b"X-Forwarded-Proto: ",
-        before(Field::ForwardedProto).unwrap_or(peer.scheme().as_bytes()),
-        out,
-    );
-    let port = before(Field::ForwardedPort).unwrap_or(peer.port.as_bytes());
-    line(b"X-Forwarded-Port: ", port, out);
-    match told.client {
-        Some(client) => line(b"X-Real-IP: ", client.to_string().as_bytes(), out),
-        None => line(
-            b"X-Real-IP: ",
-            before(Field::RealIp).unwrap_or(peer.text.as_bytes()),
-            out,
-        ),
-    }
-    if peer.is_asked {
-        write_certificate(peer, out);
-    }
-}
-
-/// Who the client has proved to be.
-fn write_certificate(peer: &Peer, out: &mut Vec<u8>) {
-    let Some(certificate) = &peer.certificate else {
-        return line(b"X-Client-Verify: ", b"NONE", out);
-    };
-    line(b"X-Client-Verify: ", b"SUCCESS", out);
-    line(b"X-Client-Subject: ", certificate.subject.as_bytes(), out);
-    let fingerprint = certificate.fingerprint.as_bytes();
-    line(b"X-Client-Fingerprint: ", fingerprint, out);
-}
-
-fn write_connection(head: &RequestHead<'_>, keep_alive: bool, out: &mut Vec<u8>) {
-    if let Some(protocol) = head.upgrade {
-        out.extend_from_slice(b"Connection: upgrade\r\n");
-        line(b"Upgrade: ", protocol, out);
-        return;
-    }
-    match (keep_alive, head.takes_trailers) {
-        (true, false) => {}
-        (true, true) => out.extend_from_slice(b"Connection: te\r\nTE: trailers\r\n"),
-        (false, false) => out.extend_from_slice(b"Connection: close\r\n"),
-        (false, true) => out.extend_from_slice(b"Connection: close, te\r\nTE: trailers\r\n"),
-    }
-}
-
-fn line(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
 }

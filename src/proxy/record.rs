@@ -31,6 +31,8 @@ pub(super) struct Record {
     pub upstream: Cell<Option<Duration>>,
     /// The status of the upstream's final answer, whatever the client was told; 0 before.
     pub answered: Cell<u16>,
+    /// When it was first sent upstream, if its copies are asked for.
+    pub sent: Cell<Option<Instant>>,
     /// Bytes of that answer's body.
     pub body: Cell<u64>,
     /// The client's body was taken whole: its connection can go on.
@@ -51,6 +53,7 @@ impl Record {
             status: Cell::new(0),
             upstream: Cell::new(None),
             answered: Cell::new(0),
+            sent: Cell::new(None),
             body: Cell::new(0),
             body_taken: Cell::new(false),
             looked: Cell::new(None),

@@ -12,6 +12,7 @@ use super::flight::Flight;
 use super::floor::Floor;
 use super::forward::Trip;
 use super::forward::introduction;
+use super::record::Record;
 use super::response::Asked;
 use crate::config::Service as ServiceSettings;
 use crate::live::Shadow;
@@ -22,7 +23,7 @@ use crate::telemetry::ShadowPlace;
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 /// This worker's copies under way.
 #[derive(Debug, Default)]
@@ -65,19 +66,27 @@ pub(super) struct Copy {
     _place: ShadowPlace,
 }
 
+fn is_on(flight: &Flight) -> bool {
+    let seat = flight.seat.borrow();
+    let seat = seat.as_ref();
+    seat.is_some_and(|seat| seat.ticket.service().shadow.is_some())
+}
+
+/// A request goes to its upstream. What it waited for before says nothing of that.
+pub(super) fn before(flight: &Flight, record: &Record) {
+    if is_on(flight) {
+        record.sent.set(Some(Instant::now()));
+    }
+}
+
 /// A request was answered, or was not: what follows for an idle slot.
 pub(super) fn after(
     result: Result<Ending, Fault>,
     trip: &Trip<'_>,
     client: &Client,
 ) -> Result<Ending, Fault> {
-    let is_shadowed = |flight: &Flight| {
-        let seat = flight.seat.borrow();
-        let seat = seat.as_ref();
-        seat.is_some_and(|seat| seat.ticket.service().shadow.is_some())
-    };
     if result.is_ok()
-        && is_shadowed(&client.flight)
+        && is_on(&client.flight)
         && let Some(copy) = copy(trip, client)
     {
         send(trip.proxy, copy);
@@ -101,13 +110,14 @@ fn copy(trip: &Trip<'_>, client: &Client) -> Option<Box<Copy>> {
     if !is_safe
         || trip.proxy.stopping.get()
         || shadow.tally.is_over()
-        || ticket.slot().name == shadow.slot
+        // A canary's visitors are not answered by the active slot.
+        || ticket.slot().name != service.active().name
         || !shadow.share.takes_one()
         || shadow.excluded.may_hold(target)
     {
         return None;
     }
-    let active = active(trip, client)?;
+    let active = active(trip.record)?;
     if active.bytes > settings.shadow.max_size {
         shadow.tally.too_large();
         return None;
@@ -131,14 +141,12 @@ fn copy(trip: &Trip<'_>, client: &Client) -> Option<Box<Copy>> {
 }
 
 /// What the active slot answered. None when it was not asked, or told something else than an answer.
-fn active(trip: &Trip<'_>, client: &Client) -> Option<ShadowAnswer> {
-    let record = trip.record;
-    let queued = client.flight.queued.borrow();
-    let queued = queued.as_ref().map_or(Duration::ZERO, |it| it.took());
+fn active(record: &Record) -> Option<ShadowAnswer> {
+    let came = record.began + record.upstream.get()?;
     (record.answered.get() >= 200).then_some(ShadowAnswer {
         status: record.answered.get(),
         bytes: record.body.get(),
-        took: record.upstream.get()?.saturating_sub(queued),
+        took: came.saturating_duration_since(record.sent.get()?),
     })
 }
 

@@ -9,7 +9,7 @@ use super::machine::Switch;
 use super::moment::Moment;
 use super::percent::{CanaryStep, Percent};
 use super::quarantine;
-use super::slot::{Generation, SlotName};
+use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, words};
 use super::watch::Terms;
 use std::time::Duration;
@@ -93,7 +93,11 @@ pub enum CanaryNotice {
     /// It has that share already.
     Unchanged { slot: SlotName, share: Percent },
     /// Traffic has moved: to its slot, or elsewhere.
-    Over { slot: SlotName, promoted: bool },
+    Over {
+        flip: FlipId,
+        slot: SlotName,
+        promoted: bool,
+    },
     /// Its next step failed, and no more follow by themselves.
     Halted { slot: SlotName, share: Percent },
 }
@@ -371,6 +375,7 @@ impl Switch {
         self.canary_watch = Watch::default();
         let promoted = canary.slot == operation.to;
         effects.push(Effect::Tell(Notice::Canary(CanaryNotice::Over {
+            flip: operation.flip,
             slot: canary.slot.clone(),
             promoted,
         })));

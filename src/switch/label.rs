@@ -79,7 +79,9 @@ impl Switch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{CanaryRules, Command, Event, FailbackMode, FailbackRules, Moment, Rules};
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_label_is_good_for_a_folder_and_for_a_metric() {
@@ -92,5 +94,61 @@ mod tests {
         ] {
             assert!(Label::new(bad).is_err(), "{bad:?}");
         }
+    }
+
+    fn slot(name: &str) -> SlotName {
+        SlotName::new(name).unwrap()
+    }
+
+    fn rules(slots: &[&str]) -> Rules {
+        Rules {
+            slots: slots.iter().map(|name| slot(name)).collect(),
+            initial: slot(slots[0]),
+            canary: CanaryRules::default(),
+            failback: FailbackRules {
+                mode: FailbackMode::Off,
+                watch: Duration::ZERO,
+                quarantine: Duration::ZERO,
+                acknowledge: false,
+                start_grace: Duration::ZERO,
+                max_moves: 0,
+                window: Duration::ZERO,
+            },
+            canary: super::super::percent::CanaryRules::default(),
+        }
+    }
+
+    fn labelled(switch: &mut Switch, name: &str, label: Option<&str>) -> Vec<Effect> {
+        let command = Command::Label {
+            slot: slot(name),
+            label: label.map(|label| Label::new(label).unwrap()),
+        };
+        let by = Actor("alice".to_owned());
+        let event = Event::Command { by, command };
+        switch.apply(Moment(2), event).unwrap()
+    }
+
+    fn is_recorded(effects: &[Effect]) -> bool {
+        effects
+            .iter()
+            .any(|effect| matches!(effect, Effect::Record(_)))
+    }
+
+    #[test]
+    fn a_label_is_written_down_and_lasts_as_long_as_its_slot() {
+        let mut switch = Switch::new(rules(&["blue", "green"]), None, Moment(1));
+        assert!(is_recorded(&labelled(&mut switch, "green", Some("v2"))));
+        assert!(!is_recorded(&labelled(&mut switch, "green", Some("v2"))));
+        let restarted = Switch::new(
+            rules(&["blue", "green"]),
+            Some(switch.persisted()),
+            Moment(3),
+        );
+        let label = |switch: &Switch| switch.label(&slot("green")).map(ToString::to_string);
+        assert_eq!(label(&restarted).as_deref(), Some("v2"));
+        let without = Switch::new(rules(&["blue", "red"]), Some(switch.persisted()), Moment(3));
+        assert_eq!(label(&without), None);
+        labelled(&mut switch, "green", None);
+        assert_eq!(label(&switch), None);
     }
 }

@@ -302,7 +302,10 @@ mod tests {
 
         fn command(&mut self, command: Command) {
             let busy = matches!(self.switch.phase(), Phase::Gating | Phase::Publishing);
-            let moves = matches!(command, Command::Flip { .. } | Command::Rollback { .. });
+            let moves = matches!(
+                command,
+                Command::Flip { .. } | Command::Rollback { .. } | Command::Canary(_)
+            );
             let before = self.switch.persisted();
             let phase = self.switch.phase();
             let event = Event::Command {

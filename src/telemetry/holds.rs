@@ -24,6 +24,15 @@ pub struct HoldFigures {
     pub waited_ms: u64,
 }
 
+/// What keeps requests of one service away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct WaitFigures {
+    pub hold: HoldFigures,
+    pub outage: HoldFigures,
+    pub maintenance: ModeFigures,
+    pub read_only: ModeFigures,
+}
+
 /// A mode that turns requests away.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ModeFigures {
@@ -37,8 +46,8 @@ impl Page {
         self.services.iter().flat_map(move |service| {
             let labels = |behind| [("service", service.name.as_str()), ("behind", behind)];
             [
-                Sample::new(&labels("hold"), value(&service.hold)),
-                Sample::new(&labels("outage"), value(&service.outage)),
+                Sample::new(&labels("hold"), value(&service.waits.hold)),
+                Sample::new(&labels("outage"), value(&service.waits.outage)),
             ]
         })
     }
@@ -49,14 +58,17 @@ impl Page {
             services.map(move |it| Sample::new(&[("service", &it.name)], value(it)))
         };
         let about = About("held", "1 while new requests of the service wait");
-        gauge(out, &about, one(|it| u64::from(it.hold.held)))?;
+        gauge(out, &about, one(|it| u64::from(it.waits.hold.held)))?;
         let about = About("maintenance", "1 while the service is in maintenance");
-        gauge(out, &about, one(|it| u64::from(it.maintenance.is_on)))?;
+        gauge(out, &about, one(|it| u64::from(it.waits.maintenance.is_on)))?;
         let about = About("read_only", "1 while the service may not be written");
-        gauge(out, &about, one(|it| u64::from(it.read_only.is_on)))?;
+        gauge(out, &about, one(|it| u64::from(it.waits.read_only.is_on)))?;
         let about = About("mode_refused", "Requests that were turned away by a mode");
         let refused = self.services.iter().flat_map(|it| {
-            let modes = [("maintenance", it.maintenance), ("read_only", it.read_only)];
+            let modes = [
+                ("maintenance", it.waits.maintenance),
+                ("read_only", it.waits.read_only),
+            ];
             modes.map(|(mode, figures)| {
                 let labels = [("service", it.name.as_str()), ("mode", mode)];
                 Sample::new(&labels, figures.refused)
@@ -64,7 +76,7 @@ impl Page {
         });
         counter(out, &about, refused)?;
         let about = About("holds", "Holds that were taken");
-        counter(out, &about, one(|it| it.hold.holds))?;
+        counter(out, &about, one(|it| it.waits.hold.holds))?;
         let about = About(
             "held_requests",
             "Requests that wait behind a hold, or for a slot that cannot be connected",
@@ -92,7 +104,10 @@ impl Page {
         )?;
         let about = About("hold_ended", "Requests that waited, by what became of them");
         let by_end = self.services.iter().flat_map(|service| {
-            let waits = [("hold", service.hold), ("outage", service.outage)];
+            let waits = [
+                ("hold", service.waits.hold),
+                ("outage", service.waits.outage),
+            ];
             let waits = waits.map(|(behind, figures)| ends(&service.name, behind, figures));
             waits.into_iter().flatten()
         });
@@ -143,14 +158,15 @@ mod tests {
             watch: None,
             denied: DeniedFigures::default(),
             zones: Vec::new(),
-            hold,
-            shadow: None,
-            outage: HoldFigures::default(),
-            maintenance: ModeFigures::default(),
-            read_only: ModeFigures {
-                is_on: true,
-                refused: 4,
+            waits: WaitFigures {
+                hold,
+                read_only: ModeFigures {
+                    is_on: true,
+                    refused: 4,
+                },
+                ..WaitFigures::default()
             },
+            shadow: None,
             slots: Vec::new(),
         };
         let page = Page {

@@ -7,6 +7,7 @@
 mod access_line;
 mod access_log;
 mod bodies;
+mod calls;
 mod certificates;
 mod content;
 mod denied;
@@ -26,12 +27,13 @@ mod websockets;
 
 pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarget, Protocol};
 pub use bodies::{BodyFigures, KeptFigures};
+pub use calls::{CallCounts, CallEnd, CallFigures};
 pub use certificates::{CertificateFigures, ExpiryFigures, HandshakeFigures};
 pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, Encoded, Looked};
 pub use denied::{DeniedFigures, ZoneFigures};
 pub use gates::GateFigures;
 pub use handshakes::{Handshake, HandshakeFailure};
-pub use holds::{HoldFigures, ModeFigures};
+pub use holds::{HoldFigures, ModeFigures, WaitFigures};
 pub use hooks::HookFigures;
 pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;

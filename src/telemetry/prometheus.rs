@@ -1,14 +1,14 @@
 //! The metrics page.
 
 use super::bodies::BodyFigures;
+use super::calls::CallFigures;
 use super::certificates::CertificateFigures;
 use super::certificates::HandshakeFigures;
 use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
 use super::gates::GateFigures;
-use super::holds::HoldFigures;
-use super::holds::ModeFigures;
+use super::holds::WaitFigures;
 use super::hooks;
 use super::hooks::HookFigures;
 use super::judged::WatchFigures;
@@ -49,6 +49,8 @@ pub struct Page {
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
     pub hooks: Vec<HookFigures>,
+    /// None where the admin API is not spoken over TCP.
+    pub calls: Option<CallFigures>,
 }
 
 /// What the clients' side counts.
@@ -80,12 +82,9 @@ pub struct ServiceFigures {
     pub gates: Vec<GateFigures>,
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
-    pub hold: HoldFigures,
+    pub waits: WaitFigures,
     /// None as long as no copies were asked for.
     pub shadow: Option<ShadowFigures>,
-    pub outage: HoldFigures,
-    pub maintenance: ModeFigures,
-    pub read_only: ModeFigures,
     pub slots: Vec<SlotFigures>,
     /// None while nothing is watched and nothing was.
     pub watch: Option<WatchFigures>,
@@ -171,7 +170,8 @@ impl Collector for Page {
         self.judged(out)?;
         self.shadows(out)?;
         self.filters(out)?;
-        hooks::encode(&self.hooks, out)
+        hooks::encode(&self.hooks, out)?;
+        self.calls.map_or(Ok(()), |calls| calls.encode(out))
     }
 }
 
@@ -522,10 +522,7 @@ mod tests {
                     limited: 6,
                     evicted: 1,
                 }],
-                hold: HoldFigures::default(),
-                outage: HoldFigures::default(),
-                maintenance: ModeFigures::default(),
-                read_only: ModeFigures::default(),
+                waits: WaitFigures::default(),
                 slots: vec![blue],
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,

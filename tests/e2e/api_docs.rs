@@ -17,8 +17,8 @@ const OURS: &str = "app";
 
 /// The pieces of the document that begin with this fence.
 fn pieces(fence: &str) -> Vec<String> {
-    let opening = format!("```{fence}\n");
-    let pieces = DOCUMENT.split(&opening).skip(1);
+    let fence = format!("```{fence}\n");
+    let pieces = DOCUMENT.split(&fence).skip(1);
     pieces
         .map(|rest| rest.split("```").next().unwrap().replace(THEIRS, OURS))
         .collect()

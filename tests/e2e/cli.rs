@@ -117,11 +117,8 @@ async fn a_daemon_that_cannot_be_reached_ends_with_3() {
 async fn a_flip_that_takes_too_long_ends_with_4_and_goes_on() {
     let pair = Pair::start().await;
     let gate = Gate::closed();
-    pair.blue.on("/slow", Reply::held(&gate));
     let daemon = pair.daemon().await;
-    let mut client = Wire::connect(daemon.address).await;
-    client.send(request("GET /slow", "", "")).await;
-    pair.blue.saw("/slow", 1).await;
+    let _client = pair.occupy(&daemon, &gate).await;
     let output = daemon.ctl(&["flip", "green", "--timeout", "1s"]).await;
     assert_eq!(output.code, 4, "{output:?}");
     assert!(

@@ -32,7 +32,7 @@ pub(crate) fn step(name: &str, run: &str, undo: &str) -> String {
 pub(crate) fn deploying(config: Config, steps: &[String]) -> Config {
     let config = config
         .set("service.app.deploy.watch = \"100ms\"")
-        .set("service.app.failback.watch = \"1s\"");
+        .set("service.app.watch.time = \"1s\"");
     config.block(&steps.concat())
 }
 
@@ -379,6 +379,12 @@ async fn a_lost_connection_ends_the_watching_only() {
     let daemon = daemon(&pair, &steps).await;
     let mut child = begin(&daemon, &[]);
     begins(&daemon, "prepare").await;
+    let pid = runner(&daemon).unwrap();
+    let session = rustix::process::getsid(Some(pid)).unwrap();
+    assert_eq!(
+        session, pid,
+        "it leads a session, which no terminal belongs to"
+    );
     signal(&child, Signal::HUP);
     child.wait().await.unwrap();
     let attached = begin(&daemon, &["--attach"]);

@@ -196,11 +196,8 @@ async fn a_client_that_goes_away_does_not_uncount_the_request_that_still_runs_up
 async fn status_shows_what_still_drains_and_until_when() {
     let pair = Pair::start().await;
     let gate = Gate::closed();
-    pair.blue.on("/slow", Reply::held(&gate));
     let daemon = pair.daemon().await;
-    let mut client = Wire::connect(daemon.address).await;
-    client.send(request("GET /slow", "", "")).await;
-    pair.blue.saw("/slow", 1).await;
+    let _client = pair.occupy(&daemon, &gate).await;
     let mut flip = daemon.begin_flip("green").await;
     flip.until(is_published).await;
     let service = daemon.service("app").await;

@@ -50,11 +50,8 @@ async fn a_connection_that_was_open_before_the_flip_reaches_the_new_slot_with_it
 async fn the_command_returns_when_the_old_slot_is_drained() {
     let pair = Pair::start().await;
     let gate = Gate::closed();
-    pair.blue.on("/slow", Reply::held(&gate));
     let daemon = pair.daemon().await;
-    let mut client = Wire::connect(daemon.address).await;
-    client.send(request("GET /slow", "", "")).await;
-    pair.blue.saw("/slow", 1).await;
+    let mut client = pair.occupy(&daemon, &gate).await;
 
     let mut child = daemon.ctl_command(&["flip", "green"]).spawn().unwrap();
     daemon.becomes_active("green").await;
@@ -77,11 +74,8 @@ async fn the_command_returns_when_the_old_slot_is_drained() {
 async fn no_wait_returns_once_the_new_slot_is_published() {
     let pair = Pair::start().await;
     let gate = Gate::closed();
-    pair.blue.on("/slow", Reply::held(&gate));
     let daemon = pair.daemon().await;
-    let mut client = Wire::connect(daemon.address).await;
-    client.send(request("GET /slow", "", "")).await;
-    pair.blue.saw("/slow", 1).await;
+    let mut client = pair.occupy(&daemon, &gate).await;
 
     let output = daemon.ctl(&["flip", "green", "--no-wait"]).await;
     assert_eq!(output.code, 0, "{output:?}");
@@ -254,11 +248,8 @@ async fn while_one_flip_drains_the_next_starts_at_once_and_both_drain_side_by_si
 async fn a_rollback_goes_to_the_slot_before_and_never_waits_for_a_drain() {
     let pair = Pair::start().await;
     let gate = Gate::closed();
-    pair.blue.on("/slow", Reply::held(&gate));
     let daemon = pair.daemon().await;
-    let mut client = Wire::connect(daemon.address).await;
-    client.send(request("GET /slow", "", "")).await;
-    pair.blue.saw("/slow", 1).await;
+    let mut client = pair.occupy(&daemon, &gate).await;
     let mut flip = daemon.begin_flip("green").await;
     flip.until(is_published).await;
     // Green is empty, so the rollback is done although blue's first generation still drains.

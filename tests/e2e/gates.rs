@@ -10,6 +10,7 @@ use crate::support::Odoo;
 use crate::support::OdooMember;
 use crate::support::Pair;
 use crate::support::Reply;
+use crate::support::Step;
 use crate::support::get;
 use std::time::Duration;
 use switchd::api::EventKind;
@@ -676,6 +677,26 @@ async fn gates_that_are_being_tried_by_somebody_else_are_not_tried_twice() {
         .await;
     let third = daemon.ctl(&["gate", "green"]).await;
     assert!(!third.stderr.contains("somebody else"), "{third:?}");
+}
+
+#[tokio::test]
+async fn a_slot_that_turns_bad_while_its_gates_are_tried_is_refused() {
+    let (pair, daemon) = contract(STEPS).await;
+    let held = Gate::closed();
+    let body = r#"{"result": {"token": 42}}"#;
+    let length = body.len();
+    let login = format!("HTTP/1.1 200 OK\r\n{LOGIN}Content-Length: {length}\r\n\r\n{body}");
+    let late = [Step::Wait(held.clone()), Step::send(login)];
+    pair.green.once("/login", Reply::steps(late));
+    let mut flip = daemon.begin_flip("green").await;
+    pair.green.saw("/login", 1).await;
+    pair.green.health(Reply::status(500, "out of memory"));
+    held.open();
+    let done = flip
+        .until(|event| matches!(event, EventKind::Done { .. }))
+        .await;
+    contains(&format!("{done:?}"), &["Refused"]);
+    assert_eq!(daemon.active().await, "blue");
 }
 
 #[tokio::test]

@@ -14,9 +14,15 @@ use crate::support::Wire;
 use crate::support::eventually;
 use crate::support::get;
 use crate::support::request;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 use switchd::api::EventKind;
 use switchd::api::HoldReleased;
 use switchd::api::HoldStatus;
+use tokio::task::JoinSet;
 
 /// Longer than any test lasts.
 pub(crate) const LONG: &str = r#"{"for":"5m"}"#;
@@ -499,4 +505,74 @@ async fn one_service_is_held_and_the_others_are_not() {
     let mut client = Wire::connect(daemon.address).await;
     let asked = "GET / HTTP/1.1\r\nHost: other.test\r\n\r\n";
     assert_eq!(client.ask(asked).await.status(), 200);
+}
+
+/// Clients that order all the time, each on a connection of its own that goes on.
+async fn order(daemon: &Daemon, stop: &AtomicBool, orders: &AtomicUsize) -> u128 {
+    let mut client = Wire::connect(daemon.address).await;
+    let mut longest = 0;
+    while !stop.load(Ordering::SeqCst) {
+        let began = Instant::now();
+        client.send(request("POST /echo", "", "an order")).await;
+        let answer = client.answer("POST").await;
+        assert_eq!((answer.status(), &*answer.text()), (200, "an order"));
+        orders.fetch_add(1, Ordering::SeqCst);
+        longest = longest.max(began.elapsed().as_millis());
+    }
+    longest
+}
+
+#[tokio::test]
+async fn under_load_no_order_fails_and_none_runs_beside_a_migration() {
+    let pair = Pair::start().await;
+    let daemon = Arc::new(pair.daemon().await);
+    daemon.healthy().await;
+    let (stop, orders) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicUsize::new(0)),
+    );
+    let mut clients = JoinSet::new();
+    for _ in 0..20 {
+        let (daemon, stop, orders) = (daemon.clone(), stop.clone(), orders.clone());
+        clients.spawn(async move { order(&daemon, &stop, &orders).await });
+    }
+    let more = async || {
+        let before = orders.load(Ordering::SeqCst);
+        eventually("orders go on", async || {
+            orders.load(Ordering::SeqCst) > before + 200
+        })
+        .await;
+    };
+    more().await;
+    let mut events = hold(&daemon, r#"{"for":"5m","drain":true}"#).await;
+    events.until(is_drained).await;
+    let before = pair.blue.count();
+    waiting(&daemon, 20).await;
+    daemon.begin_flip("green").await.until(is_published).await;
+    let holding = |it: &EventKind| matches!(it, EventKind::Holding { waiting: 20, .. });
+    events.until(holding).await;
+    assert_eq!((pair.blue.count(), pair.green.count()), (before, 0));
+    release(&daemon).await;
+    let released = events.until(is_released).await;
+    more().await;
+    stop.store(true, Ordering::SeqCst);
+    let mut longest = 0;
+    while let Some(client) = clients.join_next().await {
+        longest = longest.max(client.unwrap());
+    }
+    assert_eq!(pair.blue.count(), before, "green has it all");
+    let EventKind::Released {
+        held_ms,
+        longest_ms,
+        requests,
+        refused,
+        ..
+    } = released.kind
+    else {
+        panic!("{released:?}");
+    };
+    println!("held {held_ms} ms, longest wait {longest_ms} ms, as clients saw it {longest} ms");
+    // Whoever came back while others were let go stood behind them.
+    assert!(requests >= 20 && refused == 0, "{requests}, {refused}");
+    assert!(longest_ms <= held_ms, "{longest_ms} of {held_ms}");
 }

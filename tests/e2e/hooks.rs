@@ -7,7 +7,9 @@ use crate::support::Daemon;
 use crate::support::Gate;
 use crate::support::Pair;
 use crate::support::Reply;
+use crate::support::Wire;
 use crate::support::eventually;
+use crate::support::request;
 use aws_lc_rs::hmac;
 use serde_json::Value;
 use switchd::api::HookList;
@@ -461,4 +463,70 @@ async fn a_hook_that_answers_slowly_holds_back_no_other() {
         status(&daemon).await.delivered == 2
     })
     .await;
+}
+
+/// Of five calls one; the status tells nothing.
+const RPC_ERROR: &str =
+    r#"{"jsonrpc": "2.0", "id": 1, "error": {"code": 200, "message": "Odoo Server Error"}}"#;
+
+async fn clients_ask_without_end(to: std::net::SocketAddr) {
+    let mut client = Wire::connect(to).await;
+    loop {
+        for path in ["/ok", "/ok", "/call", "/ok", "/ok"] {
+            let answer = client.ask(request(&format!("POST {path}"), "", "{}")).await;
+            assert_eq!(answer.status(), 200);
+            if answer.head.names_token("connection", "close") {
+                client = Wire::connect(to).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_green_slot_that_answers_errors_of_json_rpc_is_left_told_and_kept() {
+    let (pair, receiver) = (Pair::start().await, Backend::start("receiver").await);
+    let length = RPC_ERROR.len();
+    let error = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{RPC_ERROR}"
+    );
+    pair.green.on("/call", Reply::raw(error));
+    let config = pair
+        .config()
+        .set("service.app.watch.json_rpc = true")
+        .set("service.app.watch.time = \"60s\"")
+        .set("service.app.watch.at_once_window = \"1s\"")
+        .block(&hook(&receiver, ""));
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        clients.spawn(clients_ask_without_end(daemon.address));
+    }
+    eventually("blue has a past", async || {
+        daemon.slot("blue").await.requests >= 200
+    })
+    .await;
+    let flip = ["flip", "green", "--reason", "release 18", "--no-wait"];
+    assert_eq!(daemon.ctl(&flip).await.code, 0);
+    let flipped = std::time::Instant::now();
+    daemon.becomes_active("blue").await;
+    println!("back on blue {:?} after the flip", flipped.elapsed());
+    clients.shutdown().await;
+    let warning = hears(&receiver, "watch_warning").await;
+    assert_eq!(warning["severity"], "critical");
+    let failback = hears(&receiver, "failback").await;
+    println!("the hook was told {:?} after the flip", flipped.elapsed());
+    let summary = failback["summary"].as_str().unwrap();
+    assert!(summary.contains("JSON-RPC errors"), "{summary}");
+    hears(&receiver, "quarantine").await;
+    eventually("the history is complete", async || {
+        daemon.history().await.len() == 2
+    })
+    .await;
+    for record in daemon.history().await {
+        let told = [&record.reason, &record.from, &record.to];
+        assert!(told.iter().all(|it| it.is_some()), "{record:?}");
+        let times = [record.published_ms, record.drained_ms, record.took_ms];
+        assert!(times.iter().all(Option::is_some), "{record:?}");
+    }
 }

@@ -1,7 +1,6 @@
 //! The line of those who wait for a place: who is next, who shows it, and what changes it.
 
 use crate::flip::is_published;
-use crate::queue::occupy;
 use crate::queue::one_at_a_time;
 use crate::queue::queued;
 use crate::support::Backend;
@@ -53,7 +52,7 @@ async fn clients_take_turns_and_one_clients_requests_keep_their_order() {
     let pair = Pair::start().await;
     let daemon = Daemon::start(&believing(one_at_a_time(&pair))).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut waiting = Vec::new();
     for (at, (client, path)) in [
         ("10.0.0.1", "/a1"),
@@ -83,7 +82,7 @@ async fn a_client_that_fills_the_line_keeps_no_other_out_of_it() {
     let config = one_at_a_time(&pair).set("service.app.queue.length = 3");
     let daemon = Daemon::start(&believing(config)).await;
     let gate = Gate::closed();
-    let _first = occupy(&pair, &daemon, &gate).await;
+    let _first = pair.occupy(&daemon, &gate).await;
     let mut greedy = Vec::new();
     for number in 1..=3 {
         greedy.push(join(&daemon, "10.0.0.1", &format!("/{number}"), number).await);
@@ -106,7 +105,7 @@ async fn ps_shows_the_place_in_the_queue_and_for_how_long() {
     let pair = Pair::start().await;
     let daemon = Daemon::start(&believing(one_at_a_time(&pair))).await;
     let gate = Gate::closed();
-    let _first = occupy(&pair, &daemon, &gate).await;
+    let _first = pair.occupy(&daemon, &gate).await;
     let _a1 = join(&daemon, "10.0.0.1", "/a1", 1).await;
     let _a2 = join(&daemon, "10.0.0.1", "/a2", 2).await;
     let _b1 = join(&daemon, "10.0.0.2", "/b1", 3).await;
@@ -132,7 +131,7 @@ async fn the_wait_is_in_the_access_log_and_in_the_metrics() {
     let config = one_at_a_time(&pair).set("access_log.target = \"DIR/access.log\"");
     let daemon = Daemon::start(&config.clone().set("service.app.queue.length = 2")).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut served = join(&daemon, "", "/served", 1).await;
     let left = join(&daemon, "", "/left", 2).await;
     assert_eq!(get(daemon.address, "/full").await.status(), 503);
@@ -171,7 +170,7 @@ async fn a_client_that_leaves_behind_a_large_body_frees_its_place_in_the_line() 
     let pair = Pair::start().await;
     let daemon = Daemon::start(&one_at_a_time(&pair).set(LONG)).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     for (leave, path) in [(Leave::Finish, "/finishes"), (Leave::Reset, "/resets")] {
         let mut client = Wire::connect(daemon.address).await;
         let head = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n");
@@ -199,7 +198,7 @@ async fn a_flip_takes_those_who_wait_along_in_their_order() {
     let daemon = Daemon::start(&one_at_a_time(&pair).set(LONG)).await;
     daemon.healthy().await;
     let (blues, greens) = (Gate::closed(), Gate::closed());
-    let mut first = occupy(&pair, &daemon, &blues).await;
+    let mut first = pair.occupy(&daemon, &blues).await;
     pair.green.on("/0", Reply::held(&greens));
     let mut waiting = Vec::new();
     for number in 0..6 {
@@ -235,7 +234,7 @@ async fn a_slot_that_is_flipped_back_to_still_counts_what_runs_on_it() {
     let daemon = Daemon::start(&one_at_a_time(&pair).set(LONG)).await;
     daemon.healthy().await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     for slot in ["green", "blue"] {
         daemon.begin_flip(slot).await.until(is_published).await;
     }
@@ -258,7 +257,7 @@ async fn a_reload_changes_the_limit_for_those_who_wait_and_for_those_who_run() {
     let daemon = Daemon::start(&config).await;
     let gate = Gate::closed();
     pair.blue.on("/held", Reply::held(&gate));
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut second = join(&daemon, "", "/held", 1).await;
     let mut third = join(&daemon, "", "/third", 2).await;
     reload(
@@ -283,7 +282,7 @@ async fn when_a_reload_takes_the_limit_away_nobody_waits_any_more() {
     let config = one_at_a_time(&pair).set(LONG);
     let daemon = Daemon::start(&config).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut second = join(&daemon, "", "/second", 1).await;
     reload(&daemon, &config.set("service.app.queue.max_in_flight = 0")).await;
     assert_eq!(second.answer("GET").await.status(), 200);
@@ -299,7 +298,7 @@ async fn when_a_reload_removes_the_service_those_in_line_are_answered_at_once() 
     let config = named(one_at_a_time(&pair).set(LONG));
     let daemon = Daemon::start(&config).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut waiting = join(&daemon, "", "/waiting", 1).await;
     let other = Config::empty().service("other", &others.blue, &others.green);
     reload(
@@ -318,7 +317,7 @@ async fn when_a_reload_gives_the_host_to_another_service_those_in_line_go_there(
     let others = Pair::start().await;
     let daemon = Daemon::start(&one_at_a_time(&pair).set(LONG)).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut waiting = join(&daemon, "", "/waiting", 1).await;
     reload(
         &daemon,
@@ -346,7 +345,7 @@ async fn only_the_members_that_are_named_need_a_place() {
         .route("/ws", "websocket");
     let daemon = Daemon::start(&config).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut waiting = join(&daemon, "", "/waiting", 1).await;
     let mut socket = Websocket::connect(daemon.address, "/ws").await.unwrap();
     assert_eq!(socket.talk("beside the line").await.unwrap(), "blue-ws");

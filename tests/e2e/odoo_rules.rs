@@ -24,7 +24,6 @@ use crate::support::h2_request;
 use crate::support::request;
 use std::time::Duration;
 use std::time::Instant;
-use switchd::api::EventKind;
 use tokio::task::JoinSet;
 
 /// Blue and green on one database, and switchd in front of them.
@@ -280,11 +279,7 @@ async fn rule_06_websockets_of_a_slot_that_is_left_are_closed_with_4002() {
         client.send(masked(CLOSE, true, &close_payload(4002))).await;
         assert_eq!(client.frame().await, None);
     }
-    let end = flip.all().await.pop();
-    assert!(
-        matches!(end, Some(EventKind::Done { cut: 0, .. })),
-        "{end:?}"
-    );
+    flip.ends_with_cut(0).await;
     let _back = site.websocket().await;
     eventually("it is on green", async || site.green.open_websockets() == 1).await;
 }
@@ -437,11 +432,7 @@ async fn rule_12_a_request_counts_until_odoo_is_done_with_it() {
     let mut flip = site.daemon.begin_flip("green").await;
     flip.until(is_published).await;
     assert_eq!(site.blue.record().under_way(), 1, "Odoo works on");
-    let end = flip.all().await.pop();
-    assert!(
-        matches!(end, Some(EventKind::Done { cut: 0, .. })),
-        "{end:?}"
-    );
+    flip.ends_with_cut(0).await;
     assert_eq!(site.blue.record().under_way(), 0, "drained means done");
 }
 /// Ways to write the path of the database manager, those that reach it and more.

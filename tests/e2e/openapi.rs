@@ -135,6 +135,11 @@ impl Operation {
 
 /// One call on a connection of its own, which ends with the lines that were looked at.
 async fn ask(daemon: &Daemon, method: &str, target: &str, body: &str) -> Answer {
+    ask_for(LINES, daemon, method, target, body).await
+}
+
+/// As [`ask`], for so many lines, which must come; or for all, up to the end.
+async fn ask_for(lines: usize, daemon: &Daemon, method: &str, target: &str, body: &str) -> Answer {
     let exchange = async {
         let stream = UnixStream::connect(daemon.socket()).await.unwrap();
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
@@ -151,10 +156,10 @@ async fn ask(daemon: &Daemon, method: &str, target: &str, body: &str) -> Answer 
         let mut text = Vec::new();
         let is_stream = content_type == "application/x-ndjson";
         let enough =
-            |text: &[u8]| is_stream && text.iter().filter(|it| **it == b'\n').count() >= LINES;
+            |text: &[u8]| is_stream && text.iter().filter(|it| **it == b'\n').count() >= lines;
         while !enough(&text) {
             // Of some streams only the head comes, until something happens.
-            let patience = if is_stream {
+            let patience = if is_stream && lines == LINES {
                 std::time::Duration::from_millis(200)
             } else {
                 crate::support::DEADLINE
@@ -192,9 +197,38 @@ fn good() -> Vec<(&'static str, &'static str, Value)> {
         ),
         (
             "POST",
-            "/v1/services/app/flip",
-            json!({ "to": "green", "reason": "a test" }),
+            "/v1/services/app/shadow",
+            json!({ "slot": "green", "percent": 10 }),
         ),
+        (
+            "POST",
+            "/v1/services/app/canary",
+            json!({ "slot": "green", "percent": 5, "no_wait": true }),
+        ),
+        (
+            "POST",
+            "/v1/services/app/canary",
+            json!({ "action": "abort" }),
+        ),
+        (
+            "POST",
+            "/v1/services/app/maintenance",
+            json!({ "on": true, "message": "back soon", "bypass": true }),
+        ),
+        (
+            "POST",
+            "/v1/services/app/maintenance",
+            json!({ "on": false }),
+        ),
+        ("POST", "/v1/services/app/read_only", json!({ "on": true })),
+        ("POST", "/v1/services/app/read_only", json!({ "on": false })),
+        ("POST", "/v1/services/app/gate", json!({ "slot": "green" })),
+        (
+            "POST",
+            "/v1/services/app/flip",
+            json!({ "to": "green", "reason": "a test", "confirm_within": "10m" }),
+        ),
+        ("POST", "/v1/services/app/confirm", Value::Null),
         ("POST", "/v1/services/app/rollback", json!({})),
         ("POST", "/v1/services/app/probe", json!({ "slot": "green" })),
         (
@@ -251,7 +285,12 @@ async fn every_route_answers_with_a_document_of_its_description() {
         } else {
             body.to_string()
         };
-        let answer = ask(&daemon, method, path, &body).await;
+        let lines = if path.ends_with("/hold") {
+            1
+        } else {
+            usize::MAX
+        };
+        let answer = ask_for(lines, &daemon, method, path, &body).await;
         assert_eq!(answer.status, 200, "{method} {path}: {answer:?}");
         description.check(&operation, &answer);
         assert!(

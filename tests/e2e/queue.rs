@@ -19,15 +19,6 @@ pub(crate) fn one_at_a_time(pair: &Pair) -> Config {
         .set("service.app.queue.timeout = \"20s\"")
 }
 
-/// A request that holds the only place of blue until `gate` opens.
-pub(crate) async fn occupy(pair: &Pair, daemon: &Daemon, gate: &Gate) -> Wire {
-    pair.blue.on("/slow", Reply::held(gate));
-    let mut client = Wire::connect(daemon.address).await;
-    client.send(request("GET /slow", "", "")).await;
-    pair.blue.saw("/slow", 1).await;
-    client
-}
-
 pub(crate) async fn queued(daemon: &Daemon, count: u64) {
     eventually(&format!("{count} wait"), async || {
         daemon.slot("blue").await.queued == count
@@ -40,7 +31,7 @@ async fn more_requests_than_places_wait_in_line_over_all_workers() {
     let pair = Pair::start().await;
     let daemon = Daemon::start(&one_at_a_time(&pair)).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut waiting = Vec::new();
     for number in 0..5 {
         let mut client = Wire::connect(daemon.address).await;
@@ -70,7 +61,7 @@ async fn when_the_line_is_full_the_next_one_gets_a_503_at_once() {
     let config = one_at_a_time(&pair).set("service.app.queue.length = 1");
     let daemon = Daemon::start(&config).await;
     let gate = Gate::closed();
-    let _first = occupy(&pair, &daemon, &gate).await;
+    let _first = pair.occupy(&daemon, &gate).await;
     let mut second = Wire::connect(daemon.address).await;
     second.send(request("GET /second", "", "")).await;
     queued(&daemon, 1).await;
@@ -87,7 +78,7 @@ async fn nobody_waits_longer_than_the_deadline() {
     let config = one_at_a_time(&pair).set("service.app.queue.timeout = \"200ms\"");
     let daemon = Daemon::start(&config).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let second = get(daemon.address, "/second").await;
     assert_eq!(second.status(), 503);
     assert_eq!(second.head.get("x-switchd-fault"), Some("timeout-queue"));
@@ -102,7 +93,7 @@ async fn those_who_wait_go_to_the_new_slot_after_a_flip() {
     let daemon = Daemon::start(&one_at_a_time(&pair)).await;
     daemon.healthy().await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut waiting = Wire::connect(daemon.address).await;
     waiting.send(request("POST /echo", "", "form")).await;
     queued(&daemon, 1).await;
@@ -123,7 +114,7 @@ async fn a_client_that_leaves_the_line_is_never_sent_on() {
     let pair = Pair::start().await;
     let daemon = Daemon::start(&one_at_a_time(&pair)).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut second = Wire::connect(daemon.address).await;
     second.send(request("GET /left", "", "")).await;
     queued(&daemon, 1).await;
@@ -160,7 +151,7 @@ async fn ps_shows_who_waits() {
     let pair = Pair::start().await;
     let daemon = Daemon::start(&one_at_a_time(&pair)).await;
     let gate = Gate::closed();
-    let _first = occupy(&pair, &daemon, &gate).await;
+    let _first = pair.occupy(&daemon, &gate).await;
     let mut second = Wire::connect(daemon.address).await;
     second.send(request("GET /second", "", "")).await;
     queued(&daemon, 1).await;
@@ -176,7 +167,7 @@ async fn a_request_that_got_no_place_is_over_and_the_connection_serves_the_next_
     let config = one_at_a_time(&pair).set("service.app.queue.timeout = \"200ms\"");
     let daemon = Daemon::start(&config).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut second = Wire::connect(daemon.address).await;
     let late = second.ask(request("POST /late", "", "")).await;
     assert_eq!(late.head.get("x-switchd-fault"), Some("timeout-queue"));
@@ -198,7 +189,7 @@ async fn a_request_killed_in_the_line_is_never_sent() {
     let pair = Pair::start().await;
     let daemon = Daemon::start(&one_at_a_time(&pair)).await;
     let gate = Gate::closed();
-    let mut first = occupy(&pair, &daemon, &gate).await;
+    let mut first = pair.occupy(&daemon, &gate).await;
     let mut second = Wire::connect(daemon.address).await;
     second.send(request("POST /doomed", "", "")).await;
     queued(&daemon, 1).await;

@@ -58,11 +58,7 @@ async fn both_ends_are_told_and_get_a_clean_end_when_they_answer() {
         .send(unmasked(CLOSE, true, &close_payload(4002)))
         .await;
     assert_eq!(upstream.frame().await, None);
-    let end = flip.all().await.pop();
-    assert!(
-        matches!(end, Some(EventKind::Done { cut: 0, .. })),
-        "{end:?}"
-    );
+    flip.ends_with_cut(0).await;
 }
 
 #[tokio::test]
@@ -80,11 +76,7 @@ async fn a_client_that_answers_is_free_before_its_upstream_has_answered() {
     assert_eq!(client.frame().await, None);
     assert_eq!(told(&mut upstream).await, moved(true));
     drop(upstream);
-    let end = flip.all().await.pop();
-    assert!(
-        matches!(end, Some(EventKind::Done { cut: 0, .. })),
-        "{end:?}"
-    );
+    flip.ends_with_cut(0).await;
 }
 
 #[tokio::test]
@@ -119,11 +111,7 @@ async fn a_websocket_over_tls_is_told_and_ends_in_order_too() {
     assert!(matches!(end, Ok(None)), "not cut: {end:?}");
     assert_eq!(told(&mut upstream).await, moved(true));
     drop(upstream);
-    let end = flip.all().await.pop();
-    assert!(
-        matches!(end, Some(EventKind::Done { cut: 0, .. })),
-        "{end:?}"
-    );
+    flip.ends_with_cut(0).await;
 }
 
 #[tokio::test]
@@ -196,11 +184,7 @@ async fn a_side_that_stands_still_in_a_message_does_not_keep_the_other_from_bein
     upstream
         .send(unmasked(CLOSE, true, &close_payload(4002)))
         .await;
-    let end = flip.all().await.pop();
-    assert!(
-        matches!(end, Some(EventKind::Done { cut: 0, .. })),
-        "{end:?}"
-    );
+    flip.ends_with_cut(0).await;
 }
 
 #[tokio::test]
@@ -214,9 +198,7 @@ async fn a_client_that_does_not_answer_is_cut_in_time() {
     assert_eq!(told(&mut client).await, moved(false));
     assert_eq!(client.frame().await, None);
     flip.all().await;
-    let text = daemon.call("GET /metrics", "").await.text;
-    let line = r#"switchd_websockets_closed_total{service="app",slot="blue",reason="moved",end="cut"} 1.0"#;
-    assert!(text.lines().any(|it| it == line), "{text}");
+    daemon.counts(&[r#"switchd_websockets_closed_total{service="app",slot="blue",reason="moved",end="cut"} 1.0"#]).await;
 }
 
 #[tokio::test]
@@ -235,11 +217,7 @@ async fn bytes_that_are_no_frames_are_passed_on_until_the_drain_is_over() {
     assert_eq!(upstream.bytes(10).await, b"it goes on");
     assert_eq!(client.rest().await, b"", "no close among them");
     assert_eq!(upstream.rest().await, b"");
-    let end = flip.all().await.pop();
-    assert!(
-        matches!(end, Some(EventKind::Done { cut: 1, .. })),
-        "{end:?}"
-    );
+    flip.ends_with_cut(1).await;
 }
 
 #[tokio::test]
@@ -314,9 +292,7 @@ async fn those_that_are_kept_stay_until_the_drain_is_nearly_over() {
         panic!("{end:?}")
     };
     assert!((500..1500).contains(&took), "drained after {took} ms");
-    let text = daemon.call("GET /metrics", "").await.text;
-    let line = r#"switchd_websockets_closed_total{service="app",slot="blue",reason="kept",end="answered"} 1.0"#;
-    assert!(text.lines().any(|it| it == line), "{text}");
+    daemon.counts(&[r#"switchd_websockets_closed_total{service="app",slot="blue",reason="kept",end="answered"} 1.0"#]).await;
 }
 
 #[tokio::test]
@@ -361,11 +337,7 @@ async fn an_upgrade_to_something_else_stays_a_blind_tunnel() {
     client.send("still here").await;
     assert_eq!(client.bytes(10).await, b"still here");
     assert_eq!(client.rest().await, b"", "no close is put into it");
-    let end = flip.all().await.pop();
-    assert!(
-        matches!(end, Some(EventKind::Done { cut: 1, .. })),
-        "{end:?}"
-    );
+    flip.ends_with_cut(1).await;
 }
 
 #[tokio::test]

@@ -216,3 +216,64 @@ pub(super) fn entries(bytes: &[u8]) -> Vec<Entry> {
         .filter_map(|line| serde_json::from_slice(line).ok())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::plan;
+    use super::super::story::StepState;
+    use super::*;
+
+    fn started(step: &str) -> Record {
+        Record::Started {
+            step: step.to_owned(),
+            log: 0,
+        }
+    }
+
+    fn written(path: &Path) -> Journal {
+        let mut journal = Journal::create(path).unwrap().unwrap();
+        journal.write(&Record::Planned(Box::new(plan()))).unwrap();
+        journal.write(&started("prepare")).unwrap();
+        journal
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_is_the_story_up_to_its_last_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.jsonl");
+        drop(written(&path));
+        let whole = std::fs::read(&path).unwrap();
+        let first = memchr::memchr(b'\n', &whole).unwrap() + 1;
+        for length in first..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let story = read(&path).unwrap();
+            assert_eq!(story.state("prepare"), StepState::Waiting, "{length}");
+            let mut journal = Journal::open(&path).unwrap();
+            journal.write(&started("start")).unwrap();
+            let story = read(&path).unwrap();
+            assert_eq!(story.state("start"), StepState::Started, "{length}");
+            assert_eq!(story.entries.len(), 2);
+        }
+    }
+
+    #[test]
+    fn a_journal_without_a_plan_is_refused_in_words() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.jsonl");
+        drop(written(&path));
+        let whole = std::fs::read(&path).unwrap();
+        for broken in [&whole[..10], b"", b"{}\n", b"\xff\n"] {
+            std::fs::write(&path, broken).unwrap();
+            let words = read(&path).unwrap_err().to_string();
+            assert!(words.contains("does not begin with a plan"), "{words}");
+        }
+    }
+
+    #[test]
+    fn two_deploys_never_share_a_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("1.jsonl");
+        drop(written(&path));
+        assert!(Journal::create(&path).unwrap().is_none());
+    }
+}

@@ -213,8 +213,6 @@ impl Runner<'_> {
             .arg(self.socket)
             .args(["deploy", "--runner"])
             .arg(self.journal)
-            // Ctrl-C of the terminal reaches the viewer alone, which passes it on.
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log)

@@ -148,3 +148,38 @@ pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
         Err(TryLockError::Error(cause)) => Err(cause),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn deploys_of_one_second_keep_their_order() {
+        let mut ids = [
+            "20260801-120000-10",
+            "20260801-120001",
+            "20260801-120000-2",
+            "20260801-120000",
+        ];
+        ids.sort_by_key(|id| order(id));
+        assert_eq!(
+            ids,
+            [
+                "20260801-120000",
+                "20260801-120000-2",
+                "20260801-120000-10",
+                "20260801-120001"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_lock_is_free_again_with_its_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = try_lock(&path).unwrap();
+        assert!(lock.is_some() && try_lock(&path).unwrap().is_none());
+        drop(lock);
+        assert!(try_lock(&path).unwrap().is_some());
+    }
+}

@@ -280,12 +280,105 @@ fn url(service: &Service, slot: &str) -> String {
 /// `uid 0 (root, for alice)`.
 fn who() -> String {
     let uid = rustix::process::getuid().as_raw();
-    let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    let user = name("USER").or_else(|| name("LOGNAME"));
-    let behind = name("SUDO_USER").filter(|behind| Some(behind) != user.as_ref());
-    match (user, behind) {
-        (Some(user), Some(behind)) => format!("uid {uid} ({user}, for {behind})"),
+    let users = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let name = user_of(&users, uid);
+    let behind = std::env::var("SUDO_USER").ok();
+    let behind = behind.as_deref().filter(|behind| name != Some(behind));
+    match (name, behind) {
+        (Some(name), Some(behind)) => format!("uid {uid} ({name}, for {behind})"),
         (Some(only), None) | (None, Some(only)) => format!("uid {uid} ({only})"),
         (None, None) => format!("uid {uid}"),
+    }
+}
+
+/// Who has this number in the text of `/etc/passwd`.
+fn user_of(users: &str, uid: u32) -> Option<&str> {
+    let mut users = users.lines().map(|line| line.split(':'));
+    users.find_map(|mut fields| {
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::config::StepKind;
+
+    pub(in crate::cli::deploy) fn plan() -> Plan {
+        let step = |kind, name: &str| DeployStep {
+            kind,
+            name: name.to_owned(),
+            run: Some(Program::Direct(vec!["true".to_owned()])),
+            undo: None,
+            dir: None,
+            env: Vec::new(),
+            timeout: Duration::from_mins(10),
+        };
+        Plan {
+            id: "20260801-120000".to_owned(),
+            service: "odoo".to_owned(),
+            slot: "green".to_owned(),
+            old_slot: "blue".to_owned(),
+            generation: 3,
+            version: Some("v2".to_owned()),
+            old_version: None,
+            reason: Some("ticket | 7".to_owned()),
+            by: "uid 0 (root)".to_owned(),
+            config: "/etc/switchd/switchd.toml".into(),
+            socket: "/run/switchd/admin.sock".into(),
+            url: "http://127.0.0.1:8169".to_owned(),
+            old_url: "http://127.0.0.1:8069".to_owned(),
+            hold: Duration::from_mins(2),
+            watch: Duration::ZERO,
+            keep: 20,
+            steps: vec![
+                step(StepKind::Prepare, "prepare"),
+                step(StepKind::Migrate, "migrate"),
+                step(StepKind::Flip, "flip"),
+                step(StepKind::Own, "tell"),
+            ],
+        }
+    }
+
+    #[test]
+    fn a_user_has_a_name() {
+        let users = "root:x:0:0:root:/root:/bin/sh\nbroken\nalice:x:1000:1000::/:\n";
+        assert_eq!(user_of(users, 1000), Some("alice"));
+        assert_eq!(user_of(users, 7), None);
+    }
+
+    #[test]
+    fn a_program_is_shown_as_a_shell_would_take_it() {
+        let words = |words: &[&str]| words.iter().map(ToString::to_string).collect();
+        let direct = Program::Direct(words(&["pg_dump", "-f", "/a b", "it's", ""]));
+        assert_eq!(written(&direct), r"pg_dump -f '/a b' 'it'\''s' ''");
+        let shell = Program::Shell(words(&["echo $1", "x"]));
+        assert_eq!(written(&shell), "sh -c 'echo $1' x");
+    }
+
+    #[test]
+    fn the_plan_says_what_will_happen() {
+        let text = plan().in_words();
+        assert_eq!(
+            text,
+            "\
+odoo: deploy to green (v2); blue is active
+  1. prepare
+     true (at most 10m)
+     not taken back: it has no `undo`
+  2. migrate
+     clients are held from here until the flip is done, at most 2m; it begins when nothing is under way
+     true (at most 10m)
+     not taken back: it has no `undo`
+  3. flip
+     traffic moves from blue to green; taken back: it moves to blue again
+     true (at most 10m)
+     not taken back: it has no `undo`
+  4. tell
+     true (at most 10m)
+     not taken back: it has no `undo`
+"
+        );
     }
 }

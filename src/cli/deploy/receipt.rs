@@ -264,3 +264,73 @@ pub(super) fn write(places: &Places, story: &Story) {
         eprintln!("cannot write the receipt of {id}: {cause}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::journal::Entry;
+    use super::super::plan::tests::plan;
+    use super::*;
+
+    fn told(records: Vec<Record>) -> Story {
+        let entries = records.into_iter().map(|record| Entry {
+            at: "2026-08-01T12:00:00Z".to_owned(),
+            record,
+        });
+        Story::of(entries.collect()).unwrap()
+    }
+
+    #[test]
+    fn a_receipt_tells_who_why_what_and_how_long() {
+        let started = |step: &str| Record::Started {
+            step: step.to_owned(),
+            log: 0,
+        };
+        let finished = |step: &str| Record::Finished {
+            step: step.to_owned(),
+            took_ms: 1_200,
+        };
+        let story = told(vec![
+            Record::Planned(Box::new(plan())),
+            started("prepare"),
+            finished("prepare"),
+            started("migrate"),
+            Record::Held,
+            Record::Failed {
+                step: "migrate".to_owned(),
+                took_ms: 40,
+                why: "exit code 1\nno | room".to_owned(),
+            },
+            Record::Undoing {
+                why: "migrate: exit code 1".to_owned(),
+            },
+            Record::Released {
+                held_ms: 300,
+                requests: 12,
+                refused: 0,
+                longest_ms: 290,
+            },
+            Record::Undone {
+                step: "prepare".to_owned(),
+                how: Undone::Nothing,
+                took_ms: 0,
+            },
+            Record::Ended {
+                outcome: Outcome::Undone,
+                took_ms: 2_000,
+            },
+        ]);
+        let text = Receipt::of(&story).markdown();
+        for line in [
+            "# Deploy 20260801-120000 of odoo: taken back",
+            "| why | ticket \\| 7 |",
+            "| to | green, version v2 |",
+            "| clients held for | 300 ms: 12 requests, the longest wait 290 ms |",
+            "| taken back because | migrate: exit code 1 |",
+            "| prepare | nothing to take back | 1.2 s |",
+            "| migrate | failed: exit code 1 no \\| room | 40 ms |",
+            "| flip | not begun | - |",
+        ] {
+            assert!(text.lines().any(|it| it == line), "{line}\n{text}");
+        }
+    }
+}

@@ -35,8 +35,9 @@ pub(super) struct Runner {
 
 /// Takes the deploy of `path` to its end, wherever it stands.
 pub(super) async fn run(session: &Session, path: &Path) -> Result<(), Failure> {
-    // Fails only where it leads a session already, and that is as good.
-    let _ = rustix::process::setsid();
+    // From here on Ctrl-C of the terminal reaches the viewer alone, and its end nobody here. It cannot fail: who
+    // has just been started leads no group.
+    rustix::process::setsid().map_err(|cause| Failure::Output(cause.into()))?;
     let signals = Signals::listen()?;
     let places = Places::of_journal(path);
     let _lock = lock(&places).await?;

@@ -49,7 +49,7 @@ fn status(story: &Story, is_running: bool, look: &Look) -> String {
         plan.by
     );
     if let Some(why) = &story.undoing {
-        let _ = writeln!(text, "  because {}", words::paragraph(why));
+        let _ = writeln!(text, "  because {}", words::deep_paragraph(why));
     }
     let mut table = Table::new(
         "  ",
@@ -90,7 +90,7 @@ pub(super) fn conclude(story: &Story, places: &Places, look: &Look) -> Result<St
     let receipt = Receipt::of(story);
     let mut text = headline(story, &receipt, look);
     if let Some(why) = &story.undoing {
-        let _ = write!(text, "\n  because {}", words::paragraph(why));
+        let _ = write!(text, "\n  because {}", words::deep_paragraph(why));
     }
     if story.outcome != Some(Outcome::Done) {
         taken_back(&mut text, &receipt);
@@ -142,7 +142,7 @@ fn taken_back(text: &mut String, receipt: &Receipt<'_>) {
     for step in receipt.steps.iter().rev() {
         let what = match step.state {
             "not taken back" => {
-                let why = words::paragraph(step.why.unwrap_or_default());
+                let why = words::deep_paragraph(step.why.unwrap_or_default());
                 format!("NOT taken back: {why}")
             }
             state @ ("taken back" | "nothing to take back") => state.to_owned(),

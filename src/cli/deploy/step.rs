@@ -236,7 +236,6 @@ impl Runner {
                 expect_generation: Some(plan.generation),
                 // A hold must not last until the last websocket has left.
                 no_wait: true,
-                version: plan.version.clone(),
                 ..FlipRequest::default()
             };
             let since = Instant::now();

@@ -152,3 +152,25 @@ impl Story {
             && flip.is_some_and(|flip| at <= flip)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan::tests::plan;
+    use super::*;
+
+    #[test]
+    fn clients_are_held_from_the_migration_to_the_flip_and_no_longer() {
+        let entry = Entry {
+            at: "2026-08-01T12:00:00Z".to_owned(),
+            record: Record::Planned(Box::new(plan())),
+        };
+        let mut story = Story::of(vec![entry]).unwrap();
+        let held = |story: &Story| [0, 1, 2, 3].map(|at| story.is_held(at));
+        assert_eq!(held(&story), [false, true, true, false]);
+        story.follow(&Record::Flipped {
+            generation: 4,
+            took_ms: 1,
+        });
+        assert_eq!(held(&story), [false; 4]);
+    }
+}

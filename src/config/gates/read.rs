@@ -150,13 +150,11 @@ fn odoo(table: &Table<'_>) -> Option<OdooGate> {
         Some(text.to_owned())
     };
     let (database, login) = (text("database"), text("login"));
-    let password = match table.get("password") {
-        Some(value) => secret::read(&value, "password"),
-        None => {
-            table.missing("password");
-            None
-        }
-    };
+    let password = table.get("password");
+    if password.is_none() {
+        table.missing("password");
+    }
+    let password = password.and_then(|value| secret::read(&value, "password"));
     let models = table.get("models").map(|value| names(&value, "a model"));
     Some(OdooGate {
         modules: table
@@ -251,4 +249,63 @@ pub(super) fn member(value: &Value<'_>, members: &[MemberName]) -> Option<Member
         slots::meant(text, &names, "members"),
     );
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::keys;
+    use super::super::super::{parse, summary};
+    use super::*;
+    use std::path::Path;
+
+    const SITE: &str = "[[listener]]\naddress = \"127.0.0.1:8080\"\n[service.odoo.slots.blue]\nhttp = [\"127.0.0.1:1\"]\n[service.odoo.slots.green]\nhttp = [\"127.0.0.1:2\"]\n";
+
+    fn gates(text: &str) -> Vec<Gate> {
+        let text = format!("{SITE}{text}");
+        let settings = parse(&text, Path::new("switchd.toml"));
+        let settings = settings.unwrap_or_else(|problems| panic!("{}", summary(&problems)));
+        settings.services[0].gates.clone()
+    }
+
+    #[test]
+    fn what_the_documented_gates_show_is_the_default() {
+        let documented = keys::with_examples();
+        let from = documented.find("[[service.odoo.gate]]").unwrap();
+        let to = documented.find("[service.odoo.flip]").unwrap();
+        let written = gates(&documented[from..to]);
+        let least = gates(
+            r#"
+[[service.odoo.gate]]
+kind = "http"
+name = "contract"
+[[service.odoo.gate.step]]
+path = "/contract"
+[[service.odoo.gate]]
+kind = "odoo"
+database = "prod"
+login = "gate"
+password = "a password"
+[[service.odoo.gate]]
+kind = "latency"
+[[service.odoo.gate]]
+kind = "warm_up"
+"#,
+        );
+        assert_eq!(written, least);
+        assert_eq!(least.len(), 4);
+    }
+
+    #[test]
+    fn a_gate_that_is_off_is_not_there() {
+        let off = "[[service.odoo.gate]]\nkind = \"latency\"\nseverity = \"off\"\n";
+        assert_eq!(gates(off), []);
+    }
+
+    #[test]
+    fn a_warm_up_of_ones_own_takes_the_place_of_the_presets() {
+        let own = "[[service.odoo.gate]]\nkind = \"warm_up\"\nparallel = 3\n[service.odoo]\npreset = \"odoo\"\n";
+        let gates = gates(own);
+        assert_eq!(gates.len(), 1);
+        assert_eq!(gates[0].severity, Severity::Required);
+    }
 }

@@ -1,11 +1,12 @@
 //! The requests of a gate of kind "http", one after the other.
 
 use super::super::change::Differences;
+use super::super::health::{self, HostKey};
 use super::super::keys::{Key, Names, Section, key, repeated, section};
+use super::super::secret;
 use super::super::settings::Secret;
 use super::super::table::{Named, Table};
 use super::super::value::{Value, Zero, clip};
-use super::super::{health, secret};
 use super::read::member;
 use crate::switch::MemberName;
 use http::HeaderName;
@@ -65,6 +66,11 @@ const KEYS: &[Key] = &[
 
 pub(in super::super) const STEP: Section = repeated("service.NAME.gate.step", KEYS);
 
+const HOST_KEY: HostKey = HostKey {
+    fault: "is set by `origin`",
+    help: "write origin = \"https://...\" in the gate instead",
+};
+
 /// Names with their values.
 const VALUES: Section = Section {
     names: Names::Values,
@@ -116,13 +122,11 @@ fn step(table: &Table<'_>, members: &[MemberName], deadline: Duration) -> Option
             "shorten it, or lengthen `deadline`: it is for all steps and all attempts",
         );
     }
-    let path = match table.get("path") {
-        Some(value) => path(&value),
-        None => {
-            table.missing("path");
-            None
-        }
-    };
+    let written = table.get("path");
+    if written.is_none() {
+        table.missing("path");
+    }
+    let path = written.and_then(|value| path(&value));
     let status = table
         .get("expect_status")
         .and_then(|value| health::statuses(&value));
@@ -134,7 +138,7 @@ fn step(table: &Table<'_>, members: &[MemberName], deadline: Duration) -> Option
             .unwrap_or_else(|| "GET".to_owned()),
         headers: table
             .get("headers")
-            .map(|value| health::headers(&value))
+            .map(|value| health::headers(&value, HOST_KEY))
             .unwrap_or_default(),
         body: table
             .get("body")

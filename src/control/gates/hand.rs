@@ -231,16 +231,15 @@ impl Conductor {
         };
         let now = self.jobs.clock.now();
         self.services[at].gates.ended(&ended, now);
-        match ended.hand.take() {
-            Some(hand) => self.ended_by_hand(at, ended, hand),
-            None => {
-                let mut underway = self.services[at].underway.iter_mut();
-                let underway = underway.find(|it| Some(it.operation.flip) == ended.flip);
-                if let Some(underway) = underway {
-                    underway.warnings = ended.findings.warnings();
-                    underway.gates = ended.findings.checks;
-                }
-            }
+        if let Some(hand) = ended.hand.take() {
+            self.ended_by_hand(at, ended, hand);
+            return;
+        }
+        let mut underway = self.services[at].underway.iter_mut();
+        let underway = underway.find(|it| Some(it.operation.flip) == ended.flip);
+        if let Some(underway) = underway {
+            underway.warnings = ended.findings.warnings();
+            underway.gates = ended.findings.checks;
         }
     }
 

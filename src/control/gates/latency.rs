@@ -32,7 +32,7 @@ impl Measured {
         match visited {
             Ok(visited) if visited.status < 400 => self.times.push(visited.took),
             Ok(visited) => {
-                self.failed = Some(format!("HTTP {} from {}", visited.status, asker.name()))
+                self.failed = Some(format!("HTTP {} from {}", visited.status, asker.name()));
             }
             Err(error) => self.failed = Some(format!("{error} at {}", asker.name())),
         }

@@ -150,9 +150,12 @@ fn with_body(mut what: String, visited: &Visited) -> String {
 }
 
 fn ranges(all: &[(u16, u16)]) -> String {
-    let words = all.iter().map(|(low, high)| match low == high {
-        true => low.to_string(),
-        false => format!("{low}-{high}"),
+    let words = all.iter().map(|(low, high)| {
+        if low == high {
+            low.to_string()
+        } else {
+            format!("{low}-{high}")
+        }
     });
     words.collect::<Vec<_>>().join(", ")
 }
@@ -185,9 +188,12 @@ fn json(step: &Step, visited: &Visited) -> Result<(), String> {
 
 fn document(visited: &Visited) -> Result<Value, String> {
     let parsed = serde_json::from_slice(&visited.body);
-    parsed.map_err(|_| match visited.is_whole {
-        true => with_body("the body is no JSON".to_owned(), visited),
-        false => "the body is longer than 4MiB".to_owned(),
+    parsed.map_err(|_| {
+        if visited.is_whole {
+            with_body("the body is no JSON".to_owned(), visited)
+        } else {
+            "the body is longer than 4MiB".to_owned()
+        }
     })
 }
 
@@ -222,10 +228,9 @@ fn captured(from: &Captured, visited: &Visited) -> Result<String, String> {
 /// The last of that name, as a browser keeps it.
 pub(super) fn cookie(visited: &Visited, name: &str) -> Option<String> {
     let lines = visited.headers.get_all(http::header::SET_COOKIE).iter();
-    let pairs = lines.filter_map(|line| line.to_str().ok()?.split(';').next()?.split_once('='));
+    let mut pairs = lines.filter_map(|line| line.to_str().ok()?.split(';').next()?.split_once('='));
     pairs
-        .filter(|(known, _)| known.trim() == name)
-        .last()
+        .rfind(|(known, _)| known.trim() == name)
         .map(|(_, value)| value.trim().to_owned())
 }
 

@@ -1,4 +1,4 @@
-//! Gates of kind "warm_up": each worker of a slot warms alone, so all of them are asked at once.
+//! Gates of kind `warm_up`: each worker of a slot warms alone, so all of them are asked at once.
 
 use super::asking::Asker;
 use super::asking::KEPT;

@@ -131,6 +131,25 @@ impl Reader {
                 let notice = Notice::new(Name::QuarantineEnded, Info, told).about(slot);
                 notice.resolving(Name::Quarantine)
             }
+            EventKind::Watch {
+                slot,
+                verdict,
+                reasons,
+                ..
+            } => watch(slot, verdict, reasons)?,
+            EventKind::GatesDone(done) if !done.passed => {
+                let told = format!(
+                    "{} does not pass its gates: {}",
+                    done.slot,
+                    done.reasons.join("; ")
+                );
+                Notice::new(Name::GateFailed, Warning, told).about(&done.slot)
+            }
+            EventKind::Released { .. } => hold(&event.kind)?,
+            EventKind::CanaryOver { .. } | EventKind::CanaryHalted { .. } => canary(&event.kind)?,
+            EventKind::Mode { .. }
+            | EventKind::OutageBegan { .. }
+            | EventKind::OutageEnded { .. } => service(&event.kind)?,
             _ => of_daemon(&event.kind)?,
         })
     }
@@ -224,6 +243,106 @@ impl Reader {
     }
 }
 
+/// None for one that ended as it was meant to.
+fn hold(event: &EventKind) -> Option<Notice> {
+    let EventKind::Released {
+        why,
+        held_ms,
+        requests,
+        ..
+    } = event
+    else {
+        return None;
+    };
+    let why = match why {
+        ReleaseCause::Deadline => "its time was up",
+        ReleaseCause::LeaseLost => "the connection that held it is gone",
+        _ => return None,
+    };
+    let told =
+        format!("a hold ended by itself after {held_ms} ms, {why}; {requests} requests went on");
+    Some(Notice::new(HookEvent::HoldExpired, Severity::Warning, told))
+}
+
+fn canary(event: &EventKind) -> Option<Notice> {
+    Some(match event {
+        EventKind::CanaryOver {
+            slot,
+            promoted,
+            reason,
+        } => {
+            let severity = if *promoted {
+                Severity::Info
+            } else {
+                Severity::Warning
+            };
+            let what = if *promoted {
+                "all traffic follows"
+            } else {
+                "it ended"
+            };
+            let why = reason.as_ref().map(|why| format!(": {why}"));
+            let told = format!(
+                "the canary on {slot} is over, {what}{}",
+                why.unwrap_or_default()
+            );
+            Notice::new(HookEvent::CanaryOver, severity, told).about(slot)
+        }
+        EventKind::CanaryHalted { slot, percent } => {
+            let told = format!("the canary on {slot} stays at {percent} %: its next step failed");
+            Notice::new(HookEvent::CanaryHalted, Severity::Warning, told).about(slot)
+        }
+        _ => return None,
+    })
+}
+
+/// What clients notice of a whole service.
+fn service(event: &EventKind) -> Option<Notice> {
+    use HookEvent as Name;
+    Some(match event {
+        EventKind::Mode {
+            mode,
+            on,
+            by,
+            message,
+        } => {
+            let on = if *on { "on" } else { "off" };
+            let why = message.as_ref().map(|why| format!(": {why}"));
+            let told = format!("{mode} is {on}, says {by}{}", why.unwrap_or_default());
+            Notice::new(Name::Mode, Severity::Info, told)
+        }
+        EventKind::OutageBegan { slot, waiting } => {
+            let told = format!("{slot} cannot be connected; {waiting} requests wait");
+            Notice::new(Name::Outage, Severity::Critical, told).about(slot)
+        }
+        EventKind::OutageEnded { slot, waiting } => {
+            let told = format!("{slot} can be connected again; {waiting} requests go on");
+            Notice::new(Name::OutageOver, Severity::Info, told).about(slot)
+        }
+        _ => return None,
+    })
+}
+
+/// None for what is no news.
+fn watch(slot: &str, verdict: &str, reasons: &[String]) -> Option<Notice> {
+    let (name, severity) = match verdict {
+        "warning" => (HookEvent::WatchWarning, Severity::Warning),
+        "critical" => (HookEvent::WatchWarning, Severity::Critical),
+        "good" => (HookEvent::WatchGood, Severity::Info),
+        _ => return None,
+    };
+    let why = reasons.join("; ");
+    let told = match name {
+        HookEvent::WatchGood => format!("{slot} does well since traffic moved to it"),
+        _ => format!("{slot} does not do well since traffic moved to it ({verdict}): {why}"),
+    };
+    let notice = Notice::new(name, severity, told).about(slot);
+    Some(match name {
+        HookEvent::WatchGood => notice.resolving(HookEvent::WatchWarning),
+        _ => notice,
+    })
+}
+
 /// What is no step of an operation, and not about one slot.
 fn of_daemon(event: &EventKind) -> Option<Notice> {
     use HookEvent as Name;
@@ -268,21 +387,6 @@ fn of_daemon(event: &EventKind) -> Option<Notice> {
                 reasons.join("; ")
             );
             Notice::new(Name::FlipRefused, Warning, told)
-        }
-        EventKind::Released {
-            why: why @ (ReleaseCause::Deadline | ReleaseCause::LeaseLost),
-            held_ms,
-            requests,
-            ..
-        } => {
-            let why = match why {
-                ReleaseCause::Deadline => "its time was up",
-                _ => "the connection that held it is gone",
-            };
-            let told = format!(
-                "a hold ended by itself after {held_ms} ms, {why}; {requests} requests went on"
-            );
-            Notice::new(Name::HoldExpired, Warning, told)
         }
         EventKind::Missed { events } => {
             let told = format!("{events} events were lost on the way to the hooks");

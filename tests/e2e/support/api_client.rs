@@ -171,6 +171,18 @@ impl EventStream {
         panic!("the stream ended before the event; it told {seen:?}");
     }
 
+    /// A flip's end: it was done, and so many requests were cut.
+    ///
+    /// # Panics
+    /// When it ended otherwise.
+    pub(crate) async fn ends_with_cut(self, wanted: u64) {
+        let end = self.all().await.pop();
+        assert!(
+            matches!(end, Some(EventKind::Done { cut, .. }) if cut == wanted),
+            "{end:?}"
+        );
+    }
+
     /// All that is left, to the end.
     pub(crate) async fn all(mut self) -> Vec<EventKind> {
         let mut events = Vec::new();

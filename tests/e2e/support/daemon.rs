@@ -175,6 +175,15 @@ impl Daemon {
             .sum()
     }
 
+    /// # Panics
+    /// When the metrics page lacks one of these lines.
+    pub(crate) async fn counts(&self, lines: &[&str]) {
+        let page = self.call("GET /metrics", "").await.text;
+        for line in lines {
+            assert!(page.lines().any(|it| it == *line), "no {line} in\n{page}");
+        }
+    }
+
     /// What `ps` shows.
     pub(crate) async fn requests(&self) -> Vec<RequestStatus> {
         let list: RequestList = self.call("GET /v1/ps", "").await.json();

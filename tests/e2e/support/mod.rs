@@ -90,6 +90,15 @@ impl Pair {
         Config::pair(&self.blue, &self.green)
     }
 
+    /// A request that blue is at work on until `gate` opens.
+    pub(crate) async fn occupy(&self, daemon: &Daemon, gate: &Gate) -> Wire {
+        self.blue.on("/slow", Reply::held(gate));
+        let mut client = Wire::connect(daemon.address).await;
+        client.send(request("GET /slow", "", "")).await;
+        self.blue.saw("/slow", 1).await;
+        client
+    }
+
     /// The daemon in front of both, with the plain config.
     pub(crate) async fn daemon(&self) -> Daemon {
         Daemon::start(&self.config()).await

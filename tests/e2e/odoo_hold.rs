@@ -1,0 +1,155 @@
+//! A migration under live writers, and a site that may only be read, with `preset = "odoo"` in front of the double.
+
+use crate::flip::is_published;
+use crate::hold::hold;
+use crate::hold::is_released;
+use crate::hold::release;
+use crate::hold::waiting;
+use crate::support::Answer;
+use crate::support::Behaviour;
+use crate::support::Config;
+use crate::support::Daemon;
+use crate::support::Database;
+use crate::support::Odoo;
+use crate::support::SerializationFailure;
+use crate::support::Wire;
+use crate::support::eventually;
+use crate::support::request;
+use serde_json::Value;
+use serde_json::json;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+use switchd::api::EventKind;
+use tokio::task::JoinSet;
+
+struct Site {
+    blue: Odoo,
+    _green: Odoo,
+    daemon: Daemon,
+}
+
+impl Site {
+    async fn start() -> Self {
+        let database = Database::new();
+        let blue = Odoo::start_on("blue", Behaviour::default(), &database);
+        let green = Odoo::start_on("green", Behaviour::default(), &database);
+        let daemon = Daemon::start(&Config::odoo(&blue, &green)).await;
+        daemon.healthy().await;
+        Self {
+            blue,
+            _green: green,
+            daemon,
+        }
+    }
+
+    /// The header lines of somebody who is logged in and speaks JSON.
+    fn json(&self) -> String {
+        let session = self.blue.database().log_in("admin");
+        format!("Content-Type: application/json\r\nCookie: session_id={session}\r\n")
+    }
+}
+
+async fn call(to: SocketAddr, json: &str, method: &str) -> Answer {
+    let body = json!({"jsonrpc": "2.0", "id": 1, "params": {
+        "model": "res.partner", "method": method, "args": [], "kwargs": {}}});
+    let line = format!("POST /web/dataset/call_kw/res.partner/{method}");
+    let raw = request(&line, json, &body.to_string());
+    Wire::connect(to).await.ask(raw).await
+}
+
+fn result(answer: &Answer) -> Value {
+    assert_eq!(answer.status(), 200, "{answer:?}");
+    let text: Value = serde_json::from_str(&answer.text()).unwrap();
+    assert!(text["error"].is_null(), "{text}");
+    text["result"].clone()
+}
+
+#[tokio::test]
+async fn a_migration_passes_under_live_writers_and_none_of_them_fails() {
+    const WRITERS: u64 = 6;
+    let site = Site::start().await;
+    let database = site.blue.database().clone();
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut writers = JoinSet::new();
+    for _ in 0..WRITERS {
+        let (to, json, stop) = (site.daemon.address, site.json(), stop.clone());
+        writers.spawn(async move {
+            let mut longest = 0;
+            while !stop.load(Ordering::SeqCst) {
+                let began = Instant::now();
+                result(&call(to, &json, "create").await);
+                longest = longest.max(began.elapsed().as_millis());
+            }
+            longest
+        });
+    }
+    let written = async |more: u64| {
+        let before = database.writes();
+        eventually("they write", async || database.writes() >= before + more).await;
+    };
+    let failed = database.migrate(written(10)).await;
+    assert_eq!(failed, Err(SerializationFailure), "with writers");
+    let mut events = hold(&site.daemon, r#"{"for":"5m","drain":true}"#).await;
+    let drained = |it: &EventKind| matches!(it, EventKind::HoldDrained { .. });
+    events.until(drained).await;
+    let all_wait = waiting(&site.daemon, WRITERS);
+    assert_eq!(database.migrate(all_wait).await, Ok(()), "with a hold");
+    site.daemon
+        .begin_flip("green")
+        .await
+        .until(is_published)
+        .await;
+    release(&site.daemon).await;
+    let released = events.until(is_released).await;
+    written(10).await;
+    stop.store(true, Ordering::SeqCst);
+    let mut longest = 0;
+    while let Some(writer) = writers.join_next().await {
+        longest = longest.max(writer.unwrap());
+    }
+    let EventKind::Released {
+        held_ms,
+        longest_ms,
+        requests,
+        refused,
+        ..
+    } = released.kind
+    else {
+        panic!("{released:?}");
+    };
+    println!("held {held_ms} ms, longest wait {longest_ms} ms, as writers saw it {longest} ms");
+    // Whoever came back while others were let go stood behind them.
+    assert!(requests >= WRITERS && refused == 0, "{requests}, {refused}");
+    assert!(longest_ms <= held_ms);
+}
+
+#[tokio::test]
+async fn a_site_that_is_read_only_is_looked_at_as_ever_and_not_changed() {
+    let site = Site::start().await;
+    let (to, json) = (site.daemon.address, site.json());
+    result(&call(to, &json, "create").await);
+    let output = site.daemon.ctl(&["read-only", "on"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    let writes = site.blue.database().writes();
+    for method in ["read", "search_read", "fields_get"] {
+        let answer = call(to, &json, method).await;
+        assert_eq!(answer.status(), 200, "{method}: {answer:?}");
+    }
+    let page = Wire::connect(to)
+        .await
+        .ask(request("GET /odoo", &json, ""))
+        .await;
+    assert_ne!(page.status(), 503);
+    for method in ["create", "write", "unlink", "action_confirm"] {
+        let refused = call(to, &json, method).await;
+        assert_eq!(refused.status(), 503, "{method}");
+        let error: Value = serde_json::from_str(&refused.text()).unwrap();
+        assert_eq!(error["error"]["data"]["name"], "switchd.read-only");
+    }
+    assert_eq!(site.blue.database().writes(), writes);
+    site.daemon.ctl(&["read-only", "off"]).await;
+    result(&call(to, &json, "create").await);
+}
