@@ -114,7 +114,6 @@ mod tests {
                 max_moves: 0,
                 window: Duration::ZERO,
             },
-            canary: super::super::percent::CanaryRules::default(),
         }
     }
 
