@@ -25,7 +25,7 @@ impl Admin {
     ) -> Result<Answer, Wrong> {
         let request: MaintenanceRequest = parse(&asked.body)?;
         let wish = if request.on {
-            Some(wish(request).map_err(|what| problem::bad_request(&what))?)
+            Some(wish(&request).map_err(|what| problem::bad_request(&what))?)
         } else {
             None
         };
@@ -55,7 +55,7 @@ impl Admin {
     }
 }
 
-fn wish(request: MaintenanceRequest) -> Result<MaintenanceWish, String> {
+fn wish(request: &MaintenanceRequest) -> Result<MaintenanceWish, String> {
     if let Some(message) = &request.message {
         check_message(message).map_err(|what| format!("\"message\" {what}"))?;
     }

@@ -41,7 +41,8 @@ pub(super) struct HistoryArgs {
 pub(super) async fn run(session: &Session, args: &HistoryArgs) -> Result<(), Failure> {
     let path = path(session, args);
     let document = session.client.get(&path).await?;
-    let is_all = !path.contains('&');
+    let services = usize::from(session.named_service().is_some());
+    let is_all = path.matches('&').count() == services;
     session.show(&document, |history, look| match history {
         History { operations, .. } if operations.is_empty() && is_all => {
             "nothing has been done yet".to_owned()

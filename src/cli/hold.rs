@@ -248,6 +248,13 @@ pub(super) fn sentence(event: &EventKind) -> Sentence {
             ),
             Paint::Good,
         ),
+        _ => afterwards(event),
+    }
+}
+
+/// Of its end, and of outages.
+fn afterwards(event: &EventKind) -> Sentence {
+    match event {
         EventKind::Releasing { why, waiting, .. } => {
             let (words, paint) = match why {
                 ReleaseCause::Asked => ("released", Paint::Plain),

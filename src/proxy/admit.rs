@@ -7,6 +7,7 @@ use super::flight::Flight;
 use super::hold;
 use super::hold::Behind;
 use super::local::Local;
+use super::modes::Entry;
 use super::prepare::Decision;
 use super::prepare::Judge;
 use super::prepare::Look;
@@ -159,7 +160,7 @@ fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, has: Option<Place>) ->
     if service.hold.is_some() && hold::is_held(flight, service) {
         return Seating::Held(Behind::Hold);
     }
-    if prepared.waits && hold::may_not_write(service) {
+    if prepared.entry == Entry::OnceWritable && hold::may_not_write(service) {
         return Seating::Held(Behind::ReadOnly);
     }
     let place = match queue::places(bid) {

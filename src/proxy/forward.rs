@@ -392,6 +392,7 @@ pub(super) fn keep(proxy: &Proxy, keepalive: &Keepalive, stream: Stream, lane: L
 
 #[cfg(test)]
 mod tests {
+    use super::super::modes::Entry;
     use super::*;
     use crate::net::Buffer;
     use crate::proxy::Peer;
@@ -428,7 +429,7 @@ mod tests {
             buffers: Buffers::default(),
             peeks: false,
             owes_continue: false,
-            waits: false,
+            entry: Entry::AtOnce,
             is_idempotent: false,
             addressee: None,
             wishes: None,

@@ -79,7 +79,7 @@ impl Held {
     fn ends(&mut self, how: Waited) {
         let took = self.took();
         if self.behind == Behind::Outage {
-            self.out += took - self.earlier;
+            self.out += took.saturating_sub(self.earlier);
         }
         self.earlier = took;
         if let Some(guest) = self.guest.take() {

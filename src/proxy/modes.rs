@@ -48,6 +48,14 @@ enum Standing {
     Answered(Local),
 }
 
+/// When a request may come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Entry {
+    AtOnce,
+    /// It writes: once its service may be written.
+    OnceWritable,
+}
+
 /// What is needed of a request before more can be said of it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Peek {
@@ -56,27 +64,28 @@ pub(super) struct Peek {
     expects_continue: bool,
 }
 
-/// Whether a request waits for what it wants to write; something else to do with it where it does not come in.
+/// When a request may come in; something else to do with it where it may not.
 /// The head stands at the front of `bytes`.
 pub(super) fn check(
     head: &RequestHead<'_>,
     bytes: &[u8],
     whose: (&Service, IpAddr),
     judge: Judge<'_>,
-) -> Result<bool, Decision> {
-    match stand(head, bytes, whose, judge) {
-        Standing::In => Ok(false),
-        Standing::Waits => Ok(true),
-        Standing::Unknown(peek) => Err(Decision::Peek(peek)),
-        Standing::Answered(local) => Err(Decision::Answer(Box::new(local))),
-        Standing::Refused(fault) => Err(Decision::Refuse(Box::new(Refused {
+) -> Result<Entry, Box<Decision>> {
+    let instead = match stand(head, bytes, whose, judge) {
+        Standing::In => return Ok(Entry::AtOnce),
+        Standing::Waits => return Ok(Entry::OnceWritable),
+        Standing::Unknown(peek) => Decision::Peek(peek),
+        Standing::Answered(local) => Decision::Answer(Box::new(local)),
+        Standing::Refused(fault) => Decision::Refuse(Box::new(Refused {
             length: head.length,
             asked: Asked::of(head),
             framing: head.framing,
             fault,
             comparison: None,
-        }))),
-    }
+        })),
+    };
+    Err(Box::new(instead))
 }
 
 fn stand(

@@ -18,6 +18,7 @@ use super::local;
 use super::local::Local;
 use super::mark::Mark;
 use super::modes;
+use super::modes::Entry;
 use super::modes::Peek;
 use super::outgoing::Told;
 use super::outgoing::write;
@@ -70,8 +71,7 @@ pub(super) struct Prepared {
     pub peeks: bool,
     /// The client sends its body once we tell it to; the upstream is not told of that.
     pub owes_continue: bool,
-    /// It writes, and waits until its service may be written.
-    pub waits: bool,
+    pub entry: Entry,
     /// Doing it twice is the same as doing it once (RFC 9110, section 9.2.2).
     pub is_idempotent: bool,
     /// None when the answer's head passes as it is.
@@ -191,12 +191,12 @@ pub(super) fn prepare(
             }
         }
     };
-    let mut waits = false;
+    let mut entry = Entry::AtOnce;
     if view.services[service].modes.is_some() {
         let whose = (&view.services[service], caller);
         match modes::check(&head, bytes, whose, judge) {
-            Ok(writes) => waits = writes,
-            Err(decision) => return Ok(Some(decision)),
+            Ok(when) => entry = when,
+            Err(instead) => return Ok(Some(*instead)),
         }
     }
     let route = route(settings, &head);
@@ -242,7 +242,7 @@ pub(super) fn prepare(
         buffers,
         peeks: settings.watch.json_rpc,
         owes_continue,
-        waits,
+        entry,
         is_idempotent: matches!(head.method, "GET" | "HEAD" | "PUT" | "DELETE" | "OPTIONS"),
         addressee,
         wishes,

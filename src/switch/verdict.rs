@@ -94,6 +94,14 @@ pub struct Judge {
     at_once: Track,
     critical: Track,
     warning: Track,
+    /// What was last wrong: it is told until it has been better for a while, or it would come and go.
+    worry: Option<Worry>,
+}
+
+#[derive(Debug, Clone)]
+struct Worry {
+    at: Moment,
+    reasons: Vec<String>,
 }
 
 /// A stretch of time with what was counted in it.
@@ -122,6 +130,7 @@ impl Judge {
             at_once: track(rules.at_once_window),
             critical: track(rules.critical.window),
             warning: track(rules.warning.window),
+            worry: None,
         }
     }
 
@@ -163,6 +172,9 @@ impl Judge {
         if let Some(span) = full {
             warning.extend(self.breaches(rules, &rules.warning, &span));
         }
+        if critical.is_empty() {
+            self.worries(rules, now, &mut warning);
+        }
         let recent = tally.since(self.warning.oldest().unwrap_or(tally));
         let too_few = recent.requests < rules.min_requests;
         let (verdict, reasons) = match (critical.is_empty(), warning.is_empty()) {
@@ -179,6 +191,20 @@ impl Judge {
             reasons,
             breach,
             recent,
+        }
+    }
+
+    /// What was wrong within the last window still is a warning.
+    fn worries(&mut self, rules: &WatchRules, now: Moment, warning: &mut Vec<String>) {
+        if !warning.is_empty() {
+            let reasons = warning.clone();
+            self.worry = Some(Worry { at: now, reasons });
+            return;
+        }
+        self.worry
+            .take_if(|worry| now.since(worry.at) >= rules.warning.window);
+        if let Some(worry) = &self.worry {
+            warning.clone_from(&worry.reasons);
         }
     }
 
@@ -539,6 +565,23 @@ mod tests {
         let finding = bench.pass(310, |_| slow(7 * SECOND));
         assert_eq!(finding.verdict, WatchVerdict::Critical);
         assert!(finding.reasons[0].ends_with("more than 5s"), "{finding:?}");
+    }
+
+    #[test]
+    fn a_warning_does_not_come_and_go() {
+        let mut bench = Bench::new(None);
+        let bad = Traffic {
+            requests: 1000,
+            errors: 8,
+            ..traffic(0, 0)
+        };
+        let finding = bench.pass(600, |_| bad);
+        assert_eq!(finding.verdict, WatchVerdict::Warning);
+        let begun = bench.now;
+        let good = traffic(1000, 0);
+        let over = bench.turns(1500, WatchVerdict::Good, good);
+        assert!(over.is_some(), "not for ever");
+        assert!(bench.now.since(begun) >= bench.rules.warning.window);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod access_log;
 mod bodies;
 mod calls;
 mod certificates;
+mod clients;
 mod content;
 mod denied;
 mod gates;
@@ -29,6 +30,7 @@ pub use access_log::{AccessLog, AccessRecord, AccessWriter, LineFormat, LogTarge
 pub use bodies::{BodyFigures, KeptFigures};
 pub use calls::{CallCounts, CallEnd, CallFigures};
 pub use certificates::{CertificateFigures, ExpiryFigures, HandshakeFigures};
+pub use clients::ClientFigures;
 pub use content::{CacheFigures, ContentCounts, ContentFigures, ContentMetrics, Encoded, Looked};
 pub use denied::{DeniedFigures, ZoneFigures};
 pub use gates::GateFigures;
@@ -39,8 +41,7 @@ pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use prometheus::{
-    CONTENT_TYPE, ClientFigures, EndpointFigures, FlipFigures, InFlightFigures, Page,
-    ServiceFigures, SlotFigures,
+    CONTENT_TYPE, EndpointFigures, FlipFigures, InFlightFigures, Page, ServiceFigures, SlotFigures,
 };
 pub use shadow::{
     OTHERS, ShadowAnswer, ShadowCounts, ShadowExample, ShadowPlace, ShadowRow, ShadowSide,

@@ -222,6 +222,11 @@ fn good() -> Vec<(&'static str, &'static str, Value)> {
         ),
         ("POST", "/v1/services/app/read_only", json!({ "on": true })),
         ("POST", "/v1/services/app/read_only", json!({ "on": false })),
+        (
+            "POST",
+            "/v1/services/app/preview",
+            json!({ "slot": "green" }),
+        ),
         ("POST", "/v1/services/app/gate", json!({ "slot": "green" })),
         (
             "POST",

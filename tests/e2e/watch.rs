@@ -328,7 +328,8 @@ async fn a_warning_is_told_and_moves_nothing() {
     let config = config(&pair)
         .set(&format!("{RULES}.at_once = \"off\""))
         .set(&format!("{RULES}.critical.error_rate = \"50%\""))
-        .set(&format!("{RULES}.warning.window = \"500ms\""));
+        .set(&format!("{RULES}.min_requests = 10"))
+        .set(&format!("{RULES}.warning.window = \"3s\""));
     let daemon = Daemon::start(&config).await;
     daemon.healthy().await;
     let mut events = daemon.stream("GET /v1/events", "").await;

@@ -57,6 +57,7 @@ pub(super) async fn watch(
         since: Instant::now(),
         role,
         is_stopping: false,
+        is_told: false,
     };
     let mut looks = tokio::time::interval(LOOKS);
     loop {
@@ -94,7 +95,10 @@ struct Viewer<'v> {
     /// When the step under way was first seen.
     since: Instant,
     role: Role,
+    /// Ctrl-C was pressed.
     is_stopping: bool,
+    /// The runner knows.
+    is_told: bool,
 }
 
 impl Viewer<'_> {
@@ -116,6 +120,9 @@ impl Viewer<'_> {
             if let Some(entry) = journal::entries(&[line, b"\n"].concat()).pop() {
                 self.take(&entry);
             }
+        }
+        if !is_gone {
+            self.pass_on()?;
         }
         self.passing();
         let is_over = self.story.as_ref().is_some_and(Story::is_over);
@@ -189,14 +196,22 @@ impl Viewer<'_> {
         if self.is_stopping {
             return leave("no longer watching while it is taken back");
         }
-        if let Some(story) = self.story.as_ref().filter(|story| story.pid.is_some()) {
-            tell(story, Signal::INT)?;
-            self.is_stopping = true;
-            self.progress.milestone(
-                Paint::Notable,
-                "  Ctrl-C: what was done is taken back; once more, and it is no longer watched",
-            );
-        }
+        self.is_stopping = true;
+        self.progress.milestone(
+            Paint::Notable,
+            "  Ctrl-C: what was done is taken back; once more, and it is no longer watched",
+        );
+        self.pass_on()
+    }
+
+    /// Tells the runner to take back, once it is known who that is.
+    fn pass_on(&mut self) -> Result<(), Failure> {
+        let known = self.story.as_ref().filter(|story| story.pid.is_some());
+        let Some(story) = known.filter(|_| self.is_stopping && !self.is_told) else {
+            return Ok(());
+        };
+        tell(story, Signal::INT)?;
+        self.is_told = true;
         Ok(())
     }
 
