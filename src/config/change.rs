@@ -636,6 +636,7 @@ http = ["127.0.0.1:6001"]
             ("total", _) => r#""10m""#.to_owned(),
             ("fast_interval", _) => r#""200ms""#.to_owned(),
             ("hash_headers", _) => r#"["X-Other"]"#.to_owned(),
+            ("steps", _) => r#"["5% 10m"]"#.to_owned(),
             ("known_cookies", _) => r#"["a"]"#.to_owned(),
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),

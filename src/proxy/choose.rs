@@ -161,7 +161,7 @@ pub(super) fn cookies<'b>(head: &RequestHead<'b>) -> impl Iterator<Item = (&'b [
 fn tells_of_earlier(rules: &CanarySettings, name: &[u8]) -> bool {
     let known = rules.known_cookies.iter();
     known
-        .map(|known| known.as_bytes())
+        .map(String::as_bytes)
         .any(|known| known == b"*" || known == name)
 }
 

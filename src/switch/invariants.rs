@@ -10,7 +10,10 @@ impl Switch {
     /// # Errors
     /// Names what is broken.
     pub fn check_invariants(&self) -> Result<(), String> {
-        let broken = self.broken_state().or_else(|| self.broken_operation());
+        let broken = self
+            .broken_state()
+            .or_else(|| self.broken_memory())
+            .or_else(|| self.broken_operation());
         match broken {
             Some(what) => Err(format!("{what}: {self:?}")),
             None => Ok(()),
@@ -58,14 +61,6 @@ impl Switch {
                     .all(|slot| configured(slot) && *slot != state.active),
                 "only other configured slots are in quarantine",
             ),
-            (
-                state.fingerprints.keys().all(configured),
-                "only databases of configured slots are remembered",
-            ),
-            (
-                state.confirm.is_none() || state.previous.is_some(),
-                "what waits to be confirmed can go back",
-            ),
             (state.generation.0 > 0, "a generation is active"),
             (
                 state.automatic_moves.is_sorted()
@@ -93,6 +88,17 @@ impl Switch {
             .iter()
             .find(|(holds, _)| !holds)
             .map(|(_, rule)| *rule)
+    }
+
+    /// What a move leaves to be remembered.
+    fn broken_memory(&self) -> Option<&'static str> {
+        let state = &self.state;
+        let mut remembered = state.fingerprints.keys();
+        if !remembered.all(|slot| self.rules.slots.contains(slot)) {
+            return Some("only databases of configured slots are remembered");
+        }
+        let has_way_back = state.confirm.is_none() || state.previous.is_some();
+        (!has_way_back).then_some("what waits to be confirmed can go back")
     }
 
     fn broken_operation(&self) -> Option<&'static str> {
