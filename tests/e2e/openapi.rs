@@ -253,7 +253,8 @@ async fn daemon(pair: &Pair) -> Daemon {
         "[[hook]]\nname = \"team\"\nurl = \"http://{}/\"\nevents = []\n",
         pair.blue.address()
     );
-    let daemon = Daemon::start(&pair.config().block(&hook)).await;
+    let config = pair.config().set("service.app.preview.enabled = true");
+    let daemon = Daemon::start(&config.block(&hook)).await;
     daemon.healthy().await;
     daemon
 }
