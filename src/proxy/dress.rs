@@ -28,6 +28,15 @@ pub(super) struct Dress {
 }
 
 impl Dress {
+    /// Only the head changes; its body has yet to be found.
+    pub(super) fn edited(edits: Edits) -> Self {
+        Self {
+            edits,
+            outlet: Outlet::new(Framing::None),
+            is_kept: false,
+        }
+    }
+
     /// Nothing changes.
     pub(super) fn plain(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Self {
         Self {

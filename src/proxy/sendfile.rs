@@ -208,11 +208,7 @@ fn write_head(
         206 => conditions.part_asked_for(opened.length),
         _ => conditions.judge(validators, opened.length),
     };
-    let mut dress = Dress {
-        edits,
-        outlet: Outlet::new(Framing::None),
-        is_kept: false,
-    };
+    let mut dress = Dress::edited(edits);
     let (status, part, mut framing) = match outcome {
         Outcome::Whole => {
             let whole = ByteRange::whole(opened.length);
