@@ -635,9 +635,7 @@ http = ["127.0.0.1:6001"]
             ("format", _) => r#""combined""#.to_owned(),
             ("total", _) => r#""10m""#.to_owned(),
             ("fast_interval", _) => r#""200ms""#.to_owned(),
-            ("hash_headers", _) => r#"["X-Other"]"#.to_owned(),
             ("steps", _) => r#"["5% 10m"]"#.to_owned(),
-            ("known_cookies", _) => r#"["a"]"#.to_owned(),
             ("trusted_proxies", _) => r#"["::1"]"#.to_owned(),
             ("expect_status", _) => "[204]".to_owned(),
             ("expect_body" | "host" | "close_reason", _) => r#""other""#.to_owned(),
@@ -662,7 +660,9 @@ http = ["127.0.0.1:6001"]
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
-            ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
+            ("hash_headers", _) | ("headers" | "exposed" | "remove", "[]") => {
+                r#"["X-Other"]"#.to_owned()
+            }
             ("names" | "ignored_errors" | "known_cookies", _) => r#"["other"]"#.to_owned(),
             ("origins", _) => r#"["https://a.example"]"#.to_owned(),
             ("same_site", _) => r#""strict""#.to_owned(),

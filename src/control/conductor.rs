@@ -323,7 +323,9 @@ impl Conductor {
         if let Some(places) = &self.services[at].active_slot().places {
             places.aim(self.epoch.0);
         }
-        left.iter().for_each(|left| self.dismiss(left));
+        for left in &left {
+            self.dismiss(left);
+        }
         self.end_outage(at);
         self.watch_begins(at, baseline);
     }

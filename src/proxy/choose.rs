@@ -159,10 +159,8 @@ pub(super) fn cookies<'b>(head: &RequestHead<'b>) -> impl Iterator<Item = (&'b [
 }
 
 fn tells_of_earlier(rules: &CanarySettings, name: &[u8]) -> bool {
-    let known = rules.known_cookies.iter();
-    known
-        .map(|known| known.as_bytes())
-        .any(|known| known == b"*" || known == name)
+    let mut known = rules.known_cookies.iter();
+    known.any(|known| known == "*" || known.as_bytes() == name)
 }
 
 /// The first of the headers that decide, with its value.

@@ -43,6 +43,7 @@ use std::net::IpAddr;
 
 /// A request that is understood and may be sent; its head for the upstream is written.
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Prepared {
     /// Bytes of the client's head.
     pub length: usize,

@@ -10,7 +10,10 @@ impl Switch {
     /// # Errors
     /// Names what is broken.
     pub fn check_invariants(&self) -> Result<(), String> {
-        let broken = self.broken_state().or_else(|| self.broken_operation());
+        let broken = self
+            .broken_state()
+            .or_else(|| self.broken_canary())
+            .or_else(|| self.broken_operation());
         match broken {
             Some(what) => Err(format!("{what}: {self:?}")),
             None => Ok(()),
@@ -32,18 +35,6 @@ impl Switch {
         };
         let rules = [
             (configured(&state.active), "the active slot is configured"),
-            (
-                canary.is_none_or(|it| configured(&it.slot) && it.slot != state.active),
-                "a canary is on another configured slot",
-            ),
-            (
-                canary.is_none_or(|it| it.generation > state.generation),
-                "a canary is newer than the active generation",
-            ),
-            (
-                state.newest == state.newest_generation(),
-                "no generation is newer than the newest",
-            ),
             (
                 state
                     .previous
@@ -93,6 +84,28 @@ impl Switch {
             .iter()
             .find(|(holds, _)| !holds)
             .map(|(_, rule)| *rule)
+    }
+
+    fn broken_canary(&self) -> Option<&'static str> {
+        let state = &self.state;
+        let canary = state.canary.as_ref();
+        let configured = |slot| self.rules.slots.contains(slot);
+        let rules = [
+            (
+                canary.is_none_or(|it| configured(&it.slot) && it.slot != state.active),
+                "a canary is on another configured slot",
+            ),
+            (
+                canary.is_none_or(|it| it.generation > state.generation),
+                "a canary is newer than the active generation",
+            ),
+            (
+                state.newest == state.newest_generation(),
+                "no generation is newer than the newest",
+            ),
+        ];
+        let broken = rules.iter().find(|(holds, _)| !holds);
+        broken.map(|(_, rule)| *rule)
     }
 
     fn broken_operation(&self) -> Option<&'static str> {
