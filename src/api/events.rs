@@ -1,4 +1,4 @@
-//! What is asked for, what is told, and what is kept.
+//! What is told while it happens.
 
 use super::gates::GateCheck;
 use super::gates::GateProgress;
@@ -8,84 +8,6 @@ use super::status::CountsStatus;
 use super::status::ProbeResult;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[allow(
-    clippy::struct_excessive_bools,
-    reason = "each is a key of its own in the document"
-)]
-pub struct FlipRequest {
-    pub to: String,
-    #[serde(default)]
-    pub force: bool,
-    #[serde(default)]
-    pub reason: Option<String>,
-    /// Refuse unless this generation is still active.
-    #[serde(default)]
-    pub expect_generation: Option<u64>,
-    /// End the answer's stream once `to` is published, not when the old slot is drained.
-    #[serde(default)]
-    pub no_wait: bool,
-    /// Prove `to` and tell what would happen, and change nothing.
-    #[serde(default)]
-    pub rehearse: bool,
-    /// Go back unless it is confirmed within this time: `10m`.
-    #[serde(default)]
-    pub confirm_within: Option<String>,
-    /// Going back is fine even where the database has changed.
-    #[serde(default)]
-    pub accept_schema_change: bool,
-    /// What runs in `to`; labels the slot before anything else.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-}
-
-/// Says what runs in a slot.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LabelRequest {
-    pub slot: String,
-    /// None takes the label away.
-    #[serde(default)]
-    pub version: Option<String>,
-}
-
-/// The answer of `label`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Labelled {
-    pub schema: u32,
-    pub slot: String,
-    pub version: Option<String>,
-}
-
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct RollbackRequest {
-    #[serde(default)]
-    pub force: bool,
-    #[serde(default)]
-    pub reason: Option<String>,
-    #[serde(default)]
-    pub no_wait: bool,
-    /// Go there even though the database has changed since.
-    #[serde(default)]
-    pub accept_schema_change: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SlotRequest {
-    pub slot: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Acknowledged {
-    pub schema: u32,
-    pub slot: String,
-    /// What still has to happen before the quarantine ends; none when it is over.
-    pub remaining: Option<String>,
-}
 
 /// One line of an event stream.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -377,55 +299,6 @@ pub struct ProbedEndpoint {
 pub struct Killed {
     pub schema: u32,
     pub id: u64,
-}
-
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct History {
-    pub schema: u32,
-    pub operations: Vec<AuditRecord>,
-}
-
-/// One line of the audit log: one operation, whoever started it.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct AuditRecord {
-    pub schema: u32,
-    /// When it started.
-    pub at: String,
-    /// `uid 1000 (alice)`, or `switchd`.
-    pub actor: String,
-    pub service: String,
-    /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `confirm`, `label`, `hold`, `kill`,
-    /// `reload`, `cache_purge`, `hook_test`, `recover` (a start without the state) or `call` (over TCP).
-    pub command: String,
-    pub flip: Option<u64>,
-    pub reason: Option<String>,
-    /// The gate was skipped on purpose.
-    #[serde(default)]
-    pub forced: bool,
-    pub from: Option<String>,
-    pub to: Option<String>,
-    /// What was said to run in `to`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub version: Option<String>,
-    /// `done`, `unchanged`, `refused`, `failed`, `moved_back` (by itself, before the old slot was drained) or `interrupted`.
-    pub result: String,
-    /// Why it was refused, failed or interrupted; what a reload changed, which request was killed.
-    pub details: Vec<String>,
-    /// Until traffic moved; none when it did not.
-    pub published_ms: Option<u64>,
-    /// Until the old slot was empty.
-    pub drained_ms: Option<u64>,
-    /// Until it was over, whatever its result; none for what is over at once.
-    #[serde(default)]
-    pub took_ms: Option<u64>,
-    /// How many requests were cut off.
-    pub cut: u64,
-    /// What the gate took, whatever it said; none when it did not run to its end.
-    #[serde(default)]
-    pub gate_ms: Option<u64>,
-    /// What the gates looked at, and what they found.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub gates: Vec<GateCheck>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -36,9 +36,11 @@ mod cache;
 mod canary;
 mod events;
 mod gates;
+mod history;
 mod hold;
 mod hooks;
 mod modes;
+mod orders;
 mod shadow;
 mod status;
 mod watch;
@@ -46,16 +48,16 @@ mod watch;
 pub use cache::{CacheEntry, CacheForm, CacheList, CachePurge, CachePurged};
 pub use canary::{CanaryAction, CanaryRequest, CanaryStatus, PreviewLink};
 pub use events::{
-    Acknowledged, AuditRecord, EventKind, FlipRequest, History, Killed, LabelRequest, Labelled,
-    ProbeReport, ProbedEndpoint, Problem, Reloaded, RollbackRequest, SlotRequest, StreamEvent,
-    Verdict,
+    EventKind, Killed, ProbeReport, ProbedEndpoint, Problem, Reloaded, StreamEvent, Verdict,
 };
 pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
+pub use history::{AuditRecord, History};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus, OutageStatus, ReleaseCause};
 pub use hooks::{HookList, HookStatus, HookTested};
 pub use modes::{
     Bypass, MaintenanceRequest, MaintenanceStatus, ModesStatus, ReadOnlyRequest, ReadOnlyStatus,
 };
+pub use orders::{Acknowledged, FlipRequest, LabelRequest, Labelled, RollbackRequest, SlotRequest};
 pub use shadow::{
     ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,
 };

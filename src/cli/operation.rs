@@ -199,15 +199,7 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
         }
         Verdict::Done => {
             let old = done.from.as_deref().unwrap_or("the old slot");
-            let drained = match (drained_ms, cut) {
-                (None, _) => format!("{old} drains in the background (switchctl status)"),
-                (Some(took), 0) => {
-                    format!("{old} drained in {}, nothing cut off", words::took(*took))
-                }
-                (Some(took), cut) => {
-                    format!("{old} is empty after {}, {cut} cut off", words::took(*took))
-                }
-            };
+            let drained = drained(old, *drained_ms, *cut);
             let active = look.style.paint(Paint::Good, active);
             Ok(format!("{service}: {active} is active; {drained}"))
         }
@@ -242,6 +234,14 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
                 done.to.as_deref().unwrap_or("SLOT")
             ),
         ),
+    }
+}
+
+fn drained(old: &str, took_ms: Option<u64>, cut: u64) -> String {
+    match (took_ms, cut) {
+        (None, _) => format!("{old} drains in the background (switchctl status)"),
+        (Some(took), 0) => format!("{old} drained in {}, nothing cut off", words::took(took)),
+        (Some(took), cut) => format!("{old} is empty after {}, {cut} cut off", words::took(took)),
     }
 }
 

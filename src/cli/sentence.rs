@@ -281,6 +281,23 @@ fn beside(event: &EventKind) -> Sentence {
             format!("config reloaded: {}", reloaded(changes, needs_restart)),
             Paint::Plain,
         ),
+        EventKind::ReloadFailed { .. }
+        | EventKind::CertificatesReloaded { .. }
+        | EventKind::CertificatesNotTaken { .. } => of_files(event),
+        EventKind::Missed { events } => say(
+            format!(
+                "{} missing here: this reader was too slow",
+                words::many(*events, "event")
+            ),
+            Paint::Notable,
+        ),
+        event => aside(event),
+    }
+}
+
+/// What came of files that changed.
+fn of_files(event: &EventKind) -> Sentence {
+    match event {
         EventKind::ReloadFailed { problems } => say(
             format!(
                 "config not taken, {}: {}",
@@ -300,13 +317,6 @@ fn beside(event: &EventKind) -> Sentence {
                 problems.join("; ")
             ),
             Paint::Bad,
-        ),
-        EventKind::Missed { events } => say(
-            format!(
-                "{} missing here: this reader was too slow",
-                words::many(*events, "event")
-            ),
-            Paint::Notable,
         ),
         event => aside(event),
     }

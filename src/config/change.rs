@@ -660,10 +660,10 @@ http = ["127.0.0.1:6001"]
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
-            ("hash_headers", _) | ("headers" | "exposed" | "remove", "[]") => {
-                r#"["X-Other"]"#.to_owned()
+            ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
+            ("names" | "ignored_errors" | "known_cookies" | "hash_headers", _) => {
+                r#"["other"]"#.to_owned()
             }
-            ("names" | "ignored_errors" | "known_cookies", _) => r#"["other"]"#.to_owned(),
             ("origins", _) => r#"["https://a.example"]"#.to_owned(),
             ("same_site", _) => r#""strict""#.to_owned(),
             ("headers" | "set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),

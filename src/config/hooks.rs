@@ -2,6 +2,7 @@
 
 use super::admin_api;
 use super::change::Differences;
+use super::hook_events::HookEvent;
 use super::keys::{Names, Section, key, repeated};
 use super::secret;
 use super::settings::Secret;
@@ -96,62 +97,6 @@ impl HookKind {
             Self::Alertmanager => "alertmanager",
         }
     }
-}
-
-macro_rules! events {
-    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
-        /// What a hook may be told of.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-        pub enum HookEvent {
-            $($(#[$doc])* $name,)*
-        }
-
-        impl HookEvent {
-            /// In the order of the documentation.
-            pub const ALL: &[Self] = &[$(Self::$name,)*];
-
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$name => $word,)*
-                }
-            }
-        }
-    };
-}
-
-events! {
-    FlipStarted = "flip_started",
-    FlipFinished = "flip_finished",
-    FlipRefused = "flip_refused",
-    GateFailed = "gate_failed",
-    /// Traffic left a slot by itself.
-    Failback = "failback",
-    /// The active slot is bad, and traffic stays.
-    Staying = "staying",
-    /// The slot that traffic moved to does worse than it should.
-    WatchWarning = "watch_warning",
-    WatchGood = "watch_good",
-    CanaryOver = "canary_over",
-    CanaryHalted = "canary_halted",
-    /// Requests wait because the active slot cannot be connected.
-    Outage = "outage",
-    OutageOver = "outage_over",
-    /// Maintenance or read-only was switched.
-    Mode = "mode",
-    /// A hold ended by itself: out of time, or because nobody held it any more.
-    HoldExpired = "hold_expired",
-    Quarantine = "quarantine",
-    QuarantineEnded = "quarantine_ended",
-    CertificateExpiring = "certificate_expiring",
-    CertificatesRejected = "certificates_rejected",
-    CertificatesTaken = "certificates_taken",
-    ConfigRejected = "config_rejected",
-    ConfigTaken = "config_taken",
-    /// Events were lost on the way here.
-    Missed = "missed",
-    /// Asked for by an operator, whatever a hook is subscribed to.
-    Test = "test",
 }
 
 /// Where it goes. Never shown in full: paths and queries of hooks are passwords.
@@ -467,13 +412,5 @@ mod tests {
         ] {
             assert!(HookUrl::parse(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn every_event_has_a_word_of_its_own() {
-        let mut words: Vec<&str> = HookEvent::ALL.iter().map(|it| it.word()).collect();
-        words.sort_unstable();
-        words.dedup();
-        assert_eq!(words.len(), HookEvent::ALL.len());
     }
 }

@@ -30,6 +30,7 @@ mod gates;
 mod headers;
 mod health;
 mod hold;
+mod hook_events;
 mod hooks;
 mod keepalive;
 mod keys;
@@ -87,7 +88,8 @@ pub use gates::{
 };
 pub use headers::{HeaderRules, Headers};
 pub use hold::Hold;
-pub use hooks::{Hook, HookEvent, HookKind, HookUrl};
+pub use hook_events::HookEvent;
+pub use hooks::{Hook, HookKind, HookUrl};
 pub use keepalive::{Keepalive, Keepalives};
 pub use listeners::{CertificateFiles, ClientAuth, Listener, TlsRules, TlsVersion};
 pub use maintenance::{Maintenance, check_message, parse_network};

@@ -159,8 +159,10 @@ pub(super) fn cookies<'b>(head: &RequestHead<'b>) -> impl Iterator<Item = (&'b [
 }
 
 fn tells_of_earlier(rules: &CanarySettings, name: &[u8]) -> bool {
-    let mut known = rules.known_cookies.iter();
-    known.any(|known| known == "*" || known.as_bytes() == name)
+    let known = rules.known_cookies.iter();
+    known
+        .map(String::as_bytes)
+        .any(|known| known == b"*" || known == name)
 }
 
 /// The first of the headers that decide, with its value.

@@ -111,11 +111,14 @@ fn scan(bytes: &[u8]) -> Said<'_> {
     let mut is_rpc = false;
     // An error that was met before the answer said what it speaks.
     let mut error = None;
-    match text.next() {
+    let opening = match text.next() {
+        Some(b'[') => text.next(),
+        opening => opening,
+    };
+    match opening {
         Some(b'{') => {}
-        Some(b'[') if text.next() == Some(b'{') => {}
-        Some(_) if text.at <= 1 || bytes.first() != Some(&b'[') => return Said::Nothing,
-        _ => return Said::Unfinished,
+        Some(_) => return Said::Nothing,
+        None => return Said::Unfinished,
     }
     loop {
         let Some(member) = text.member() else {

@@ -3,155 +3,18 @@
 //! It has a generation of its own, which becomes the active one when traffic follows to it: whoever is there
 //! stays there. Whatever else moves traffic ends it, and so does a slot that turns bad.
 
+use super::canary_course::Watch;
+use super::canary_event::{
+    CanaryNotice, CanaryOrder, CanaryRefusal, Judgement, PersistedCanary, Portion,
+};
 use super::event::{Actor, Direction, Effect, Notice, Operation, Persisted, Refusal, SlotHealth};
-use super::failback::PROOF_LASTS;
 use super::machine::Switch;
 use super::moment::Moment;
 use super::percent::{CanaryStep, Percent};
 use super::quarantine;
-use super::slot::{FlipId, Generation, SlotName};
-use super::status::{Draining, words};
+use super::slot::{Generation, SlotName};
+use super::status::Draining;
 use super::watch::Terms;
-use std::time::Duration;
-
-/// What an operator may ask of a canary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CanaryOrder {
-    /// Begins one, or changes its share.
-    Share {
-        /// None for the one that runs.
-        slot: Option<SlotName>,
-        /// None for the steps of the rules.
-        share: Option<Percent>,
-        /// Skips the gate; needs a reason.
-        force: bool,
-        reason: Option<String>,
-    },
-    /// All traffic follows: a flip.
-    Promote {
-        /// Only if it runs there.
-        slot: Option<SlotName>,
-        force: bool,
-        reason: Option<String>,
-    },
-    /// Nobody goes there any more.
-    Abort {
-        slot: Option<SlotName>,
-        reason: Option<String>,
-    },
-}
-
-/// What happened to a canary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CanaryEvent {
-    /// Somebody came to this generation since that was last told.
-    Seen(Generation),
-    /// How this generation does, by what its visitors got.
-    Judged {
-        generation: Generation,
-        judgement: Judgement,
-    },
-}
-
-/// How a canary does since its share was last set.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Judgement {
-    /// Too few came to say.
-    #[default]
-    Inconclusive,
-    /// Well enough to go on.
-    Good,
-    /// Too badly to stay; why.
-    Breach(String),
-}
-
-/// A slot that some of the new visitors go to.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct PersistedCanary {
-    pub slot: SlotName,
-    /// Newer than the active one.
-    pub generation: Generation,
-    pub share: Percent,
-    /// Which of the rules' steps it is at; none when an operator sets the share.
-    pub step: Option<usize>,
-    pub since: Moment,
-    /// When the share was last set.
-    pub changed: Moment,
-    /// It was forced onto a slot that was not well, and has not been well since.
-    #[serde(default)]
-    pub unproven: bool,
-}
-
-/// What is told of a canary.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CanaryNotice {
-    /// It has begun or changed its share; none: it has come to its end.
-    Set {
-        operation: Operation,
-        canary: Option<PersistedCanary>,
-    },
-    /// It has that share already.
-    Unchanged { slot: SlotName, share: Percent },
-    /// Traffic has moved: to its slot, or elsewhere.
-    Over {
-        flip: FlipId,
-        slot: SlotName,
-        promoted: bool,
-    },
-    /// Its next step failed, and no more follow by themselves.
-    Halted { slot: SlotName, share: Percent },
-}
-
-/// Why an order about a canary was not accepted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CanaryRefusal {
-    #[error(
-        "no canary is running, all traffic is on {active}; begin one with `switchctl canary SLOT 5%`"
-    )]
-    None { active: SlotName },
-    #[error("slot {slot} is active: all traffic goes there already; a canary is for another slot")]
-    OnActive { slot: SlotName },
-    #[error(
-        "a canary runs on {slot}; end it with `switchctl canary abort`, or move all traffic there with `switchctl canary promote`"
-    )]
-    Another { slot: SlotName },
-    #[error(
-        "how many of the new visitors? Say `switchctl canary SLOT 5%`, or write `steps` under [service.NAME.canary]"
-    )]
-    NoSteps,
-}
-
-impl Direction {
-    /// The active slot stays the active one.
-    #[must_use]
-    pub fn is_aside(self) -> bool {
-        matches!(self, Self::Canary | Self::Abort)
-    }
-}
-
-/// What an operation wants of a canary.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Portion {
-    pub share: Percent,
-    /// Which of the rules' steps it is; none for one that an operator set.
-    pub step: Option<usize>,
-}
-
-/// What is known of a running canary besides what is on disk.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Watch {
-    /// When somebody last came, or it was last said how many shall.
-    seen: Option<Moment>,
-    judged: Judgement,
-    /// Its slot has been well in this life of the daemon.
-    was_well: bool,
-}
-
-/// What becomes of a canary by itself.
-enum Next {
-    Abort(String),
-    Step(usize),
-}
 
 impl Switch {
     /// None when all visitors go to the active slot.
@@ -274,7 +137,7 @@ impl Switch {
         }
     }
 
-    fn end_of_canary(&self, slot: SlotName, by: Actor) -> Operation {
+    pub(super) fn end_of_canary(&self, slot: SlotName, by: Actor) -> Operation {
         let to = self.state.active.clone();
         let request = self.request(Direction::Abort, by, to);
         Operation {
@@ -409,149 +272,9 @@ impl Switch {
         });
     }
 
-    pub(super) fn canary_event(&mut self, event: CanaryEvent) {
-        let of = match &event {
-            CanaryEvent::Seen(generation) | CanaryEvent::Judged { generation, .. } => *generation,
-        };
-        if self
-            .state
-            .canary
-            .as_ref()
-            .is_some_and(|it| it.generation == of)
-        {
-            match event {
-                CanaryEvent::Seen(_) => self.canary_watch.seen = Some(self.now),
-                CanaryEvent::Judged { judgement, .. } => self.canary_watch.judged = judgement,
-            }
-        }
-    }
-
-    pub(super) fn canary_health(&mut self, slot: &SlotName) {
-        if self.is_healthy(slot)
-            && let Some(canary) = self.state.canary.as_mut().filter(|it| it.slot == *slot)
-        {
-            canary.unproven = false;
-            self.canary_watch.was_well = true;
-        }
-    }
-
-    /// The steps stop where they are: an operator has to look.
-    pub(super) fn stop_steps_after(&mut self, operation: &Operation, effects: &mut Vec<Effect>) {
-        let by_itself = operation.by == Actor::itself() && operation.direction == Direction::Flip;
-        let Some(canary) = self.state.canary.as_mut().filter(|_| by_itself) else {
-            return;
-        };
-        canary.step = None;
-        effects.push(Effect::Tell(Notice::Canary(CanaryNotice::Halted {
-            slot: canary.slot.clone(),
-            share: canary.share,
-        })));
-    }
-
-    pub(super) fn consider_canary(&mut self, effects: &mut Vec<Effect>) {
-        if self.current.is_some() || self.disk.waits(self.now).is_some() {
-            return;
-        }
-        let Some(slot) = self.state.canary.as_ref().map(|it| it.slot.clone()) else {
-            return;
-        };
-        let operation = match self.next_of_canary() {
-            None => return,
-            Some(Next::Abort(reason)) => Operation {
-                reason: Some(reason),
-                ..self.end_of_canary(slot, Actor::itself())
-            },
-            Some(Next::Step(at)) => match self.rules.canary.steps[at] {
-                CanaryStep::Share { share, .. } => Operation {
-                    portion: Some(Portion {
-                        share,
-                        step: Some(at),
-                    }),
-                    ..self.request(Direction::Canary, Actor::itself(), slot)
-                },
-                CanaryStep::Promote => Operation {
-                    reason: Some("the canary has passed its last step".to_owned()),
-                    ..self.request(Direction::Flip, Actor::itself(), slot)
-                },
-            },
-        };
-        self.start(operation, effects);
-    }
-
-    fn next_of_canary(&self) -> Option<Next> {
-        let canary = self.canary()?;
-        if let Some(reason) = self.canary_fails(canary) {
-            return Some(Next::Abort(reason));
-        }
-        if self.canary_idles(canary).is_some_and(|at| at <= self.now) {
-            let idle = words(self.rules.canary.idle);
-            return Some(Next::Abort(format!("nobody has come to it for {idle}")));
-        }
-        let is_due = self.canary_step_ends().is_some_and(|at| at <= self.now);
-        let is_judged = self.rules.canary.is_judged;
-        let is_good = !is_judged || self.canary_watch.judged == Judgement::Good;
-        let goes_on = is_due && is_good && self.is_healthy(&canary.slot);
-        let step = canary.step.filter(|_| goes_on)?;
-        Some(Next::Step(step + 1))
-    }
-
-    /// Its slot is bad, and the active one may be better.
-    fn canary_fails(&self, canary: &PersistedCanary) -> Option<String> {
-        let Some(SlotHealth::Unhealthy { reason }) = self.health(&canary.slot) else {
-            return match &self.canary_watch.judged {
-                Judgement::Breach(reason) => Some(reason.clone()),
-                _ => None,
-            };
-        };
-        let shared_fails = matches!(self.shared, SlotHealth::Unhealthy { .. });
-        let is_starting = !self.canary_watch.was_well && self.canary_grace_ends() > self.now;
-        let has_just_passed = self.canary_proof_ends().is_some_and(|end| end > self.now);
-        let may_stay = canary.unproven || shared_fails || is_starting || has_just_passed;
-        (!may_stay).then(|| format!("{} is unhealthy: {reason}", canary.slot))
-    }
-
-    /// A passed gate is fresher than what was told of its slot before.
-    fn canary_proof_ends(&self) -> Option<Moment> {
-        let slot = &self.canary()?.slot;
-        let proof = self.proven.as_ref().filter(|proof| proof.slot == *slot);
-        proof.map(|proof| proof.at.after(PROOF_LASTS))
-    }
-
-    /// Both may be starting together with the daemon.
-    fn canary_grace_ends(&self) -> Moment {
-        self.began.after(self.rules.failback.start_grace)
-    }
-
-    fn canary_idles(&self, canary: &PersistedCanary) -> Option<Moment> {
-        let seen = self.canary_watch.seen.unwrap_or(self.began);
-        let last = seen.max(canary.changed);
-        let wait: Duration = self.rules.canary.idle;
-        (canary.share == Percent::NONE).then(|| last.after(wait))
-    }
-
-    /// When time alone may change what becomes of a canary.
-    pub(super) fn canary_deadlines(&self) -> impl Iterator<Item = Moment> {
-        let canary = self.canary();
-        let idles = canary.and_then(|canary| self.canary_idles(canary));
-        let grace = canary.map(|_| self.canary_grace_ends());
-        let steps = self.canary_step_ends();
-        let proof = self.canary_proof_ends();
-        idles.into_iter().chain(grace).chain(steps).chain(proof)
-    }
-
     fn has_failed(&self, slot: &SlotName) -> bool {
         matches!(self.health(slot), Some(SlotHealth::Unhealthy { .. }))
             || matches!(self.canary_watch.judged, Judgement::Breach(_))
-    }
-}
-
-impl PersistedCanary {
-    #[must_use]
-    pub fn portion(&self) -> Portion {
-        Portion {
-            share: self.share,
-            step: self.step,
-        }
     }
 }
 

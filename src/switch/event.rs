@@ -1,6 +1,6 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
-use super::canary::{
+use super::canary_event::{
     CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, PersistedCanary, Portion,
 };
 use super::label::Label;

@@ -13,6 +13,7 @@ impl Switch {
         let broken = self
             .broken_state()
             .or_else(|| self.broken_canary())
+            .or_else(|| self.broken_memory())
             .or_else(|| self.broken_operation());
         match broken {
             Some(what) => Err(format!("{what}: {self:?}")),
@@ -48,14 +49,6 @@ impl Switch {
                     .keys()
                     .all(|slot| configured(slot) && *slot != state.active),
                 "only other configured slots are in quarantine",
-            ),
-            (
-                state.fingerprints.keys().all(configured),
-                "only databases of configured slots are remembered",
-            ),
-            (
-                state.confirm.is_none() || state.previous.is_some(),
-                "what waits to be confirmed can go back",
             ),
             (state.generation.0 > 0, "a generation is active"),
             (
@@ -106,6 +99,17 @@ impl Switch {
         ];
         let broken = rules.iter().find(|(holds, _)| !holds);
         broken.map(|(_, rule)| *rule)
+    }
+
+    /// What a move leaves to be remembered.
+    fn broken_memory(&self) -> Option<&'static str> {
+        let state = &self.state;
+        let mut remembered = state.fingerprints.keys();
+        if !remembered.all(|slot| self.rules.slots.contains(slot)) {
+            return Some("only databases of configured slots are remembered");
+        }
+        let has_way_back = state.confirm.is_none() || state.previous.is_some();
+        (!has_way_back).then_some("what waits to be confirmed can go back")
     }
 
     fn broken_operation(&self) -> Option<&'static str> {

@@ -7,7 +7,6 @@
 //! active slot turns bad: two moves at once would leave nobody able to say where traffic goes, and the
 //! gate has a deadline. As soon as it has ended, failback looks again.
 
-use super::canary;
 use super::disk::Disk;
 use super::event::{
     Direction, Effect, Event, Notice, Operation, Passed, Persisted, Refusal, SlotHealth, Transition,
@@ -46,7 +45,7 @@ pub struct Switch {
     pub(super) starting: Option<Moment>,
     /// When the daemon started.
     pub(super) began: Moment,
-    pub(super) canary_watch: canary::Watch,
+    pub(super) canary_watch: super::canary_course::Watch,
     pub(super) watched: Watched,
     pub(super) staying: Option<String>,
     pub(super) warning: Option<String>,

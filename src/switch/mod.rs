@@ -9,6 +9,8 @@
 //! move is being written.
 
 mod canary;
+mod canary_course;
+mod canary_event;
 mod command;
 mod disk;
 mod event;
@@ -35,7 +37,7 @@ mod promises;
 #[cfg(test)]
 mod properties;
 
-pub use canary::{
+pub use canary_event::{
     CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, Judgement, PersistedCanary, Portion,
 };
 pub use event::{

@@ -1,6 +1,7 @@
 //! From what is on disk and what the operator configured to what is in force: at the start, and at a reload.
 
-use super::canary::{PersistedCanary, Watch};
+use super::canary_course::Watch;
+use super::canary_event::PersistedCanary;
 use super::disk::Disk;
 use super::event::{Persisted, Refusal, SlotHealth};
 use super::machine::{Seen, Switch};

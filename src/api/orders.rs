@@ -1,0 +1,82 @@
+//! What is asked for, and what is answered at once.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the document"
+)]
+pub struct FlipRequest {
+    pub to: String,
+    #[serde(default)]
+    pub force: bool,
+    #[serde(default)]
+    pub reason: Option<String>,
+    /// Refuse unless this generation is still active.
+    #[serde(default)]
+    pub expect_generation: Option<u64>,
+    /// End the answer's stream once `to` is published, not when the old slot is drained.
+    #[serde(default)]
+    pub no_wait: bool,
+    /// Prove `to` and tell what would happen, and change nothing.
+    #[serde(default)]
+    pub rehearse: bool,
+    /// Go back unless it is confirmed within this time: `10m`.
+    #[serde(default)]
+    pub confirm_within: Option<String>,
+    /// Going back is fine even where the database has changed.
+    #[serde(default)]
+    pub accept_schema_change: bool,
+    /// What runs in `to`; labels the slot before anything else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Says what runs in a slot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LabelRequest {
+    pub slot: String,
+    /// None takes the label away.
+    #[serde(default)]
+    pub version: Option<String>,
+}
+
+/// The answer of `label`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Labelled {
+    pub schema: u32,
+    pub slot: String,
+    pub version: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RollbackRequest {
+    #[serde(default)]
+    pub force: bool,
+    #[serde(default)]
+    pub reason: Option<String>,
+    #[serde(default)]
+    pub no_wait: bool,
+    /// Go there even though the database has changed since.
+    #[serde(default)]
+    pub accept_schema_change: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SlotRequest {
+    pub slot: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Acknowledged {
+    pub schema: u32,
+    pub slot: String,
+    /// What still has to happen before the quarantine ends; none when it is over.
+    pub remaining: Option<String>,
+}
