@@ -13,6 +13,7 @@ use super::framing::Framing;
 use super::heads;
 use super::heads::Addressee;
 use super::mark::Mark;
+use super::mark::put_on;
 use super::outlet::Outlet;
 use super::record::Record;
 use super::response::ResponseHead;
@@ -82,10 +83,8 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
         let settings = &seat.ticket.service().settings;
         heads::edit(head, (settings, addressee), &mut dress.edits);
     }
-    if let Some(mark) = exchange.mark
-        && !head.is_interim()
-    {
-        mark.put_on(head, exchange.flight, &mut dress.edits);
+    if !head.is_interim() {
+        put_on(exchange.mark, head, (exchange.flight, &mut dress.edits));
     }
     dress
 }
