@@ -4,6 +4,7 @@
 //! from `config/switchd.toml`, which tests hold to the truth.
 
 use super::derived::{Layers, derived};
+use super::documented;
 use super::file::{self, parse};
 use super::keys::{self, Names, SECTIONS, Section};
 use super::presets;
@@ -37,7 +38,7 @@ pub(super) fn explain_text(text: &str, path: &Path) -> Result<String, Vec<Proble
     for preset in &presets {
         preset.lay_under(&mut tree);
     }
-    let uncommented = keys::uncommented();
+    let uncommented = documented::uncommented();
     let documented = defaults(&uncommented);
     let mut page = Page {
         report: &report,

@@ -216,8 +216,8 @@ fn syntax_help(message: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::documented::{uncommented, with_examples};
     use super::super::explain::explain_text;
-    use super::super::keys::{uncommented, with_examples};
     use super::super::problem::{MOST_PROBLEMS, Place};
     use super::super::settings::HostPattern;
     use super::super::{Change, format_duration, summary};

@@ -23,6 +23,7 @@ mod defaults;
 mod deploy;
 mod deploy_steps;
 mod derived;
+mod documented;
 mod errors;
 mod explain;
 mod file;

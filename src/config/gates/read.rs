@@ -253,7 +253,7 @@ pub(super) fn member(value: &Value<'_>, members: &[MemberName]) -> Option<Member
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::keys;
+    use super::super::super::documented;
     use super::super::super::{parse, summary};
     use super::*;
     use std::path::Path;
@@ -269,10 +269,10 @@ mod tests {
 
     #[test]
     fn what_the_documented_gates_show_is_the_default() {
-        let documented = keys::with_examples();
-        let from = documented.find("[[service.odoo.gate]]").unwrap();
-        let to = documented.find("[service.odoo.flip]").unwrap();
-        let written = gates(&documented[from..to]);
+        let shown = documented::with_examples();
+        let from = shown.find("[[service.odoo.gate]]").unwrap();
+        let to = shown.find("[service.odoo.flip]").unwrap();
+        let written = gates(&shown[from..to]);
         let least = gates(
             r#"
 [[service.odoo.gate]]
