@@ -162,6 +162,14 @@ fn tell(progress: &mut Progress, event: &StreamEvent) {
     }
 }
 
+impl Canary {
+    fn in_words(&self, active: &str, look: &Look) -> String {
+        let slot = look.style.paint(Paint::Good, &self.slot);
+        let share = &self.share;
+        format!("{share} of the new visitors go to {slot}, everybody else stays on {active}")
+    }
+}
+
 /// The verdict as the one result, or as a failure with its exit code.
 fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failure> {
     let EventKind::Done {
@@ -186,11 +194,8 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
         Err(Failure::Ended { exit, text })
     };
     match verdict {
-        Verdict::Done if let Some(Canary { slot, share }) = &done.canary => {
-            let slot = look.style.paint(Paint::Good, slot);
-            Ok(format!(
-                "{service}: {share} of the new visitors go to {slot}, everybody else stays on {active}"
-            ))
+        Verdict::Done if let Some(canary) = &done.canary => {
+            Ok(format!("{service}: {}", canary.in_words(active, look)))
         }
         Verdict::Done => {
             let old = done.from.as_deref().unwrap_or("the old slot");
@@ -198,10 +203,9 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
             let active = look.style.paint(Paint::Good, active);
             Ok(format!("{service}: {active} is active; {drained}"))
         }
-        Verdict::Unchanged if !reasons.is_empty() => Ok(format!(
-            "{service}: {}; nothing changed",
-            reasons.join("; ")
-        )),
+        Verdict::Unchanged if let Some(reason) = reasons.first() => {
+            Ok(format!("{service}: {reason}; nothing changed"))
+        }
         Verdict::Unchanged => Ok(format!(
             "{service}: {active} was active already; nothing changed"
         )),

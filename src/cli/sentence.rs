@@ -270,12 +270,10 @@ fn beside(event: &EventKind) -> Sentence {
             say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
         }
         EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
-        EventKind::PreviewLink { slot, by } => {
-            say(format!("a link to {slot} was made for {by}"), Paint::Plain)
-        }
         EventKind::Canary { .. }
         | EventKind::CanaryOver { .. }
-        | EventKind::CanaryHalted { .. } => of_canary(event),
+        | EventKind::CanaryHalted { .. }
+        | EventKind::PreviewLink { .. } => of_canary(event),
         EventKind::Reloaded {
             changes,
             needs_restart,
@@ -345,6 +343,9 @@ fn aside(event: &EventKind) -> Sentence {
 
 fn of_canary(event: &EventKind) -> Sentence {
     match event {
+        EventKind::PreviewLink { slot, by } => {
+            say(format!("a link to {slot} was made for {by}"), Paint::Plain)
+        }
         EventKind::Canary {
             slot,
             percent,

@@ -216,26 +216,23 @@ impl Conductor {
     fn canary_set(&mut self, at: usize, operation: &Operation, canary: Option<&PersistedCanary>) {
         let service = &mut self.services[at];
         let about = About::flip(service.name.as_str(), operation.flip);
-        let kind = match canary {
-            Some(canary) => {
-                tracing::info!(service = %service.name, slot = %canary.slot, share = %canary.share,
+        let kind = if let Some(canary) = canary {
+            tracing::info!(service = %service.name, slot = %canary.slot, share = %canary.share,
                     generation = canary.generation.0, flip_id = operation.flip.0, actor = %operation.by,
                     "canary set");
-                EventKind::Canary {
-                    slot: canary.slot.to_string(),
-                    percent: canary.share.percent(),
-                    generation: canary.generation.0,
-                    step: canary.step.map(|step| step + 1),
-                }
+            EventKind::Canary {
+                slot: canary.slot.to_string(),
+                percent: canary.share.percent(),
+                generation: canary.generation.0,
+                step: canary.step.map(|step| step + 1),
             }
-            None => {
-                tracing::info!(service = %service.name, slot = %operation.from, flip_id = operation.flip.0,
+        } else {
+            tracing::info!(service = %service.name, slot = %operation.from, flip_id = operation.flip.0,
                     actor = %operation.by, reason = operation.reason.as_deref(), "canary ended");
-                EventKind::CanaryOver {
-                    slot: operation.from.to_string(),
-                    promoted: false,
-                    reason: operation.reason.clone(),
-                }
+            EventKind::CanaryOver {
+                slot: operation.from.to_string(),
+                promoted: false,
+                reason: operation.reason.clone(),
             }
         };
         self.jobs.events.tell(about, kind);

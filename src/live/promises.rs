@@ -291,20 +291,22 @@ impl Stage {
 
     fn act(&mut self, step: &Step) {
         match step {
-            Step::Take(number) => match self.active().try_take() {
-                Some(place) => self.held.push(place),
-                None => {
+            Step::Take(number) => {
+                if let Some(place) = self.active().try_take() {
+                    self.held.push(place);
+                } else {
                     let joined = self.active().join(client(*number), self.epoch, None);
                     self.joined(joined, false);
                 }
-            },
-            Step::TakeAside(number) => match self.idle().try_take() {
-                Some(place) => self.held.push(place),
-                None => {
+            }
+            Step::TakeAside(number) => {
+                if let Some(place) = self.idle().try_take() {
+                    self.held.push(place);
+                } else {
                     let joined = self.idle().join_side(client(*number), self.epoch, None);
                     self.joined(joined, true);
                 }
-            },
+            }
             Step::Dismiss => {
                 self.epoch += 1;
                 self.idle().dismiss(self.epoch);

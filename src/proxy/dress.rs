@@ -13,6 +13,7 @@ use super::framing::Framing;
 use super::heads;
 use super::heads::Addressee;
 use super::mark::Mark;
+use super::mark::put_on;
 use super::outlet::Outlet;
 use super::record::Record;
 use super::response::ResponseHead;
@@ -28,6 +29,15 @@ pub(super) struct Dress {
 }
 
 impl Dress {
+    /// Only the head changes; its body has yet to be found.
+    pub(super) fn edited(edits: Edits) -> Self {
+        Self {
+            edits,
+            outlet: Outlet::new(Framing::None),
+            is_kept: false,
+        }
+    }
+
     /// Nothing changes.
     pub(super) fn plain(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Self {
         Self {
@@ -73,10 +83,8 @@ pub(super) fn dress(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Dress {
         let settings = &seat.ticket.service().settings;
         heads::edit(head, (settings, addressee), &mut dress.edits);
     }
-    if let Some(mark) = exchange.mark
-        && !head.is_interim()
-    {
-        mark.put_on(head, exchange.flight, &mut dress.edits);
+    if !head.is_interim() {
+        put_on(exchange.mark, head, (exchange.flight, &mut dress.edits));
     }
     dress
 }

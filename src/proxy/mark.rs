@@ -26,7 +26,7 @@ pub(super) struct Visit {
 
 impl Mark {
     /// Adds its lines to a head. The request has its seat.
-    pub(super) fn put_on(&self, head: &ResponseHead<'_>, flight: &Flight, edits: &mut Edits) {
+    fn put_on(&self, head: &ResponseHead<'_>, flight: &Flight, edits: &mut Edits) {
         let seat = flight.seat.borrow();
         let Some(seat) = seat.as_ref() else { return };
         if let Some(visit) = &self.visit
@@ -42,6 +42,17 @@ impl Mark {
         {
             edits.set(name, seat.ticket.slot().name.as_str().as_bytes());
         }
+    }
+}
+
+/// Adds what there is to say of the slot, where there is anything.
+pub(super) fn put_on(
+    mark: Option<&Mark>,
+    head: &ResponseHead<'_>,
+    (flight, edits): (&Flight, &mut Edits),
+) {
+    if let Some(mark) = mark {
+        mark.put_on(head, flight, edits);
     }
 }
 

@@ -19,6 +19,7 @@ use super::flight::State;
 use super::forward::Trip;
 use super::framing::Framing;
 use super::heads;
+use super::mark::put_on;
 use super::outlet::Outlet;
 use super::pieces;
 use super::pieces::Pieces;
@@ -208,11 +209,7 @@ fn write_head(
         206 => conditions.part_asked_for(opened.length),
         _ => conditions.judge(validators, opened.length),
     };
-    let mut dress = Dress {
-        edits,
-        outlet: Outlet::new(Framing::None),
-        is_kept: false,
-    };
+    let mut dress = Dress::edited(edits);
     let (status, part, mut framing) = match outcome {
         Outcome::Whole => {
             let whole = ByteRange::whole(opened.length);
@@ -252,9 +249,7 @@ fn write_head(
     if let Some(addressee) = scene.addressee {
         heads::edit(&head, (settings, addressee), &mut dress.edits);
     }
-    if let Some(mark) = scene.mark {
-        mark.put_on(&head, scene.flight, &mut dress.edits);
-    }
+    put_on(scene.mark, &head, (scene.flight, &mut dress.edits));
     head.write_edited((bytes, &dress.edits), (asked, framing), out);
     Ok(Plan {
         status,

@@ -12,6 +12,7 @@ impl Switch {
     pub fn check_invariants(&self) -> Result<(), String> {
         let broken = self
             .broken_state()
+            .or_else(|| self.broken_canary())
             .or_else(|| self.broken_memory())
             .or_else(|| self.broken_operation());
         match broken {
@@ -35,18 +36,6 @@ impl Switch {
         };
         let rules = [
             (configured(&state.active), "the active slot is configured"),
-            (
-                canary.is_none_or(|it| configured(&it.slot) && it.slot != state.active),
-                "a canary is on another configured slot",
-            ),
-            (
-                canary.is_none_or(|it| it.generation > state.generation),
-                "a canary is newer than the active generation",
-            ),
-            (
-                state.newest == state.newest_generation(),
-                "no generation is newer than the newest",
-            ),
             (
                 state
                     .previous
@@ -88,6 +77,28 @@ impl Switch {
             .iter()
             .find(|(holds, _)| !holds)
             .map(|(_, rule)| *rule)
+    }
+
+    fn broken_canary(&self) -> Option<&'static str> {
+        let state = &self.state;
+        let canary = state.canary.as_ref();
+        let configured = |slot| self.rules.slots.contains(slot);
+        let rules = [
+            (
+                canary.is_none_or(|it| configured(&it.slot) && it.slot != state.active),
+                "a canary is on another configured slot",
+            ),
+            (
+                canary.is_none_or(|it| it.generation > state.generation),
+                "a canary is newer than the active generation",
+            ),
+            (
+                state.newest == state.newest_generation(),
+                "no generation is newer than the newest",
+            ),
+        ];
+        let broken = rules.iter().find(|(holds, _)| !holds);
+        broken.map(|(_, rule)| *rule)
     }
 
     /// What a move leaves to be remembered.

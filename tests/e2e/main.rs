@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 #![allow(
     clippy::default_trait_access,
+    clippy::float_cmp,
     clippy::format_push_string,
     clippy::large_stack_arrays,
     clippy::semicolon_if_nothing_returned,

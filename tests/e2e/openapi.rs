@@ -155,8 +155,7 @@ async fn ask_for(lines: usize, daemon: &Daemon, method: &str, target: &str, body
         let content_type = head.headers["content-type"].to_str().unwrap().to_owned();
         let mut text = Vec::new();
         let is_stream = content_type == "application/x-ndjson";
-        let enough =
-            |text: &[u8]| is_stream && text.iter().filter(|it| **it == b'\n').count() >= lines;
+        let enough = |text: &[u8]| is_stream && text.split(|it| *it == b'\n').count() > lines;
         while !enough(&text) {
             // Of some streams only the head comes, until something happens.
             let patience = if is_stream && lines == LINES {
@@ -168,7 +167,7 @@ async fn ask_for(lines: usize, daemon: &Daemon, method: &str, target: &str, body
                 Ok(Some(frame)) => text.extend(frame.unwrap().into_data().unwrap()),
                 Ok(None) => break,
                 Err(_) if is_stream => break,
-                Err(_) => panic!("no end: {method} {target}"),
+                Err(elapsed) => panic!("no end: {method} {target}: {elapsed}"),
             }
         }
         connection.abort();
