@@ -252,7 +252,11 @@ async fn daemon(pair: &Pair) -> Daemon {
         "[[hook]]\nname = \"team\"\nurl = \"http://{}/\"\nevents = []\n",
         pair.blue.address()
     );
-    let daemon = Daemon::start(&pair.config().block(&hook)).await;
+    let config = pair
+        .config()
+        .set("service.app.preview.enabled = true")
+        .block(&hook);
+    let daemon = Daemon::start(&config).await;
     daemon.healthy().await;
     daemon
 }
