@@ -252,11 +252,8 @@ async fn daemon(pair: &Pair) -> Daemon {
         "[[hook]]\nname = \"team\"\nurl = \"http://{}/\"\nevents = []\n",
         pair.blue.address()
     );
-    let config = pair
-        .config()
-        .set("service.app.preview.enabled = true")
-        .block(&hook);
-    let daemon = Daemon::start(&config).await;
+    let config = pair.config().set("service.app.preview.enabled = true");
+    let daemon = Daemon::start(&config.block(&hook)).await;
     daemon.healthy().await;
     daemon
 }
