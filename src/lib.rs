@@ -53,6 +53,11 @@
 //! | [`Live`](live::Live), [`LiveReader`](live::LiveReader), [`View`](live::View), [`Slot`](live::Slot), [`Endpoint`](live::Endpoint) | live | the shared present; one worker's eye on it; its immutable picture |
 //! | [`InFlight`](live::InFlight), [`Ticket`](live::Ticket), [`EndpointHealth`](live::EndpointHealth) | live | counts, one count, who is well |
 //! | [`Places`](live::Places), [`Place`](live::Place), [`Line`](live::Line), [`Origin`](live::Origin) | live | a slot's bounded number of places, one of them, who waits for one, whose turn it is |
+//! | [`Hold`](live::Hold), `Lease` | live, control | new requests of a service wait here; whose connection keeps it |
+//! | `Gate`, [`Passed`](switch::Passed) | control, switch | what a slot has to show before traffic moves to it; what was seen of it then |
+//! | `Watch`, [`Tally`](switch::Tally), [`Judge`](switch::Judge) | control, switch | looks at a slot after a flip; what was counted; what follows from that |
+//! | Canary, Preview, [`Choices`](live::Choices) | switch, live | some new visitors elsewhere; one visitor elsewhere; who goes where |
+//! | [`Shadow`](live::Shadow) | live | copies of requests for an idle slot |
 //! | [`Spool`](spool::Spool), [`Account`](spool::Account), [`Shelf`](spool::Shelf) | spool | one body at rest; what all of them take; one worker's way to the disk |
 //! | [`Material`](tls::Material), [`Server`](tls::Server), [`Upstream`](tls::Upstream) | tls | every certificate of one config; TLS as one listener speaks it; TLS to one service's upstreams |
 //! | [`Pools`](upstream::Pools) | upstream | this worker's idle connections |
@@ -96,6 +101,10 @@
 //! 7. **HTTP/2 is carried, not served.** The `h2` crate speaks it; a stream becomes a client of HTTP/1.1 in
 //!    memory, and its answer becomes frames. It costs one more head to write and to read per request; nothing
 //!    that decides about requests exists twice.
+//! 8. **A lease is a connection.** A hold ends when the connection that asked for it does: whoever took it and
+//!    died cannot leave a site that waits for ever.
+//! 9. **A deploy runs beside the daemon.** `switchctl deploy` is a process of its own with the operator's rights;
+//!    after a crash of either it asks the daemon where traffic is, and does not trust its own journal alone.
 
 pub mod net;
 pub mod switch;

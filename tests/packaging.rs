@@ -290,9 +290,14 @@ fn the_links_of_the_documents_lead_somewhere() {
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
-        "docs/gates.md",
-        "docs/odoo.md",
         "docs/api.md",
+        "docs/canary.md",
+        "docs/deploy.md",
+        "docs/gates.md",
+        "docs/hold.md",
+        "docs/odoo.md",
+        "docs/shadow.md",
+        "docs/watch.md",
         "certs-dev/README.md",
     ] {
         let folder = root().join(document).parent().unwrap().to_owned();
@@ -317,7 +322,17 @@ fn the_links_of_the_documents_lead_somewhere() {
 #[test]
 fn every_config_in_the_documents_is_valid() {
     let mut checked = 0;
-    for document in ["README.md", "docs/api.md", "docs/gates.md", "docs/odoo.md"] {
+    for document in [
+        "README.md",
+        "docs/api.md",
+        "docs/canary.md",
+        "docs/deploy.md",
+        "docs/gates.md",
+        "docs/hold.md",
+        "docs/odoo.md",
+        "docs/shadow.md",
+        "docs/watch.md",
+    ] {
         let text = text(document);
         let configs = text.split("```toml\n").skip(1);
         // A piece without slots shows a few keys only.

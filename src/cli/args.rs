@@ -26,7 +26,7 @@ Exit codes:
   2  the command line is wrong
   3  switchd cannot be reached
   4  no longer waiting; the operation goes on in switchd
-  5  traffic moved back by itself";
+  5  traffic moved back by itself, or a deploy was taken back";
 
 /// Looks at switchd and moves its traffic.
 #[derive(Debug, Parser)]

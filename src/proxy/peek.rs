@@ -5,6 +5,7 @@
 
 use super::answer::Exchange;
 use super::fields::options;
+use super::framing::Framing;
 use super::response::ResponseHead;
 use crate::config::Service as ServiceSettings;
 
@@ -36,7 +37,7 @@ pub(super) fn peek(head: &ResponseHead<'_>, exchange: &Exchange<'_>) -> Option<P
     if !exchange.peeks || head.status != 200 {
         return None;
     }
-    if head.content_length().is_some_and(|length| length > LONGEST) {
+    if matches!(head.framing, Framing::Length(length) if length > LONGEST) {
         return None;
     }
     let mut is_json = false;
@@ -64,6 +65,9 @@ impl Peek {
     /// Looks at the next bytes of the body; none when there is nothing more to look for.
     pub(super) fn look(mut self, data: &[u8], exchange: &Exchange<'_>) -> Option<Self> {
         let first = self.kept.is_empty();
+        if first && is_plain_result(data) {
+            return None;
+        }
         let bytes = if first {
             data.get(..MOST).unwrap_or(data)
         } else {
@@ -103,6 +107,15 @@ fn note(name: Option<&[u8]>, exchange: &Exchange<'_>) {
 fn is_ignored(name: Option<&[u8]>, settings: &ServiceSettings) -> bool {
     let mut ignored = settings.watch.ignored_errors.iter();
     name.is_some_and(|name| ignored.any(|it| it.as_bytes() == name))
+}
+
+/// Nearly every answer of Odoo begins so: known at a glance.
+fn is_plain_result(bytes: &[u8]) -> bool {
+    let Some(rest) = bytes.strip_prefix(b"{\"jsonrpc\": \"2.0\", \"id\": ") else {
+        return false;
+    };
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    rest[digits..].starts_with(b", \"result\": ")
 }
 
 /// One object, or the first of several: its members until one of them decides.
@@ -273,6 +286,15 @@ mod tests {
             r#"{"jsonrpc":"2.0","debug":{"error":[1,{"x":"]"}]},"error":"text"}"#,
         ] {
             assert_eq!(scan(text.as_bytes()), Said::Error(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_glance_takes_no_error_for_a_result() {
+        assert!(is_plain_result(RESULT.as_bytes()));
+        assert!(!is_plain_result(ERROR.as_bytes()));
+        for end in 0..RESULT.find("{\"error").unwrap() {
+            assert!(!is_plain_result(&RESULT.as_bytes()[..end]), "{end}");
         }
     }
 
