@@ -23,11 +23,14 @@
 //! | `POST /v1/services/{service}/read_only` | [`ReadOnlyRequest`] | [`ModesStatus`] |
 //! | `GET /v1/ps[?service=S]` | | [`RequestList`] |
 //! | `DELETE /v1/requests/{id}` | | [`Killed`] |
-//! | `GET /v1/history[?service=S&limit=N]` | | [`History`], newest last |
+//! | `GET /v1/history[?service=S&slot=S&to=S&actor=A&kind=K&outcome=R&since=T&limit=N]` | | [`History`], newest last |
 //! | `GET /v1/events[?service=S]` | | an endless stream of [`StreamEvent`]s |
 //! | `POST /v1/reload` | | [`Reloaded`] |
 //! | `GET /v1/cache[?service=S&prefix=P&limit=N]` | | [`CacheList`] |
 //! | `POST /v1/cache/purge` | [`CachePurge`] | [`CachePurged`] |
+//! | `GET /v1/hooks` | | [`HookList`] |
+//! | `POST /v1/hooks/{name}/test` | | [`HookTested`] |
+//! | `GET /v1/openapi.json` | | all of this, as OpenAPI 3.1 |
 //! | `GET /metrics` | | Prometheus text; the one path that `[admin] metrics` serves over TCP too |
 //!
 //! Errors are RFC 9457 problems: [`Problem`], `application/problem+json`.
