@@ -367,7 +367,8 @@ mod tests {
         let all: Vec<_> = (0..200).map(|_| one()).collect();
         let results = futures_util::future::join_all(all).await;
         let busy = results.iter().filter(|it| **it == Compared::Busy).count();
-        assert_eq!(busy, 200 - WAITING, "{results:?}");
+        // Those whose comparison was over at once made room for others.
+        assert!((1..=200 - WAITING).contains(&busy), "{results:?}");
         assert_eq!(passwords.waiting.load(Ordering::Relaxed), 0);
     }
 

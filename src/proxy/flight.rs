@@ -92,8 +92,7 @@ pub struct Flight {
     pub request_id: RefCell<String>,
     /// Who asks: the peer, or whom a trusted proxy names.
     pub client: RefCell<String>,
-    /// Whose slots it will ask for, while its body is received and after, as long as it has neither seat nor
-    /// place in line.
+    /// Whose slots it will ask for, as long as it has neither seat nor place in line.
     pub bound_for: RefCell<Option<Arc<Service>>>,
     pub seat: RefCell<Option<Seat>>,
     /// Its time in line, if it had to wait for a place.

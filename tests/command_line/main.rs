@@ -87,11 +87,11 @@ async fn what_was_asked_for_reaches_the_daemon_word_for_word() {
     let asked = daemon.asked();
     assert_eq!(
         asked[1],
-        r#"POST /v1/services/odoo/flip {"to":"green","force":true,"reason":"fire \"drill\"","expect_generation":7,"no_wait":true}"#
+        r#"POST /v1/services/odoo/flip {"to":"green","force":true,"reason":"fire \"drill\"","expect_generation":7,"no_wait":true,"rehearse":false,"confirm_within":null,"accept_schema_change":false}"#
     );
     assert_eq!(
         asked[3],
-        r#"POST /v1/services/odoo/rollback {"force":true,"reason":"fire \"drill\"","no_wait":true}"#
+        r#"POST /v1/services/odoo/rollback {"force":true,"reason":"fire \"drill\"","no_wait":true,"accept_schema_change":false}"#
     );
 }
 
