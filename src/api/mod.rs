@@ -30,7 +30,7 @@
 //! | `POST /v1/cache/purge` | [`CachePurge`] | [`CachePurged`] |
 //! | `GET /v1/hooks` | | [`HookList`] |
 //! | `POST /v1/hooks/{name}/test` | | [`HookTested`] |
-//! | `GET /v1/openapi.json` | | all of this, as OpenAPI 3.1 |
+//! | `GET /v1/openapi.json` | | all of this, as `OpenAPI` 3.1 |
 //! | `GET /metrics` | | Prometheus text; the one path that `[admin] metrics` serves over TCP too |
 //!
 //! Errors are RFC 9457 problems: [`Problem`], `application/problem+json`.
