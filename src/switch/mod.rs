@@ -19,6 +19,7 @@ mod invariants;
 mod label;
 mod machine;
 mod moment;
+mod owner;
 mod percent;
 mod quarantine;
 mod restore;
@@ -47,6 +48,7 @@ pub use event::{
 pub use label::{Label, LabelError};
 pub use machine::Switch;
 pub use moment::Moment;
+pub use owner::Owner;
 pub use percent::{CanaryRules, CanaryStep, Percent, PercentError};
 pub use quarantine::Quarantine;
 pub use rules::{FailbackMode, FailbackRules, Rules};
