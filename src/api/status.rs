@@ -220,6 +220,10 @@ pub struct ProbeResult {
     pub passed: bool,
     /// `HTTP 200`, `connection refused`, `timeout after 2s`, `HTTP 500: <first 200 bytes>`.
     pub result: String,
+    /// Whose fault a failure is: `slot`, `shared`, `client`, or `ours` (switchd's own machine lacks something, so
+    /// there is no result). Only `slot` counts against the slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

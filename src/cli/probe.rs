@@ -70,6 +70,7 @@ mod tests {
                 took_ms: 1.94,
                 passed,
                 result: result.to_owned(),
+                owner: None,
             },
         };
         let report = ProbeReport {

@@ -187,15 +187,7 @@ impl Conductor {
             Message::Settings(answer) => drop(answer.send(self.settings.clone())),
             Message::CertificateFiles => self.reload_certificates(),
             Message::CertificatesAge => self.certificates.warn(&self.jobs.events),
-            Message::Probed(report) => {
-                let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
-                let passed = report.passed();
-                self.stock.endpoints.observe(report);
-                if let Some(at) = self.index_of(&service) {
-                    self.look_at_health(at, &slot);
-                    self.look_at_outage(at, &slot, passed);
-                }
-            }
+            Message::Probed(report) => self.probed(report),
             Message::Shared(report) => self.shared(&report),
             Message::Shadow(message) => self.shadow(message),
             Message::Preview(message) => self.preview(message),

@@ -16,6 +16,7 @@ use crate::live::Wellness;
 use crate::net::ProxyVersion;
 use crate::switch::MemberName;
 use crate::switch::Moment;
+use crate::switch::Owner;
 use crate::switch::ServiceName;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
@@ -108,7 +109,14 @@ impl Watched {
     fn observe(&mut self, report: ProbeReport) {
         // A probe that was under way while the gate proved the endpoint knows less than the gate.
         let is_stale = !report.passed() && self.since.is_some_and(|since| report.started < since);
-        self.last = Some(report.as_status());
+        let was_ours = self.last.replace(report.as_status());
+        if report.is_no_result() {
+            let ours = Owner::Ours.as_str();
+            if was_ours.and_then(|last| last.owner).as_deref() != Some(ours) {
+                self.unprobed(&report);
+            }
+            return;
+        }
         if is_stale {
             return;
         }
@@ -128,6 +136,14 @@ impl Watched {
         if changed {
             self.decided(report.started);
         }
+    }
+
+    /// Told once: the verdict stays what it was.
+    fn unprobed(&self, report: &ProbeReport) {
+        let key = &self.target.key;
+        let (Ok(words) | Err(words)) = &report.result;
+        tracing::error!(service = %key.service, slot = %key.slot, member = %key.member,
+            endpoint = %key.address, error = words, "endpoint cannot be probed");
     }
 
     fn prove(&mut self, at: Moment) {

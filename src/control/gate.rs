@@ -16,6 +16,8 @@ use crate::switch::FlipId;
 use crate::switch::Passed;
 use crate::switch::ServiceName;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -102,12 +104,14 @@ pub(super) async fn run(gate: Gate, jobs: Jobs) {
 async fn prove(gate: &Gate, teller: &Teller) -> Result<(), Vec<String>> {
     let deadline = Instant::now() + gate.within;
     let lost = Arc::new(AtomicBool::new(false));
+    let unasked = Arc::<Mutex<Option<String>>>::default();
     let mut provers = JoinSet::new();
     for target in &gate.trial.targets {
         let proof = Proof {
             target: Arc::clone(target),
             needed: if gate.is_warm { 1 } else { target.health.rise },
             lost: Arc::clone(&lost),
+            unasked: Arc::clone(&unasked),
             teller: teller.clone(),
         };
         provers.spawn(proof.run());
@@ -124,7 +128,14 @@ async fn prove(gate: &Gate, teller: &Teller) -> Result<(), Vec<String>> {
             Ok(None) => break,
             Err(_) => {
                 let within = gate.within;
-                reasons.push(format!("not proved after {within:?} (flip.gate_timeout)"));
+                let unasked = unasked
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take();
+                let last = unasked.map_or(String::new(), |words| format!(": {words}"));
+                reasons.push(format!(
+                    "not proved after {within:?} (flip.gate_timeout){last}"
+                ));
                 break;
             }
         }
@@ -144,31 +155,48 @@ struct Proof {
     needed: u32,
     /// Another endpoint failed: no need to go on.
     lost: Arc<AtomicBool>,
+    /// An endpoint that we could not even ask, and why.
+    unasked: Arc<Mutex<Option<String>>>,
     teller: Teller,
 }
 
 impl Proof {
     async fn run(self) -> Result<(), String> {
         let needed = self.needed;
-        for streak in 1..=needed {
+        let mut streak = 0;
+        loop {
             let started = Instant::now();
             let report = once(&self.target, self.teller.jobs.clock).await;
-            let passed = report.result.clone();
-            self.tell(report.as_status(), if passed.is_ok() { streak } else { 0 });
+            let (passed, is_no_result) = (report.result.clone(), report.is_no_result());
+            streak += u32::from(passed.is_ok());
+            let counted = if passed.is_ok() || is_no_result {
+                streak
+            } else {
+                0
+            };
+            self.tell(report.as_status(), counted);
             let told = Message::Probed(report);
             self.teller.jobs.report(told).await;
-            if let Err(reason) = passed {
+            let failed = passed.err().map(|reason| {
                 let key = &self.target.key;
-                return Err(format!("{} {}: {reason}", key.member, key.address));
+                format!("{} {}: {reason}", key.member, key.address)
+            });
+            // What we lack ourselves comes back, and speaks neither for the slot nor against it.
+            self.could_ask(failed.clone().filter(|_| is_no_result));
+            if let Some(reason) = failed
+                && !is_no_result
+            {
+                return Err(reason);
             }
-            if streak < needed {
-                tokio::time::sleep_until(started + self.target.health.fast_interval).await;
+            if streak >= needed || self.lost.load(Ordering::Relaxed) {
+                return Ok(());
             }
-            if self.lost.load(Ordering::Relaxed) {
-                break;
-            }
+            tokio::time::sleep_until(started + self.target.health.fast_interval).await;
         }
-        Ok(())
+    }
+
+    fn could_ask(&self, not: Option<String>) {
+        *self.unasked.lock().unwrap_or_else(PoisonError::into_inner) = not;
     }
 
     fn tell(&self, result: crate::api::ProbeResult, streak: u32) {

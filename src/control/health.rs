@@ -2,16 +2,33 @@
 
 use super::conductor::Conductor;
 use super::events::About;
+use super::prober::ProbeReport;
 use super::shared::SharedReport;
 use super::steered::health_words;
 use crate::api::EventKind;
 use crate::switch::Event;
 use crate::switch::Moment;
+use crate::switch::Owner;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
 use std::sync::Arc;
 
 impl Conductor {
+    /// Takes one probe into account, and looks what follows from it.
+    pub(super) fn probed(&mut self, report: ProbeReport) {
+        let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
+        let (passed, is_no_result) = (report.passed(), report.is_no_result());
+        self.stock.endpoints.observe(report);
+        // The slot was not even asked: nothing follows.
+        if is_no_result {
+            return;
+        }
+        if let Some(at) = self.index_of(&service) {
+            self.look_at_health(at, &slot);
+            self.look_at_outage(at, &slot, passed);
+        }
+    }
+
     pub(super) fn look_at_all(&mut self, at: usize) {
         let settings = Arc::clone(&self.services[at].settings);
         for slot in &settings.slots {
@@ -83,7 +100,8 @@ impl Conductor {
                 SlotHealth::Unhealthy { reason }
             }
         };
-        if check.told.update(health.clone(), now) {
+        // What we lack ourselves says nothing of it: what was known before stands.
+        if report.owner != Owner::Ours && check.told.update(health.clone(), now) {
             tracing::info!(service = %service.name, health = health_words(&health),
                 reason = check.told.reason(), "shared health changed");
             self.event(at, Event::Shared { health });

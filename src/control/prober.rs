@@ -14,6 +14,7 @@ use crate::net::EndpointAddr;
 use crate::net::ProxyVersion;
 use crate::switch::MemberName;
 use crate::switch::Moment;
+use crate::switch::Owner;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::tls;
@@ -53,6 +54,8 @@ pub(super) struct ProbeReport {
     pub(super) took: Duration,
     /// The words of the result; an error when it did not pass.
     pub(super) result: Result<String, String>,
+    /// Whose fault a failure is. Only what is the slot's counts; what is ours is no result.
+    pub(super) owner: Owner,
     /// Results of one kind differ in detail only: `connection refused`, `HTTP 500`.
     pub(super) kind: String,
 }
@@ -60,6 +63,11 @@ pub(super) struct ProbeReport {
 impl ProbeReport {
     pub(super) fn passed(&self) -> bool {
         self.result.is_ok()
+    }
+
+    /// The endpoint was not even asked: it is we who could not.
+    pub(super) fn is_no_result(&self) -> bool {
+        self.owner == Owner::Ours
     }
 
     pub(super) fn as_status(&self) -> ProbeResult {
@@ -70,6 +78,7 @@ impl ProbeReport {
             took_ms: (self.took.as_secs_f64() * 1_000_000.0).round() / 1000.0,
             passed: self.passed(),
             result: words.clone(),
+            owner: (!self.passed()).then(|| self.owner.as_str().to_owned()),
         }
     }
 }
@@ -98,9 +107,9 @@ pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
     let is_busy = || endpoint.in_flight.counts().total() > 0 && !endpoint.health.is_suspected();
     let address = &target.key.address;
     let probed = probe(address, terms, &target.health, &target.host, is_busy).await;
-    let result = match probed.result {
-        Ok(status) => Ok(format!("HTTP {status}")),
-        Err(failure) => Err(failure.to_string()),
+    let (result, owner) = match probed.result {
+        Ok(status) => (Ok(format!("HTTP {status}")), Owner::Slot),
+        Err(failure) => (Err(failure.to_string()), failure.owner()),
     };
     let (Ok(words) | Err(words)) = &result;
     let kind = words.split(':').next().unwrap_or_default().to_owned();
@@ -109,6 +118,7 @@ pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
         started,
         took: probed.took,
         result,
+        owner,
         kind,
     }
 }

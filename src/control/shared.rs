@@ -4,7 +4,9 @@ use super::jobs::Jobs;
 use super::message::Message;
 use crate::config::Shared;
 use crate::net::Stream;
+use crate::net::is_ours;
 use crate::switch::Moment;
+use crate::switch::Owner;
 use crate::switch::ServiceName;
 use crate::upstream::connect_failure_in_words;
 use std::sync::Arc;
@@ -18,6 +20,8 @@ pub(super) struct SharedReport {
     pub(super) started: Moment,
     /// Why it cannot be reached.
     pub(super) result: Result<(), String>,
+    /// Whose fault that is: what is ours is no result.
+    pub(super) owner: Owner,
 }
 
 /// Looks until it is aborted; at once when nudged.
@@ -25,11 +29,15 @@ pub(super) async fn run(service: ServiceName, shared: Shared, nudge: Arc<Notify>
     loop {
         let next = Instant::now() + shared.interval;
         let started = jobs.clock.now();
-        let result = look(&shared).await;
+        let (result, owner) = match look(&shared).await {
+            Ok(()) => (Ok(()), Owner::Shared),
+            Err((owner, words)) => (Err(words), owner),
+        };
         let report = SharedReport {
             service: service.clone(),
             started,
             result,
+            owner,
         };
         jobs.report(Message::Shared(report)).await;
         tokio::select! {
@@ -39,10 +47,17 @@ pub(super) async fn run(service: ServiceName, shared: Shared, nudge: Arc<Notify>
     }
 }
 
-async fn look(shared: &Shared) -> Result<(), String> {
+async fn look(shared: &Shared) -> Result<(), (Owner, String)> {
     match tokio::time::timeout(shared.timeout, Stream::connect(&shared.tcp)).await {
         Ok(Ok(_closed_at_once)) => Ok(()),
-        Ok(Err(error)) => Err(connect_failure_in_words(&error)),
-        Err(_) => Err(format!("timeout after {:?}", shared.timeout)),
+        Ok(Err(error)) => {
+            let owner = if is_ours(&error) {
+                Owner::Ours
+            } else {
+                Owner::Shared
+            };
+            Err((owner, connect_failure_in_words(&error)))
+        }
+        Err(_) => Err((Owner::Shared, format!("timeout after {:?}", shared.timeout))),
     }
 }

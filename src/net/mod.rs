@@ -6,6 +6,7 @@
 
 mod address;
 mod buffer;
+mod lack;
 mod listen;
 mod pipe;
 mod proxy_protocol;
@@ -13,6 +14,7 @@ mod stream;
 
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
+pub use lack::{Lack, is_ours};
 pub use listen::{close, listen, listen_alone};
 pub use pipe::Remote;
 pub use proxy_protocol::{

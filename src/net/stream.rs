@@ -2,6 +2,7 @@
 
 use super::address::EndpointAddr;
 use super::buffer::LARGE;
+use super::lack::told_apart;
 use super::pipe::Pipe;
 use super::pipe::Remote;
 use super::pipe::pipe;
@@ -274,7 +275,10 @@ impl Stream {
 /// The operating system's, of the last address tried; a unix socket is refused. Cancel safe.
 pub async fn connect_tcp(address: &EndpointAddr) -> io::Result<TcpStream> {
     let socket = match address {
-        EndpointAddr::Tcp(address) => TcpStream::connect(address).await?,
+        EndpointAddr::Tcp(address) => {
+            let connected = TcpStream::connect(address).await;
+            connected.map_err(|error| told_apart(error, *address))?
+        }
         EndpointAddr::Named { host, port } => TcpStream::connect((host.as_str(), *port)).await?,
         EndpointAddr::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
     };

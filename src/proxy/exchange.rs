@@ -30,6 +30,7 @@ use super::reply::Reply;
 use super::response::Asked;
 use super::shadow;
 use crate::config::Errors;
+use crate::upstream::connect_failure_in_words;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::LazyLock;
@@ -300,7 +301,19 @@ fn tell(proxy: &Proxy, client: &Client, (record, sent): (&Record, &[u8]), fault:
     }
 }
 
+/// Whoever has to mend it is not whoever keeps the upstream.
+fn lacking(proxy: &Proxy, flight: &Flight, cause: &std::io::Error) {
+    if proxy.may_log() {
+        let words = connect_failure_in_words(cause);
+        let request_id = flight.request_id.borrow();
+        tracing::error!(error = words, %request_id, "request not served for lack of resources");
+    }
+}
+
 fn report(proxy: &Proxy, flight: &Flight, fault: &Fault) {
+    if let Fault::OutOfResources(cause) = fault {
+        lacking(proxy, flight, cause);
+    }
     if !fault.is_suspicious() {
         return;
     }

@@ -1,6 +1,7 @@
 //! Everything that can go wrong with one request, in one type: whose fault, which status, what next.
 
 use super::file::FileFault;
+use crate::net::Lack;
 use crate::spool::SpoolError;
 use std::io;
 use std::sync::Arc;
@@ -87,6 +88,10 @@ pub enum Fault {
     NoAnswer(#[source] Option<io::Error>),
     #[error("the upstream's answer is not HTTP: {0}")]
     BadAnswer(&'static str),
+    /// Whatever went wrong with the upstream, it is we who lack what it takes. Of a body that is sent from a file
+    /// as well. What exactly is for the log.
+    #[error("the proxy lacks resources to answer this now; try again later")]
+    OutOfResources(#[source] io::Error),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
     /// A redirect to itself with a new session, which is what Odoo answers while its database is down.
@@ -221,6 +226,7 @@ impl Fault {
             | Self::Killed
             | Self::CutOff
             | Self::Dismissed
+            | Self::OutOfResources(_)
             | Self::Stopping => 503,
             Self::File(FileFault::Missing) => 404,
             Self::Spool(_) | Self::Timeout(Timer::Spool) => 507,
@@ -273,6 +279,7 @@ impl Fault {
             | Self::Killed
             | Self::CutOff
             | Self::Dismissed
+            | Self::OutOfResources(_)
             | Self::Stopping => Side::Ours,
         }
     }
@@ -309,6 +316,7 @@ impl Fault {
             Self::Killed => "killed",
             Self::CutOff => "cut-off",
             Self::Dismissed => "dismissed",
+            Self::OutOfResources(_) => "out-of-resources",
             Self::Stopping => "stopping",
         }
     }
@@ -325,9 +333,27 @@ impl Fault {
             | Self::ReadOnly
             | Self::LoggedOut
             | Self::Spool(_)
+            | Self::OutOfResources(_)
             | Self::Stopping => Some(usual),
             Self::Timeout(_) if self.status() >= 500 => Some(usual),
             _ => None,
+        }
+    }
+
+    /// The same fault, told as ours where its cause is what this machine lacks: no upstream has to answer for that.
+    #[must_use]
+    pub(super) fn owned(self) -> Self {
+        let is_lack = |cause: &io::Error| Lack::of(cause).is_some();
+        match self {
+            Self::Connect(cause)
+            | Self::NoAnswer(Some(cause))
+            | Self::CutShort(Some(cause))
+            | Self::File(FileFault::Unreadable(cause))
+                if is_lack(&cause) =>
+            {
+                Self::OutOfResources(cause)
+            }
+            other => other,
         }
     }
 
@@ -335,5 +361,38 @@ impl Fault {
     #[must_use]
     pub fn is_suspicious(&self) -> bool {
         self.side() == Side::Upstream
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    #[test]
+    fn what_this_machine_lacks_is_never_the_upstreams_fault() {
+        let lack = || io::Error::from(Errno::MFILE);
+        for fault in [
+            Fault::Connect(lack()),
+            Fault::NoAnswer(Some(lack())),
+            Fault::CutShort(Some(lack())),
+            Fault::File(FileFault::Unreadable(lack())),
+        ] {
+            let told = fault.owned();
+            assert_eq!((told.status(), told.side()), (503, Side::Ours), "{told:?}");
+            assert!(!told.is_suspicious(), "{told:?}");
+            assert_eq!(told.code(), "out-of-resources");
+            let usual = Duration::from_secs(5);
+            assert_eq!(told.retry_after(usual), Some(usual));
+            assert!(!told.to_string().contains("descriptor"), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_the_upstream_did_stays_its_fault() {
+        let refused = Fault::Connect(io::Error::from(Errno::CONNREFUSED)).owned();
+        assert_eq!((refused.status(), refused.side()), (502, Side::Upstream));
+        let reset = Fault::NoAnswer(Some(io::Error::from(Errno::CONNRESET))).owned();
+        assert!(reset.is_suspicious());
     }
 }

@@ -79,6 +79,10 @@ pub(super) async fn forward(
     client: &mut Client,
     body: &mut Body,
 ) -> Result<Ending, Fault> {
+    attempts(trip, client, body).await.map_err(Fault::owned)
+}
+
+async fn attempts(trip: &Trip<'_>, client: &mut Client, body: &mut Body) -> Result<Ending, Fault> {
     let (proxy, prepared) = (trip.proxy, trip.prepared);
     let flight = client.flight.clone();
     let Destination {
@@ -110,7 +114,9 @@ pub(super) async fn forward(
             None => match dial(&flight, &endpoint.1, settings.timeouts.connect, call).await {
                 Ok(stream) => (stream, false),
                 Err(fault) => {
-                    endpoint.1.health.suspect();
+                    if fault.is_suspicious() {
+                        endpoint.1.health.suspect();
+                    }
                     tried.push(endpoint.0);
                     last = fault;
                     continue;
@@ -225,7 +231,7 @@ async fn dial(
     let connect = upstream::connect(&endpoint.address, call);
     match flight.dial(wait, connect).await {
         Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(cause)) => Err(Fault::Connect(cause)),
+        Ok(Err(cause)) => Err(Fault::Connect(cause).owned()),
         Err(timer) => Err(Fault::Timeout(timer)),
     }
 }
@@ -355,7 +361,7 @@ async fn settle(
         if let Some(seat) = flight.seat.borrow().as_ref() {
             seat.is_done();
         }
-        if answered.cut.is_some() {
+        if answered.cut.as_ref().is_some_and(Fault::is_suspicious) {
             endpoint.health.suspect();
         }
         Box::pin(backlog.deliver(client)).await?;

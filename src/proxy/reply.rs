@@ -184,6 +184,9 @@ fn for_people(fault: &Fault) -> Cow<'static, str> {
         Fault::Connect(_) | Fault::LoggedOut | Fault::Timeout(Timer::Connect | Timer::Outage) => {
             "The application cannot be reached right now. Nothing of your request was begun."
         }
+        Fault::OutOfResources(_) => {
+            "More is asked for right now than can be answered. Please try again in a moment."
+        }
         Fault::NoAnswer(_) | Fault::BadAnswer(_) | Fault::CutShort(_) => {
             "The application broke off before it had answered."
         }

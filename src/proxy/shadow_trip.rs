@@ -18,6 +18,7 @@ use crate::live::Endpoint;
 use crate::live::Kind;
 use crate::net::Buffer;
 use crate::net::Stream;
+use crate::net::is_ours;
 use crate::telemetry::ShadowAnswer;
 use crate::telemetry::Shadowed;
 use crate::tls;
@@ -119,6 +120,8 @@ impl Copy {
         };
         let stream = match upstream::connect(&endpoint.address, call).await {
             Ok(stream) => stream,
+            // It is not even a copy that was lost: the slot has nothing to do with it.
+            Err(error) if is_ours(&error) => return Err(Fault::OutOfResources(error)),
             Err(error) => return Ok(Err(connect_failure_in_words(&error))),
         };
         let (attempt, reusable) = self.exchange(&stream, began).await;

@@ -4,8 +4,10 @@ use super::Call;
 use super::connect;
 use crate::config::Health;
 use crate::net::EndpointAddr;
+use crate::net::Lack;
 use crate::net::ProxyVersion;
 use crate::net::write_introduction;
+use crate::switch::Owner;
 use crate::tls;
 use bytes::Bytes;
 use http_body_util::BodyExt;
@@ -35,7 +37,7 @@ pub struct Probed {
 /// Why a probe did not pass, in words for an operator.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeFailure {
-    #[error("{}", connect_failure_in_words(.0))]
+    #[error("{}", unreached_in_words(.0))]
     Connect(#[source] io::Error),
     #[error("timeout after {0:?}")]
     Timeout(Duration),
@@ -48,6 +50,20 @@ pub enum ProbeFailure {
     Broken(#[source] hyper::Error),
     #[error("the check cannot be sent: {0}")]
     Unsendable(#[source] http::Error),
+}
+
+impl ProbeFailure {
+    /// Whose fault it is. What is ours is no result: it speaks neither for the endpoint nor against it.
+    #[must_use]
+    pub fn owner(&self) -> Owner {
+        let is_lack = match self {
+            Self::Connect(cause) => Lack::of(cause).is_some(),
+            Self::Broken(cause) => Lack::of(cause).is_some(),
+            Self::Unsendable(_) => true,
+            Self::Timeout(_) | Self::Status { .. } | Self::Body { .. } => false,
+        };
+        if is_lack { Owner::Ours } else { Owner::Slot }
+    }
 }
 
 /// Asks `address` once whether it is well, within `health.timeout`, or `health.busy_timeout` for as long as
@@ -205,11 +221,23 @@ fn status_in_words(status: u16, body: &str) -> String {
     words
 }
 
+fn unreached_in_words(error: &io::Error) -> String {
+    let words = connect_failure_in_words(error);
+    match Lack::of(error) {
+        Some(_) => format!("no result: {words}"),
+        None => words,
+    }
+}
+
 /// `connection refused` rather than `Connection refused (os error 111)`.
 #[must_use]
 pub fn connect_failure_in_words(error: &io::Error) -> String {
+    if let Some(lack) = Lack::of(error) {
+        return lack.to_string();
+    }
     match error.raw_os_error() {
         Some(_) if error.kind() == io::ErrorKind::NotFound => "no such socket".to_owned(),
+        Some(_) if error.kind() == io::ErrorKind::WouldBlock => "its backlog is full".to_owned(),
         Some(_) => error.kind().to_string(),
         None => error.to_string(),
     }
@@ -217,6 +245,9 @@ pub fn connect_failure_in_words(error: &io::Error) -> String {
 
 fn broken_in_words(error: &hyper::Error) -> String {
     use std::error::Error;
+    if let Some(lack) = Lack::of(error) {
+        return lack.to_string();
+    }
     if error.is_incomplete_message() {
         return "the connection was closed before it was complete".to_owned();
     }

@@ -2,6 +2,7 @@
 
 use super::super::prober::Target;
 use crate::config::Origin;
+use crate::switch::Owner;
 use crate::upstream::Asked;
 use crate::upstream::Opened;
 use crate::upstream::Place;
@@ -14,16 +15,40 @@ use http::HeaderMap;
 use http::HeaderName;
 use http::HeaderValue;
 use http::Method;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How much of an answer is looked at.
 pub(super) const KEPT: usize = 4 << 20;
+
+/// How soon a request is tried again that we could not send.
+const LACK_PAUSE: Duration = Duration::from_millis(100);
+
+/// What this machine lacked when a gate wanted to ask: no word against the slot.
+#[derive(Debug, Default)]
+pub(in crate::control) struct Lacked(Mutex<Option<String>>);
+
+impl Lacked {
+    fn note(&self, words: Option<String>) {
+        // A string is whole, whoever panicked.
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = words;
+    }
+
+    /// What is lacking still, forgotten by this.
+    pub(super) fn take(&self) -> Option<String> {
+        let mut words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        words.take()
+    }
+}
 
 /// One address of a slot, and as whose site it is asked.
 #[derive(Debug, Clone)]
 pub(super) struct Asker<'a> {
     pub(super) target: &'a Target,
     pub(super) origin: Origin,
+    pub(super) lacked: &'a Lacked,
 }
 
 /// What differs from request to request.
@@ -76,7 +101,43 @@ impl Asker<'_> {
         let mut asked = self.asked(question)?;
         let close = HeaderValue::from_static("close");
         asked.headers.insert(http::header::CONNECTION, close);
-        visit(self.place(), asked, within).await
+        self.patiently(within, || visit(self.place(), asked.clone(), within))
+            .await
+    }
+
+    /// Again for as long as it is we who cannot ask (descriptors, ports, memory), within the time for one request:
+    /// what we lack comes back, and says nothing of the slot.
+    async fn patiently<T, F>(
+        &self,
+        within: Duration,
+        ask: impl Fn() -> F,
+    ) -> Result<T, ProbeFailure>
+    where
+        F: Future<Output = Result<T, ProbeFailure>>,
+    {
+        let started = Instant::now();
+        let mut has_lacked = false;
+        loop {
+            let asked = ask().await;
+            match &asked {
+                // What cannot be sent now cannot be sent later either.
+                Err(ProbeFailure::Unsendable(_)) => return asked,
+                Err(failure) if failure.owner() == Owner::Ours => {
+                    has_lacked = true;
+                    self.lacked.note(Some(failure.to_string()));
+                    if started.elapsed() >= within {
+                        return asked;
+                    }
+                }
+                _ => {
+                    if has_lacked {
+                        self.lacked.note(None);
+                    }
+                    return asked;
+                }
+            }
+            tokio::time::sleep(LACK_PAUSE).await;
+        }
     }
 
     pub(super) async fn open_websocket(
@@ -88,7 +149,10 @@ impl Asker<'_> {
         // Odoo refuses who does not say where he comes from.
         let origin = value(&self.origin.to_string())?;
         asked.headers.insert(http::header::ORIGIN, origin);
-        open_websocket(self.place(), asked, within).await
+        self.patiently(within, || {
+            open_websocket(self.place(), asked.clone(), within)
+        })
+        .await
     }
 
     fn asked(&self, question: Question) -> Result<Asked, ProbeFailure> {

@@ -14,6 +14,7 @@ use super::super::message::Denied;
 use super::super::message::GateOrder;
 use super::super::status::queued;
 use super::super::underway::audit;
+use super::asking::Lacked;
 use super::check::Findings;
 use super::trial::Active;
 use super::trial::Trial;
@@ -158,6 +159,7 @@ impl Conductor {
             is_https: listeners
                 .iter()
                 .any(|listener| listener.acme || !listener.certificates.is_empty()),
+            lacked: Lacked::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::super::prober::Target;
 use super::asking::Asker;
+use super::asking::Lacked;
 use super::check::Attempt;
 use super::check::Check;
 use super::check::Findings;
@@ -31,6 +32,7 @@ pub(in crate::control) struct Trial {
     pub(in crate::control) active: Option<Active>,
     /// Clients reach the service over TLS.
     pub(in crate::control) is_https: bool,
+    pub(in crate::control) lacked: Lacked,
 }
 
 /// The slot that has the traffic.
@@ -77,23 +79,41 @@ impl Trial {
         let mut number = 1;
         loop {
             let tried = tokio::time::timeout_at(deadline, self.attempt(gate)).await;
+            let lacked = self.lacked.take();
             let Ok(attempt) = tried else {
-                return overdue(gate, &before, started);
+                return match lacked {
+                    Some(words) => unasked(&self.slot, words, started),
+                    None => overdue(gate, &before, started),
+                };
             };
             let next = Instant::now() + gate.interval;
+            if let (Some(words), false) = (lacked, attempt.passed()) {
+                // It was no attempt: the slot was not even asked.
+                if next >= deadline {
+                    return unasked(&self.slot, words, started);
+                }
+                before = words;
+                teller.progress(self.progress(gate, number, &before));
+                tokio::time::sleep_until(next).await;
+                continue;
+            }
             if attempt.passed() || number >= gate.attempts || next >= deadline {
                 return attempt;
             }
             before = attempt.in_words();
-            teller.progress(GateProgress {
-                slot: self.slot.to_string(),
-                gate: gate.name.clone(),
-                attempt: number,
-                attempts: gate.attempts,
-                said: before.clone(),
-            });
+            teller.progress(self.progress(gate, number, &before));
             tokio::time::sleep_until(next).await;
             number += 1;
+        }
+    }
+
+    fn progress(&self, gate: &Gate, attempt: u32, said: &str) -> GateProgress {
+        GateProgress {
+            slot: self.slot.to_string(),
+            gate: gate.name.clone(),
+            attempt,
+            attempts: gate.attempts,
+            said: said.to_owned(),
         }
     }
 
@@ -122,7 +142,7 @@ impl Trial {
     }
 
     fn askers_of<'a>(
-        &self,
+        &'a self,
         targets: &'a [Arc<Target>],
         gate: &Gate,
         member: &MemberName,
@@ -130,6 +150,7 @@ impl Trial {
         let mine = targets.iter().filter(|it| it.key.member == *member);
         mine.map(|target| Asker {
             target,
+            lacked: &self.lacked,
             origin: gate.origin.clone().unwrap_or_else(|| Origin {
                 is_https: self.is_https,
                 host: target.host.clone(),
@@ -161,6 +182,13 @@ impl Trial {
             .map(|route| route.to.clone())
             .or_else(|| self.members().into_iter().next())
     }
+}
+
+/// It is we who could not ask until the time was over.
+fn unasked(slot: &SlotName, words: String, started: Instant) -> Attempt {
+    let remedy = format!("nothing was found against {slot}: mend that, and try again");
+    let check = Check::inconclusive("resources", words, remedy);
+    Attempt::of(vec![check.took(started.elapsed())])
 }
 
 fn overdue(gate: &Gate, before: &str, started: Instant) -> Attempt {
