@@ -129,7 +129,12 @@ impl Keeper {
                 turn.failures = turn.failures.saturating_add(1);
                 let wait = retry_after(turn.failures, fastrand::f64());
                 turn.due = now() + i64::try_from(wait.as_secs()).unwrap_or(i64::MAX / 2);
-                tracing::error!(host, %error, failures = turn.failures, retry_s = wait.as_secs(), "certificate not ordered");
+                // A hiccup of the authority is over at the next try, weeks before anything expires.
+                if turn.failures < 3 {
+                    tracing::warn!(host, %error, failures = turn.failures, retry_s = wait.as_secs(), "certificate not ordered");
+                } else {
+                    tracing::error!(host, %error, failures = turn.failures, retry_s = wait.as_secs(), "certificate not ordered");
+                }
                 self.known.tell(host, |status| {
                     status.failures += 1;
                     status.error = Some(error.to_string());

@@ -97,6 +97,9 @@ pub enum EventKind {
     Staying {
         slot: String,
         reason: String,
+        /// It has yet to start, together with the daemon: nothing to worry about so far.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        starting: bool,
     },
     Settled,
     Reloaded {
@@ -249,6 +252,19 @@ pub enum EventKind {
         on: bool,
         by: String,
         message: Option<String>,
+    },
+    /// What all slots need fails: nothing moves by itself until it is back.
+    SharedDown {
+        /// What does not answer; none where the config does not say what the slots share.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        reason: String,
+    },
+    /// What all slots need is back.
+    SharedUp {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        lasted_ms: u64,
     },
     /// Requests wait because the active slot cannot be connected.
     OutageBegan {

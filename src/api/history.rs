@@ -20,7 +20,7 @@ pub struct AuditRecord {
     pub actor: String,
     pub service: String,
     /// `flip`, `rollback`, `failback`, `gate` (by hand), `rehearsal`, `ack`, `confirm`, `label`, `hold`, `kill`,
-    /// `reload`, `cache_purge`, `hook_test`, `recover` (a start without the state) or `call` (over TCP).
+    /// `reload`, `shared_down`, `shared_up`, `cache_purge`, `hook_test`, `recover` (a start without the state) or `call` (over TCP).
     pub command: String,
     pub flip: Option<u64>,
     pub reason: Option<String>,

@@ -67,7 +67,8 @@ pub use shadow::{
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
-    RequestList, RequestStatus, ServiceStatus, SharedStatus, SlotStatus, Status,
+    RequestList, RequestStatus, ServiceStatus, SharedStatus, SharedTroubleStatus, SlotStatus,
+    Status,
 };
 pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 

@@ -95,6 +95,9 @@ pub struct ServiceStatus {
     pub staying: Option<String>,
     pub failback: FailbackStatus,
     pub shared: Option<SharedStatus>,
+    /// What all slots need fails, and nothing moves by itself meanwhile; none while all is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared_trouble: Option<SharedTroubleStatus>,
     /// None when all visitors go to the active slot.
     #[serde(default)]
     pub canary: Option<CanaryStatus>,
@@ -143,6 +146,9 @@ pub struct FailbackStatus {
     pub mode: String,
     pub moves_in_window: u32,
     pub max_moves: u32,
+    /// When one more is allowed, while they are used up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit_ends: Option<String>,
     /// Why traffic would not move back to the previous slot even if it had to.
     #[serde(default)]
     pub blocked: Option<String>,
@@ -155,6 +161,18 @@ pub struct SharedStatus {
     pub health: String,
     pub since: Option<String>,
     pub reason: Option<String>,
+}
+
+/// Trouble of what all slots need.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct SharedTroubleStatus {
+    pub since: String,
+    /// `configured`: what `shared` names does not answer. `inferred`: all slots fail alike.
+    pub cause: String,
+    /// What does not answer; none where the config does not say what the slots share.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
     };
     result.unwrap_or_else(|error| {
-        eprintln!("switchd: {error:#}");
+        daemon::complain(&format!("switchd: {error:#}"));
         ExitCode::FAILURE
     })
 }

@@ -1,9 +1,11 @@
 //! `switchctl reload`
 
 use super::failure::Failure;
+use super::sentence::{Sentence, say};
 use super::session::Session;
-use super::style::Look;
-use crate::api::Reloaded;
+use super::style::{Look, Paint};
+use super::words;
+use crate::api::{EventKind, Reloaded};
 use serde_json::json;
 
 pub(super) async fn run(session: &Session) -> Result<(), Failure> {
@@ -23,6 +25,45 @@ fn render(reloaded: &Reloaded, _: &Look) -> String {
         lines.extend(reloaded.needs_restart.iter().map(|key| format!("  {key}")));
     }
     lines.join("\n")
+}
+
+/// What came of files that changed.
+pub(super) fn sentence(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::ReloadFailed { problems } => say(
+            format!(
+                "config not taken, {}: {}",
+                words::many(problems.len() as u64, "problem"),
+                problems.join("; ")
+            ),
+            Paint::Bad,
+        ),
+        EventKind::CertificatesReloaded { changes } => say(
+            format!("certificates reloaded: {}", reloaded(changes, &[])),
+            Paint::Plain,
+        ),
+        EventKind::CertificatesNotTaken { problems } => say(
+            format!(
+                "certificates not taken, {}: {}",
+                words::many(problems.len() as u64, "problem"),
+                problems.join("; ")
+            ),
+            Paint::Bad,
+        ),
+        _ => say("", Paint::Plain),
+    }
+}
+
+pub(super) fn reloaded(changes: &[String], needs_restart: &[String]) -> String {
+    let mut parts = if changes.is_empty() {
+        vec!["nothing changed".to_owned()]
+    } else {
+        vec![changes.join(", ")]
+    };
+    if !needs_restart.is_empty() {
+        parts.push(format!("after a restart: {}", needs_restart.join(", ")));
+    }
+    parts.join("; ")
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use super::canary;
 use super::hold;
 use super::modes;
+use super::reload;
 use super::shadow;
+use super::shared;
 use super::style::Paint;
 use super::table::printable;
 use super::watch;
@@ -266,9 +268,19 @@ fn beside(event: &EventKind) -> Sentence {
             },
             Paint::Plain,
         ),
-        EventKind::Staying { slot, reason } => {
-            say(format!("traffic stays on {slot}: {reason}"), Paint::Notable)
+        EventKind::Staying {
+            slot,
+            reason,
+            starting,
+        } => {
+            let paint = if *starting {
+                Paint::Notable
+            } else {
+                Paint::Bad
+            };
+            say(format!("traffic stays on {slot}: {reason}"), paint)
         }
+        EventKind::SharedDown { .. } | EventKind::SharedUp { .. } => shared::sentence(event),
         EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
         EventKind::Canary { .. }
         | EventKind::CanaryOver { .. }
@@ -278,45 +290,21 @@ fn beside(event: &EventKind) -> Sentence {
             changes,
             needs_restart,
         } => say(
-            format!("config reloaded: {}", reloaded(changes, needs_restart)),
+            format!(
+                "config reloaded: {}",
+                reload::reloaded(changes, needs_restart)
+            ),
             Paint::Plain,
         ),
         EventKind::ReloadFailed { .. }
         | EventKind::CertificatesReloaded { .. }
-        | EventKind::CertificatesNotTaken { .. } => of_files(event),
+        | EventKind::CertificatesNotTaken { .. } => reload::sentence(event),
         EventKind::Missed { events } => say(
             format!(
                 "{} missing here: this reader was too slow",
                 words::many(*events, "event")
             ),
             Paint::Notable,
-        ),
-        event => aside(event),
-    }
-}
-
-/// What came of files that changed.
-fn of_files(event: &EventKind) -> Sentence {
-    match event {
-        EventKind::ReloadFailed { problems } => say(
-            format!(
-                "config not taken, {}: {}",
-                words::many(problems.len() as u64, "problem"),
-                problems.join("; ")
-            ),
-            Paint::Bad,
-        ),
-        EventKind::CertificatesReloaded { changes } => say(
-            format!("certificates reloaded: {}", reloaded(changes, &[])),
-            Paint::Plain,
-        ),
-        EventKind::CertificatesNotTaken { problems } => say(
-            format!(
-                "certificates not taken, {}: {}",
-                words::many(problems.len() as u64, "problem"),
-                problems.join("; ")
-            ),
-            Paint::Bad,
         ),
         event => aside(event),
     }
@@ -383,16 +371,4 @@ fn of_canary(event: &EventKind) -> Sentence {
         ),
         _ => say("", Paint::Plain),
     }
-}
-
-fn reloaded(changes: &[String], needs_restart: &[String]) -> String {
-    let mut parts = if changes.is_empty() {
-        vec!["nothing changed".to_owned()]
-    } else {
-        vec![changes.join(", ")]
-    };
-    if !needs_restart.is_empty() {
-        parts.push(format!("after a restart: {}", needs_restart.join(", ")));
-    }
-    parts.join("; ")
 }

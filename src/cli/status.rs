@@ -2,6 +2,7 @@
 
 use super::args::StatusArgs;
 use super::canary;
+use super::failback;
 use super::failure::Failure;
 use super::hold;
 use super::modes;
@@ -10,6 +11,7 @@ use super::output;
 use super::output::Format;
 use super::session::Session;
 use super::shadow;
+use super::shared;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
@@ -17,7 +19,6 @@ use crate::api::{
     CertificatesStatus, ConfigStatus, DrainStatus, OperationStatus, Problem, ServiceStatus,
     SlotStatus, Status,
 };
-use std::fmt::Write;
 use std::time::Duration;
 
 const REFRESH: Duration = Duration::from_secs(1);
@@ -144,18 +145,12 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
         paint(Paint::Good, &service.active),
         phase(service, look),
     );
+    if let Some(trouble) = &service.shared_trouble {
+        push(&mut text, &shared::line(trouble, look));
+    }
     text.push_str(&slots(service, look));
-    for slot in &service.slots {
-        if let Some(quarantine) = &slot.quarantine {
-            let what = format!(
-                "quarantine: {}, for {}: {}; before it ends, {}",
-                slot.name,
-                words::since(&quarantine.since, look),
-                quarantine.reason,
-                quarantine.ends,
-            );
-            push(&mut text, &paint(Paint::Notable, &printable(&what)));
-        }
+    for line in quarantines(service, look) {
+        push(&mut text, &paint(Paint::Notable, &line));
     }
     if let Some(canary) = &service.canary {
         push(&mut text, &canary::line(canary, look));
@@ -202,8 +197,22 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     for line in super::watch::lines(service, look) {
         push(&mut text, &line);
     }
-    push(&mut text, &failback(service));
+    push(&mut text, &failback::line(service, look));
     text
+}
+
+fn quarantines(service: &ServiceStatus, look: &Look) -> Vec<String> {
+    let each = service.slots.iter().filter_map(|slot| {
+        let quarantine = slot.quarantine.as_ref()?;
+        Some(printable(&format!(
+            "quarantine: {}, for {}: {}; before it ends, {}",
+            slot.name,
+            words::since(&quarantine.since, look),
+            quarantine.reason,
+            quarantine.ends,
+        )))
+    });
+    each.collect()
 }
 
 /// How a slot last stood before its gates.
@@ -354,25 +363,6 @@ fn draining(drain: &DrainStatus, look: &Look) -> String {
     )
 }
 
-fn failback(service: &ServiceStatus) -> String {
-    let rule = &service.failback;
-    let mut text = match rule.mode.as_str() {
-        "off" => "failback: off".to_owned(),
-        mode => format!(
-            "failback: {mode}, {} of {} used",
-            rule.moves_in_window,
-            words::many(u64::from(rule.max_moves), "move"),
-        ),
-    };
-    if let Some(shared) = &service.shared {
-        let _ = write!(text, "; shared {} is {}", shared.address, shared.health);
-        if let Some(reason) = &shared.reason {
-            let _ = write!(text, ": {}", printable(reason));
-        }
-    }
-    text
-}
-
 fn render_config(config: &ConfigStatus, look: &Look) -> String {
     let mut text = String::new();
     if !config.problems.is_empty() {
@@ -402,6 +392,7 @@ mod tests {
     use super::*;
     use crate::api::{
         CertificateStatus, CountsStatus, FailbackStatus, QuarantineStatus, SharedStatus,
+        SharedTroubleStatus,
     };
 
     fn slot(name: &str, health: &str) -> SlotStatus {
@@ -453,9 +444,11 @@ mod tests {
                     mode: "always".to_owned(),
                     moves_in_window: 0,
                     max_moves: 3,
+                    limit_ends: None,
                     blocked: None,
                 },
                 shared: None,
+                shared_trouble: None,
                 canary: None,
                 hold: None,
                 outage: None,
@@ -508,7 +501,13 @@ mod tests {
             address: "127.0.0.1:5432".to_owned(),
             health: "unhealthy".to_owned(),
             since: None,
-            reason: Some("connection refused".to_owned()),
+            reason: Some("127.0.0.1:5432: connection refused".to_owned()),
+        });
+        service.shared_trouble = Some(SharedTroubleStatus {
+            since: "2026-08-01T12:04:52Z".to_owned(),
+            cause: "configured".to_owned(),
+            address: Some("127.0.0.1:5432".to_owned()),
+            reason: "127.0.0.1:5432: connection refused".to_owned(),
         });
         let blue = &mut service.slots[0];
         blue.health = "unhealthy".to_owned();
@@ -560,6 +559,7 @@ odoo (erp.example.com): green is active, steady (generation 1)
 switchd 0.1.0 on 127.0.0.1:8080, up 3 h (pid 4711)
 
 odoo (erp.example.com): green is active, settling (generation 8 since 12 s)
+  what all slots need fails, for 8 s: 127.0.0.1:5432: connection refused; nothing moves by itself until it is back, and a flip does not help: start it, or check the network to it
   SLOT             REQUESTS  TRANSFERS  WEBSOCKETS  QUEUED  SERVED  HEALTH
   blue   previous         3          0          12       0  120431  unhealthy for 2 min: http 127.0.0.1:8069: HTTP 500: \u{fffd}[31moops
   green  active           0          0           0       0       0  healthy for 3 h
@@ -567,7 +567,7 @@ odoo (erp.example.com): green is active, settling (generation 8 since 12 s)
   forced flip #7 from blue to green by uid 1000 (alice), 13 s ago: release 18.0.4
   blue (generation 7) drains for 12 s: 3 requests, 12 websockets left, cut off in 18 s at the latest
   traffic stays on green: blue is not healthy either
-  failback: always, 0 of 3 moves used; shared 127.0.0.1:5432 is unhealthy: connection refused
+  failback: always, 0 of 3 moves used
 
 certificates
   /tls/a.pem (erp.example.com, *.example.com): 9 days left
@@ -584,6 +584,24 @@ the certificates' files as they are now were not taken; those in force stay in f
 only after a restart: runtime.workers
 "
         );
+    }
+
+    #[test]
+    fn where_no_automatic_move_is_left_the_line_says_until_when_and_what_to_do() {
+        let mut status = quiet();
+        let rule = &mut status.services[0].failback;
+        rule.moves_in_window = 3;
+        rule.limit_ends = Some("2026-08-01T12:25:00Z".to_owned());
+        let text = render(&status, &look());
+        let line = text.lines().last().unwrap();
+        assert_eq!(
+            line,
+            "  failback: always, 3 of 3 moves used: until 2026-08-01 12:25:00, for 20 min, no slot that answers badly is \
+             left by itself; find out why traffic had to move, or raise `failback.max_moves` and `switchctl reload`"
+        );
+        let mut coloured = look();
+        coloured.style = super::super::style::Style::Coloured;
+        assert!(render(&status, &coloured).contains("\x1b[31mfailback: always, 3 of 3"));
     }
 
     #[test]

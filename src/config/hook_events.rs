@@ -36,6 +36,9 @@ events! {
     WatchGood = "watch_good",
     CanaryOver = "canary_over",
     CanaryHalted = "canary_halted",
+    /// What all slots need (a database) fails: nothing moves by itself until it is back.
+    SharedDown = "shared_down",
+    SharedUp = "shared_up",
     /// Requests wait because the active slot cannot be connected.
     Outage = "outage",
     OutageOver = "outage_over",

@@ -3,6 +3,8 @@
 use super::clock::stamp;
 use super::conductor::Conductor;
 use super::events::About;
+use super::log_level::log_at;
+use super::log_level::of_verdict;
 use super::message::Until;
 use super::steered::Steered;
 use super::underway::Ending;
@@ -15,6 +17,7 @@ use crate::live::Canary;
 use crate::live::Choices;
 use crate::live::Sides;
 use crate::live::Slot;
+use crate::switch::Actor;
 use crate::switch::CanaryEvent;
 use crate::switch::CanaryNotice;
 use crate::switch::CanaryOrder;
@@ -32,6 +35,7 @@ use crate::switch::SlotName;
 use crate::switch::WatchVerdict;
 use std::sync::Arc;
 use tokio::time::Instant;
+use tracing::Level;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Told {
@@ -135,7 +139,8 @@ impl Conductor {
             (None, _) => Judgement::Good,
         };
         let verdict = finding.verdict.as_str();
-        tracing::info!(service = %service.name, %slot, verdict, reasons = ?finding.reasons, "canary watch");
+        let level = of_verdict(finding.verdict);
+        log_at!(level, service = %service.name, %slot, verdict, reasons = ?finding.reasons, "canary watch");
         let kind = EventKind::Watch {
             slot: slot.to_string(),
             verdict: verdict.to_owned(),
@@ -227,7 +232,9 @@ impl Conductor {
                 step: canary.step.map(|step| step + 1),
             }
         } else {
-            tracing::info!(service = %service.name, slot = %operation.from, flip_id = operation.flip.0,
+            let by_itself = operation.by == Actor::itself();
+            let level = if by_itself { Level::WARN } else { Level::INFO };
+            log_at!(level, service = %service.name, slot = %operation.from, flip_id = operation.flip.0,
                     actor = %operation.by, reason = operation.reason.as_deref(), "canary ended");
             EventKind::CanaryOver {
                 slot: operation.from.to_string(),

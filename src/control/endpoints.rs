@@ -1,6 +1,7 @@
 //! Every configured endpoint: its prober, its verdict, its last result. Kept over flips and reloads.
 
 use super::jobs::Jobs;
+use super::log_level::log_at;
 use super::prober;
 use super::prober::EndpointKey;
 use super::prober::ProbeReport;
@@ -25,6 +26,7 @@ use crate::tls::Material;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
+use tracing::Level;
 
 /// All endpoints of all slots, the idle ones too.
 #[derive(Debug)]
@@ -97,11 +99,14 @@ impl Watched {
     }
 
     fn decided(&mut self, at: Moment) {
+        // One that never was well is told of by its slot's line.
+        let falls = self.since.is_some() && self.verdict.wellness() == Wellness::Unhealthy;
+        let level = if falls { Level::WARN } else { Level::INFO };
         self.since = Some(at);
         let wellness = self.verdict.wellness();
         self.target.endpoint.health.set(wellness);
         let key = &self.target.key;
-        tracing::info!(service = %key.service, slot = %key.slot, member = %key.member,
+        log_at!(level, service = %key.service, slot = %key.slot, member = %key.member,
             endpoint = %key.address, health = words(wellness),
             reason = self.reason.as_ref().map(|it| it.words.as_str()), "endpoint health changed");
     }

@@ -2,8 +2,13 @@
 
 use super::conductor::Conductor;
 use super::events::About;
+use super::log_level::Role;
+use super::log_level::log_at;
+use super::log_level::of_health;
 use super::prober::ProbeReport;
 use super::shared::SharedReport;
+use super::shared_trouble::SharedCause;
+use super::shared_trouble::SharedTrouble;
 use super::steered::health_words;
 use crate::api::EventKind;
 use crate::switch::Event;
@@ -60,13 +65,21 @@ impl Conductor {
     fn tell_health(&mut self, at: usize, slot: &SlotName, health: SlotHealth) {
         let now = self.jobs.clock.now();
         let service = &mut self.services[at];
+        let is_active = service.slots[service.active].name == *slot;
+        let role = match is_active {
+            true if service.switch.is_starting() => Role::Starting,
+            true => Role::Active,
+            false => Role::Idle,
+        };
         let told = service.health.entry(slot.clone()).or_default();
+        let before = told.health.clone();
         if !told.update(health.clone(), now) {
             return;
         }
         let reason = told.reason();
         let words = health_words(&health);
-        tracing::info!(service = %service.name, %slot, health = words, reason, "slot health changed");
+        let level = of_health(role, &before, &health);
+        log_at!(level, service = %service.name, %slot, health = words, reason, "slot health changed");
         let kind = EventKind::Health {
             slot: slot.to_string(),
             health: words.to_owned(),
@@ -76,6 +89,33 @@ impl Conductor {
         self.jobs.events.tell(about, kind);
         let slot = slot.clone();
         self.event(at, Event::Health { slot, health });
+    }
+
+    /// What `shared` names answers, does not, or is not looked at any more.
+    pub(super) fn shared_changed(&mut self, at: usize, health: SlotHealth) {
+        match &health {
+            SlotHealth::Unhealthy { reason } => {
+                let settings = self.services[at].settings.shared.as_ref();
+                let trouble = SharedTrouble {
+                    cause: SharedCause::Configured,
+                    address: settings.map(|it| it.tcp.to_string()),
+                    reason: reason.clone(),
+                };
+                self.shared_fails(at, trouble);
+            }
+            _ => self.shared_recovers(at, SharedCause::Configured),
+        }
+        self.event(at, Event::Shared { health });
+    }
+
+    /// After a reload: what was said of something that is looked at no more holds no longer.
+    pub(super) fn look_at_another_shared(&mut self, at: usize) {
+        let service = &self.services[at];
+        let told = service.shared.as_ref().map(|check| &check.told.health);
+        let told = told.cloned().unwrap_or_default();
+        if told == SlotHealth::Unknown && *service.switch.shared() != SlotHealth::Unknown {
+            self.shared_changed(at, SlotHealth::Unknown);
+        }
     }
 
     pub(super) fn shared(&mut self, report: &SharedReport) {
@@ -102,9 +142,7 @@ impl Conductor {
         };
         // What we lack ourselves says nothing of it: what was known before stands.
         if report.owner != Owner::Ours && check.told.update(health.clone(), now) {
-            tracing::info!(service = %service.name, health = health_words(&health),
-                reason = check.told.reason(), "shared health changed");
-            self.event(at, Event::Shared { health });
+            self.shared_changed(at, health);
         }
         let service = &mut self.services[at];
         let fresh = |since: &mut Moment| report.started >= *since;

@@ -4,6 +4,7 @@ use super::clock::millis;
 use super::conductor::Conductor;
 use super::events::About;
 use super::gates::warned;
+use super::log_level::log_at;
 use super::message::Until;
 use super::underway::Ending;
 use super::underway::Published;
@@ -20,6 +21,7 @@ use crate::switch::Generation;
 use crate::switch::Notice;
 use crate::switch::Operation;
 use tokio::time::Instant;
+use tracing::Level;
 
 impl Conductor {
     pub(super) fn tell(&mut self, at: usize, notice: Notice) {
@@ -71,9 +73,15 @@ impl Conductor {
                 plain(EventKind::Labelled { slot, version, by });
             }
             Notice::Staying { slot, reason } => {
-                tracing::error!(service, %slot, reason, "traffic stays on a bad slot");
+                let starting = self.services[at].switch.stays_for_its_start();
+                let level = if starting { Level::INFO } else { Level::ERROR };
+                log_at!(level, service, %slot, reason, "traffic stays on a bad slot");
                 let slot = slot.to_string();
-                plain(EventKind::Staying { slot, reason });
+                plain(EventKind::Staying {
+                    slot,
+                    reason,
+                    starting,
+                });
             }
         }
     }
@@ -87,7 +95,7 @@ impl Conductor {
             order.asker.take()
         });
         let service = self.services[at].name.clone();
-        tracing::info!(%service, flip_id = operation.flip.0, actor = %operation.by, from = %operation.from,
+        log_at!(level_of(operation.direction), %service, flip_id = operation.flip.0, actor = %operation.by, from = %operation.from,
             to = %operation.to, forced = operation.forced, reason = operation.reason.as_deref(),
             direction = direction_words(operation.direction), "operation started");
         let kind = EventKind::Started {
@@ -184,7 +192,7 @@ impl Conductor {
             at: Instant::now(),
             after_ms: took_ms,
         });
-        tracing::info!(service = %service.name, slot = %operation.to, generation = generation.0, epoch,
+        log_at!(level_of(operation.direction), service = %service.name, slot = %operation.to, generation = generation.0, epoch,
             flip_id = operation.flip.0, actor = %operation.by, version = underway.version, took_ms, "traffic moved");
         let about = About::flip(service.name.as_str(), operation.flip);
         let kind = EventKind::Published {
@@ -279,7 +287,12 @@ impl Conductor {
         record.drained_ms = ending.drained_ms;
         record.took_ms = Some(underway.elapsed_ms());
         record.cut = ending.cut;
-        tracing::info!(service = %service.name, flip_id = underway.operation.flip.0,
+        let level = match ending.verdict {
+            Verdict::Failed | Verdict::MovedBack => Level::ERROR,
+            Verdict::Refused => Level::WARN,
+            Verdict::Done | Verdict::Unchanged => level_of(underway.operation.direction),
+        };
+        log_at!(level, service = %service.name, flip_id = underway.operation.flip.0,
             actor = %underway.operation.by, result, reasons = ?ending.reasons,
             took_ms = underway.elapsed_ms(), "operation ended");
         let kind = EventKind::Done {
@@ -309,6 +322,14 @@ impl Conductor {
                 "cannot write the history"
             );
         }
+    }
+}
+
+/// What moves by itself moves because something is wrong.
+fn level_of(direction: Direction) -> Level {
+    match direction {
+        Direction::Failback => Level::WARN,
+        Direction::Flip | Direction::Rollback | Direction::Canary | Direction::Abort => Level::INFO,
     }
 }
 

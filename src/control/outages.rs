@@ -81,7 +81,7 @@ impl Conductor {
             self.end_outage(at);
         } else if !std::mem::replace(&mut self.services[at].holds.outage.is_told, true) {
             let service = &self.services[at].name;
-            tracing::warn!(%service, %slot, waiting, "requests wait for a slot that cannot be connected");
+            tracing::error!(%service, %slot, waiting, "requests wait for a slot that cannot be connected");
             let slot = slot.to_string();
             let about = About::service(service.as_str());
             let kind = EventKind::OutageBegan { slot, waiting };
@@ -107,7 +107,7 @@ impl Conductor {
             // It was over before anybody noticed.
             return;
         }
-        tracing::info!(service = %service.name, slot, waiting, "requests that waited for a slot go on");
+        tracing::warn!(service = %service.name, slot, waiting, "requests that waited for a slot go on");
         let about = About::service(service.name.as_str());
         let kind = EventKind::OutageEnded { slot, waiting };
         self.jobs.events.tell(about, kind);

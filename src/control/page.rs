@@ -23,6 +23,7 @@ use crate::telemetry::InFlightFigures;
 use crate::telemetry::ModeFigures;
 use crate::telemetry::Page;
 use crate::telemetry::ServiceFigures;
+use crate::telemetry::SharedFigures;
 use crate::telemetry::SlotFigures;
 use crate::telemetry::WaitFigures;
 use crate::telemetry::ZoneFigures;
@@ -130,6 +131,10 @@ impl Conductor {
                 })
                 .collect(),
             gates: gates(service),
+            shared: SharedFigures {
+                is_down: !service.shared_troubles.is_up(),
+                outages: service.shared_troubles.outages(),
+            },
             shadow: service.shadow.as_ref().map(Shadowing::figures),
             denied: denied(service.filter.as_deref()),
             zones: zones(service.filter.as_deref()),

@@ -196,6 +196,7 @@ impl Conductor {
         for at in 0..self.services.len() {
             let rules = rules(&self.services[at].settings);
             self.event(at, Event::Configured { rules });
+            self.look_at_another_shared(at);
             self.look_at_all(at);
         }
         self.look_at_watches();

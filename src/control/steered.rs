@@ -5,6 +5,7 @@ use super::gates::SlotGates;
 use super::hold_desk::HoldDesk;
 use super::modes::ModeDesk;
 use super::shadow::Shadowing;
+use super::shared_trouble::SharedTroubles;
 use super::underway::Underway;
 use super::views::Stock;
 use super::watch::Watching;
@@ -60,6 +61,7 @@ pub(super) struct Steered {
     /// The active slot turned bad then; not told before what is shared has been looked at.
     pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
+    pub(super) shared_troubles: SharedTroubles,
     pub(super) watching: Watching,
     pub(super) holds: HoldDesk,
     /// Copies that were asked for last.
@@ -193,6 +195,7 @@ impl Steered {
             drains: Vec::new(),
             health: BTreeMap::new(),
             withheld: None,
+            shared_troubles: SharedTroubles::default(),
             watching: Watching::default(),
             shadow: None,
             flips: BTreeMap::new(),

@@ -155,7 +155,11 @@ impl Daemon {
         if tokio::time::timeout(ENDING_TAKES, flushed).await.is_err() {
             tracing::error!("the access log hangs; its last lines are lost");
         }
-        tracing::info!(cut, "switchd stopped");
+        if cut > 0 {
+            tracing::warn!(cut, "switchd stopped, and cut requests off");
+        } else {
+            tracing::info!(cut, "switchd stopped");
+        }
         cut
     }
 }

@@ -1,5 +1,6 @@
 //! `switchd check`: is a config good, and what does it say?
 
+use super::log::complain;
 use crate::config;
 use crate::config::Problem;
 use crate::config::Settings;
@@ -51,7 +52,7 @@ pub fn explain(config: &Path) -> ExitCode {
 }
 
 pub(super) fn tell(problems: &[Problem]) {
-    eprint!("{}", summary(problems));
+    complain(&summary(problems));
 }
 
 fn in_words(settings: &Settings) -> String {

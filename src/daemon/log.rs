@@ -2,13 +2,19 @@
 //!
 //! Whoever reads stderr may hang (a paused terminal, a full pipe). Then lines are dropped and counted:
 //! nothing that decides about traffic ever waits for a reader.
+//!
+//! Where stderr is the journal of systemd, each line begins with its priority (`<4>`), which journald takes off
+//! again: `journalctl -p warning -u switchd` shows what it should.
 
 use crate::config::Log;
 use crate::config::LogFormat;
 use anyhow::Context;
+use std::fs::File;
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
@@ -17,6 +23,8 @@ use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::SyncSender;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
+use tracing::Level;
+use tracing::Metadata;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
@@ -42,6 +50,47 @@ enum Line {
 struct Door {
     lines: SyncSender<Line>,
     dropped: Arc<AtomicU64>,
+    to: Reader,
+}
+
+/// Who reads stderr.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Anybody,
+    /// journald: it understands priorities.
+    Journal,
+}
+
+impl Reader {
+    /// The journal says which file it reads: who inherited the variable and writes elsewhere is not meant.
+    fn of_stderr() -> Self {
+        let said = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+        let ours = io::stderr().as_fd().try_clone_to_owned();
+        let file = ours.and_then(|it| File::from(it).metadata());
+        match file {
+            Ok(file) if said == format!("{}:{}", file.dev(), file.ino()) => Self::Journal,
+            _ => Self::Anybody,
+        }
+    }
+
+    /// As `sd-daemon(3)` has them.
+    fn priority(self, level: Level) -> &'static str {
+        match (self, level) {
+            (Self::Anybody, _) => "",
+            (_, Level::ERROR) => "<3>",
+            (_, Level::WARN) => "<4>",
+            (_, Level::INFO) => "<6>",
+            _ => "<7>",
+        }
+    }
+}
+
+/// Tells why the program does not start, on stderr, so that it is found where errors are looked for.
+pub fn complain(text: &str) {
+    let priority = Reader::of_stderr().priority(Level::ERROR);
+    for line in text.lines() {
+        eprintln!("{priority}{line}");
+    }
 }
 
 /// One line; handed over when dropped.
@@ -77,6 +126,11 @@ impl<'a> MakeWriter<'a> for Door {
         let text = Vec::new();
         OneLine { door: self, text }
     }
+
+    fn make_writer_for(&'a self, of: &Metadata<'_>) -> OneLine<'a> {
+        let text = self.to.priority(*of.level()).as_bytes().to_vec();
+        OneLine { door: self, text }
+    }
 }
 
 /// Sets up the log of this process.
@@ -90,14 +144,16 @@ pub(super) fn start(log: &Log) -> anyhow::Result<LogWriter> {
     let (lines, receiver) = sync_channel(WAITING);
     let dropped = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&dropped);
+    let to = Reader::of_stderr();
     std::thread::Builder::new()
         .name("log".to_owned())
         .stack_size(64 * 1024)
-        .spawn(move || write_all(&receiver, &counted, &mut io::stderr()))
+        .spawn(move || write_all(&receiver, &counted, (to, &mut io::stderr())))
         .context("cannot start the log's thread")?;
     let door = Door {
         lines: lines.clone(),
         dropped,
+        to,
     };
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -124,7 +180,7 @@ impl LogWriter {
     }
 }
 
-fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64, out: &mut impl Write) {
+fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64, (to, out): (Reader, &mut impl Write)) {
     while let Ok(line) = lines.recv() {
         // A log that cannot be written has nowhere to say so.
         match line {
@@ -133,9 +189,10 @@ fn write_all(lines: &Receiver<Line>, dropped: &AtomicU64, out: &mut impl Write) 
         }
         let missed = dropped.swap(0, Ordering::Relaxed);
         if missed > 0 {
+            let priority = to.priority(Level::WARN);
             drop(writeln!(
                 out,
-                "{missed} log lines dropped: the reader of the log is too slow"
+                "{priority}{missed} log lines dropped: the reader of the log is too slow"
             ));
         }
     }
@@ -152,6 +209,7 @@ mod tests {
         let door = Door {
             lines,
             dropped: Arc::clone(&dropped),
+            to: Reader::Anybody,
         };
         for number in 0..5 {
             writeln!(door.make_writer(), "line {number}").unwrap();
@@ -159,7 +217,7 @@ mod tests {
         assert_eq!(dropped.load(Ordering::Relaxed), 3);
         drop(door);
         let mut written = Vec::new();
-        write_all(&receiver, &dropped, &mut written);
+        write_all(&receiver, &dropped, (Reader::Anybody, &mut written));
         let written = String::from_utf8(written).unwrap();
         assert_eq!(
             written,

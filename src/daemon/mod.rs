@@ -14,4 +14,5 @@ mod signals;
 
 pub use assembly::Daemon;
 pub use check::{check, explain};
+pub use log::complain;
 pub use run::run;

@@ -139,11 +139,8 @@ impl Switch {
         if let SlotHealth::Unhealthy { reason } = &self.shared {
             return Some(format!("what the slots share fails: {reason}"));
         }
-        if self.start_ends().is_some_and(|end| end > self.now) {
-            return Some(format!(
-                "it has not been healthy yet since switchd started, and has {} to become so",
-                words(failback.start_grace)
-            ));
+        if let Some(starting) = self.still_starts() {
+            return Some(starting);
         }
         if self.proof_ends().is_some_and(|end| end > self.now) {
             return Some("the slot has just passed its gate; the probes look again".to_owned());
@@ -215,6 +212,27 @@ impl Switch {
     fn start_ends(&self) -> Option<Moment> {
         let grace = self.rules.failback.start_grace;
         self.starting.map(|started| started.after(grace))
+    }
+
+    /// The active slot may still be starting together with the daemon.
+    #[must_use]
+    pub fn is_starting(&self) -> bool {
+        self.start_ends().is_some_and(|end| end > self.now)
+    }
+
+    /// Traffic stays for no other reason than that.
+    #[must_use]
+    pub fn stays_for_its_start(&self) -> bool {
+        self.staying.is_some() && self.staying == self.still_starts()
+    }
+
+    fn still_starts(&self) -> Option<String> {
+        self.is_starting().then(|| {
+            format!(
+                "it has not been healthy yet since switchd started, and has {} to become so",
+                words(self.rules.failback.start_grace)
+            )
+        })
     }
 
     /// Only while the probes' last word contradicts the gate.

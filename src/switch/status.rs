@@ -138,6 +138,18 @@ impl Switch {
         u32::try_from(counted).unwrap_or(u32::MAX)
     }
 
+    /// When the limit of automatic moves allows one more; none while it does, and where it never will.
+    #[must_use]
+    pub fn limit_ends(&self) -> Option<Moment> {
+        let failback = &self.rules.failback;
+        let most = usize::try_from(failback.max_moves).ok()?;
+        let all = &self.state.automatic_moves;
+        // Oldest first: with this one gone there is one less than the limit.
+        let next = all.len().checked_sub(most).filter(|_| most > 0)?;
+        let ends = all.get(next)?.after(failback.window);
+        (ends > self.now).then_some(ends)
+    }
+
     pub(super) fn is_healthy(&self, slot: &SlotName) -> bool {
         self.health(slot) == Some(&SlotHealth::Healthy)
     }

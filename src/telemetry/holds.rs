@@ -158,6 +158,7 @@ mod tests {
             watch: None,
             denied: DeniedFigures::default(),
             zones: Vec::new(),
+            shared: crate::telemetry::SharedFigures::default(),
             waits: WaitFigures {
                 hold,
                 read_only: ModeFigures {

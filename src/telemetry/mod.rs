@@ -22,6 +22,7 @@ mod prometheus;
 mod samples;
 mod shadow;
 mod shadow_page;
+mod shared;
 mod stamp;
 mod unwelcome;
 mod websockets;
@@ -48,5 +49,6 @@ pub use shadow::{
     ShadowTable, ShadowTally, Shadowed,
 };
 pub use shadow_page::ShadowFigures;
+pub use shared::SharedFigures;
 pub use unwelcome::{Unwelcome, UnwelcomeCounts};
 pub use websockets::{Farewell, Parting, WebsocketCounts};

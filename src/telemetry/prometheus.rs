@@ -20,6 +20,7 @@ use super::samples::Sample;
 use super::samples::counter;
 use super::samples::gauge;
 use super::shadow_page::ShadowFigures;
+use super::shared::SharedFigures;
 use crate::switch::Tally;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
@@ -59,6 +60,7 @@ pub struct ServiceFigures {
     pub denied: DeniedFigures,
     pub zones: Vec<ZoneFigures>,
     pub waits: WaitFigures,
+    pub shared: SharedFigures,
     /// None as long as no copies were asked for.
     pub shadow: Option<ShadowFigures>,
     pub slots: Vec<SlotFigures>,
@@ -142,6 +144,7 @@ impl Collector for Page {
         self.websockets(out)?;
         self.slots(out)?;
         self.flips(out)?;
+        self.shared(out)?;
         self.gates(out)?;
         self.judged(out)?;
         self.shadows(out)?;
@@ -465,6 +468,10 @@ mod tests {
                     evicted: 1,
                 }],
                 waits: WaitFigures::default(),
+                shared: crate::telemetry::SharedFigures {
+                    is_down: true,
+                    outages: 3,
+                },
                 slots: vec![blue],
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
@@ -509,6 +516,8 @@ mod tests {
             r#"switchd_rate_limit_allowed_total{service="odoo",zone="login"} 7.0"#,
             r#"switchd_rate_limit_limited_total{service="odoo",zone="login"} 6.0"#,
             r#"switchd_rate_limit_evicted_total{service="odoo",zone="login"} 1.0"#,
+            r#"switchd_shared_up{service="odoo"} 0.0"#,
+            r#"switchd_shared_outages_total{service="odoo"} 3.0"#,
             "switchd_connections_accepted_total 0.0",
             r#"switchd_compressed_bytes_total{coding="br"} 0.0"#,
             r#"switchd_cache_requests_total{result="hit"} 0.0"#,

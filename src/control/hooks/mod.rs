@@ -8,6 +8,7 @@ mod board;
 mod deliver;
 mod letter;
 mod notices;
+mod of_service;
 mod post;
 mod shapes;
 mod signature;

@@ -1,5 +1,6 @@
 //! What happened, as hooks tell it: one arm for each kind of event.
 
+use super::of_service::of_service;
 use crate::api::EventKind;
 use crate::api::ReleaseCause;
 use crate::api::StreamEvent;
@@ -42,7 +43,7 @@ impl Severity {
 }
 
 impl Notice {
-    fn new(name: HookEvent, severity: Severity, summary: String) -> Self {
+    pub(super) fn new(name: HookEvent, severity: Severity, summary: String) -> Self {
         Self {
             names: vec![name],
             severity,
@@ -52,14 +53,14 @@ impl Notice {
         }
     }
 
-    fn about(self, slot: &str) -> Self {
+    pub(super) fn about(self, slot: &str) -> Self {
         Self {
             slot: Some(slot.to_owned()),
             ..self
         }
     }
 
-    fn resolving(self, event: HookEvent) -> Self {
+    pub(super) fn resolving(self, event: HookEvent) -> Self {
         Self {
             resolves: Some(event),
             ..self
@@ -118,7 +119,9 @@ impl Reader {
         Some(match &event.kind {
             EventKind::Started { .. } => self.started(event)?,
             EventKind::Done { .. } => self.done(event)?,
-            EventKind::Staying { slot, reason } => {
+            // Whoever is on call need not hear that a slot starts together with the daemon.
+            EventKind::Staying { starting: true, .. } => return None,
+            EventKind::Staying { slot, reason, .. } => {
                 let told = format!("traffic stays on {slot}, which is not well: {reason}");
                 Notice::new(Name::Staying, Critical, told).about(slot)
             }
@@ -148,8 +151,10 @@ impl Reader {
             EventKind::Released { .. } => hold(&event.kind)?,
             EventKind::CanaryOver { .. } | EventKind::CanaryHalted { .. } => canary(&event.kind)?,
             EventKind::Mode { .. }
+            | EventKind::SharedDown { .. }
+            | EventKind::SharedUp { .. }
             | EventKind::OutageBegan { .. }
-            | EventKind::OutageEnded { .. } => service(&event.kind)?,
+            | EventKind::OutageEnded { .. } => of_service(&event.kind)?,
             _ => of_daemon(&event.kind)?,
         })
     }
@@ -291,33 +296,6 @@ fn canary(event: &EventKind) -> Option<Notice> {
         EventKind::CanaryHalted { slot, percent } => {
             let told = format!("the canary on {slot} stays at {percent} %: its next step failed");
             Notice::new(HookEvent::CanaryHalted, Severity::Warning, told).about(slot)
-        }
-        _ => return None,
-    })
-}
-
-/// What clients notice of a whole service.
-fn service(event: &EventKind) -> Option<Notice> {
-    use HookEvent as Name;
-    Some(match event {
-        EventKind::Mode {
-            mode,
-            on,
-            by,
-            message,
-        } => {
-            let on = if *on { "on" } else { "off" };
-            let why = message.as_ref().map(|why| format!(": {why}"));
-            let told = format!("{mode} is {on}, says {by}{}", why.unwrap_or_default());
-            Notice::new(Name::Mode, Severity::Info, told)
-        }
-        EventKind::OutageBegan { slot, waiting } => {
-            let told = format!("{slot} cannot be connected; {waiting} requests wait");
-            Notice::new(Name::Outage, Severity::Critical, told).about(slot)
-        }
-        EventKind::OutageEnded { slot, waiting } => {
-            let told = format!("{slot} can be connected again; {waiting} requests go on");
-            Notice::new(Name::OutageOver, Severity::Info, told).about(slot)
         }
         _ => return None,
     })

@@ -78,34 +78,40 @@ fn alerts(letter: &Letter) -> Value {
         Some(resolved) => (resolved, letter.event.at.clone()),
         None => (letter.name(), end(letter)),
     };
-    let mut labels = json!({
-        "alertname": format!("switchd_{}", name.word()),
-        "severity": letter.notice.severity.word(),
-    });
-    if letter.notice.resolves.is_some() {
-        // The labels are who an alert is: what ends one must have those of what began it.
-        labels["severity"] = Severity::Warning.word().into();
-    }
-    if !letter.event.service.is_empty() {
-        labels["service"] = letter.event.service.clone().into();
-    }
-    if let Some(slot) = &letter.notice.slot {
-        labels["slot"] = slot.clone().into();
-    }
-    let mut alert = json!({
-        "labels": labels,
-        "annotations": { "summary": letter.notice.summary, "delivery": letter.id },
-        "endsAt": ends,
-    });
-    if letter.notice.resolves.is_none() {
-        alert["startsAt"] = letter.event.at.clone().into();
-    }
-    Value::Array(vec![alert])
+    // The labels are who an alert is: what ends one must have those of what began it, however severe that was.
+    let severities = match letter.notice.resolves {
+        Some(_) => vec![Severity::Warning, Severity::Critical],
+        None => vec![letter.notice.severity],
+    };
+    let alert = |severity: Severity| {
+        let mut labels = json!({
+            "alertname": format!("switchd_{}", name.word()),
+            "severity": severity.word(),
+        });
+        if !letter.event.service.is_empty() {
+            labels["service"] = letter.event.service.clone().into();
+        }
+        if let Some(slot) = &letter.notice.slot {
+            labels["slot"] = slot.clone().into();
+        }
+        let mut alert = json!({
+            "labels": labels,
+            "annotations": { "summary": letter.notice.summary, "delivery": letter.id },
+            "endsAt": ends,
+        });
+        if letter.notice.resolves.is_none() {
+            alert["startsAt"] = letter.event.at.clone().into();
+        }
+        alert
+    };
+    severities.into_iter().map(alert).collect()
 }
 
 fn end(letter: &Letter) -> String {
     let lasts = match letter.name() {
         HookEvent::Quarantine
+        | HookEvent::Outage
+        | HookEvent::SharedDown
         | HookEvent::ConfigRejected
         | HookEvent::CertificatesRejected
         | HookEvent::CertificateExpiring => STATE,
@@ -166,6 +172,41 @@ mod tests {
             ":warning: *odoo*: green is in quarantine: HTTP 500: &lt;!channel&gt; &amp; more"
         );
         assert_eq!(body["attachments"][0]["ts"], 1_785_585_600);
+    }
+
+    #[test]
+    fn what_ends_something_ends_its_alert_however_severe_that_was() {
+        let pairs = [
+            (
+                EventKind::SharedDown {
+                    address: Some("db:5432".to_owned()),
+                    reason: "db:5432: connection refused".to_owned(),
+                },
+                EventKind::SharedUp {
+                    address: Some("db:5432".to_owned()),
+                    lasted_ms: 8000,
+                },
+            ),
+            (
+                EventKind::OutageBegan {
+                    slot: "green".to_owned(),
+                    waiting: 2,
+                },
+                EventKind::OutageEnded {
+                    slot: "green".to_owned(),
+                    waiting: 2,
+                },
+            ),
+        ];
+        for (begins, ends) in pairs {
+            let begun = &shaped(HookKind::Alertmanager, &letter(begins))[0];
+            let ended = shaped(HookKind::Alertmanager, &letter(ends));
+            let of_the_same = |it: &&Value| it["labels"] == begun["labels"];
+            let ended = ended.as_array().unwrap().iter().find(of_the_same);
+            let ended = ended.unwrap_or_else(|| panic!("nothing ends {begun}"));
+            assert_eq!(begun["endsAt"], "2026-08-02T12:00:00.000Z");
+            assert_eq!(ended["endsAt"], "2026-08-01T12:00:00.000Z");
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod figures;
 
 use super::conductor::Conductor;
 use super::events::About;
+use super::log_level::log_at;
+use super::log_level::of_verdict;
 use super::steered::Steered;
 use crate::api::EventKind;
 use crate::config::Watch as WatchSettings;
@@ -222,14 +224,7 @@ impl Conductor {
             verdict, reasons, ..
         } = &news.finding;
         let words = verdict.as_str();
-        match verdict {
-            WatchVerdict::Inconclusive | WatchVerdict::Good => {
-                tracing::info!(service, %slot, verdict = words, over, reasons = ?reasons, "watch");
-            }
-            WatchVerdict::Warning | WatchVerdict::Critical => {
-                tracing::warn!(service, %slot, verdict = words, over, reasons = ?reasons, "watch");
-            }
-        }
+        log_at!(of_verdict(*verdict), service, %slot, verdict = words, over, reasons = ?reasons, "watch");
         let kind = EventKind::Watch {
             slot: slot.to_string(),
             verdict: words.to_owned(),
