@@ -8,6 +8,7 @@ use super::problem::Wrong;
 use super::problem::bad_request;
 use super::server::Admin;
 use super::streams;
+use super::watch;
 use crate::api::CanaryAction;
 use crate::api::CanaryRequest;
 use crate::switch::CanaryOrder;
@@ -28,6 +29,7 @@ impl Admin {
             None => None,
             Some(slot) => Some(self.slot(service, slot).await?),
         };
+        let terms = watch::of_canary(&request);
         let (force, reason) = (request.force, request.reason);
         let order = match (request.action, share) {
             (Some(_), Some(_)) => {
@@ -46,6 +48,7 @@ impl Admin {
                 share,
                 force,
                 reason,
+                terms,
             },
         };
         let until = until(request.no_wait);

@@ -7,8 +7,9 @@ use super::problem;
 use super::problem::Wrong;
 use super::server::Admin;
 use super::streams;
+use super::watch;
 use crate::api::FlipRequest;
-use crate::api::SlotRequest;
+use crate::api::GateRequest;
 use crate::control::GateOrder;
 use crate::control::Rehearsal;
 use crate::switch::Actor;
@@ -16,12 +17,13 @@ use crate::switch::Generation;
 
 impl Admin {
     pub(super) async fn gate(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
-        let request: SlotRequest = parse(&asked.body)?;
+        let request: GateRequest = parse(&asked.body)?;
         self.tried(GateOrder {
             service: service.to_owned(),
             slot: request.slot,
             by: asked.by,
             reason: None,
+            starting: watch::starting(request.no_wait_for_start),
             rehearsal: None,
         })
         .await
@@ -42,6 +44,7 @@ impl Admin {
             slot: request.to,
             by,
             reason: request.reason,
+            starting: watch::starting(request.no_wait_for_start),
             rehearsal: Some(Rehearsal {
                 expect: request.expect_generation.map(Generation),
             }),

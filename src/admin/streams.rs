@@ -85,6 +85,7 @@ async fn follow_gates(
             EventKind::Probe { slot, .. } => slot,
             EventKind::GateCheck(check) => &check.slot,
             EventKind::GateProgress(progress) => &progress.slot,
+            EventKind::GateWaiting(waiting) => &waiting.slot,
             _ => return false,
         };
         // A flip may try the same gates at the same time.

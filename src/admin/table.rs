@@ -16,6 +16,7 @@ use crate::api::CachePurged;
 use crate::api::CanaryRequest;
 use crate::api::Confirmed;
 use crate::api::FlipRequest;
+use crate::api::GateRequest;
 use crate::api::History;
 use crate::api::HoldReleased;
 use crate::api::HoldRequest;
@@ -118,7 +119,7 @@ pub(super) const TABLE: &[Entry] = &[
         "Try the gates of a slot now; nothing changes, and the stream ends with `gates_done`",
     )
     .of_service()
-    .takes::<SlotRequest>()
+    .takes::<GateRequest>()
     .streams::<StreamEvent>(),
     post(
         "/v1/services/{service}/ack",

@@ -133,9 +133,8 @@ async fn a_flip_streams_its_events_and_ends_with_the_verdict() {
 async fn a_gate_that_fails_ends_the_stream_with_its_reasons() {
     let house = House::build().await;
     house.stage.green.answers(BROKEN);
-    let reply = house
-        .ask("POST /v1/services/odoo/flip", r#"{"to":"green"}"#)
-        .await;
+    let body = r#"{"to":"green","no_wait_for_start":true}"#;
+    let reply = house.ask("POST /v1/services/odoo/flip", body).await;
     assert_eq!(reply.status, 200, "the machine had accepted it");
     let events = reply.events();
     let EventKind::Done {

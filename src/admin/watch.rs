@@ -7,6 +7,7 @@ use super::problem;
 use super::problem::Wrong;
 use super::problem::bad_request;
 use super::server::Admin;
+use crate::api::CanaryRequest;
 use crate::api::Confirmed;
 use crate::api::FlipRequest;
 use crate::api::RollbackRequest;
@@ -14,6 +15,7 @@ use crate::api::SCHEMA;
 use crate::config::parse_duration;
 use crate::control::Until;
 use crate::switch::Command;
+use crate::switch::Starting;
 use crate::switch::Terms;
 use std::time::Duration;
 
@@ -21,13 +23,32 @@ pub(super) fn of_flip(request: &FlipRequest) -> Result<Terms, Wrong> {
     Ok(Terms {
         confirm_within: request.confirm_within.as_deref().map(within).transpose()?,
         accept_schema_change: request.accept_schema_change,
+        starting: starting(request.no_wait_for_start),
     })
+}
+
+/// Whether the gate waits for a slot that does not answer yet.
+pub(super) fn starting(no_wait_for_start: bool) -> Starting {
+    if no_wait_for_start {
+        Starting::Refuse
+    } else {
+        Starting::Wait
+    }
+}
+
+pub(super) fn of_canary(request: &CanaryRequest) -> Terms {
+    Terms {
+        starting: starting(request.no_wait_for_start),
+        ..Terms::default()
+    }
 }
 
 pub(super) fn of_rollback(request: &RollbackRequest) -> Terms {
     Terms {
         confirm_within: None,
         accept_schema_change: request.accept_schema_change,
+        // Who goes back is in a hurry, and the slot has served before: one that is down now is not starting.
+        starting: starting(!request.wait_for_start),
     }
 }
 

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 /// What is asked of a canary: a share with `percent`, its configured steps with `slot` alone, or an `action`.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the document"
+)]
 pub struct CanaryRequest {
     /// None for the canary that runs.
     #[serde(default)]
@@ -22,6 +26,9 @@ pub struct CanaryRequest {
     /// End the answer's stream once it holds, not when what was left is drained.
     #[serde(default)]
     pub no_wait: bool,
+    /// Refuse at once where the slot does not answer yet, instead of waiting for its start.
+    #[serde(default)]
+    pub no_wait_for_start: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -2,6 +2,7 @@
 
 use super::gates::GateCheck;
 use super::gates::GateProgress;
+use super::gates::GateWaiting;
 use super::gates::GatesDone;
 use super::hold::ReleaseCause;
 use super::status::CountsStatus;
@@ -178,6 +179,8 @@ pub enum EventKind {
     GateCheck(GateCheck),
     /// A gate goes on.
     GateProgress(GateProgress),
+    /// The slot is not ready yet, and waited for.
+    GateWaiting(GateWaiting),
     /// The last line of the stream of `gate` and of a rehearsal.
     GatesDone(GatesDone),
     /// What the watch over the active slot says has changed, or the watch is over.

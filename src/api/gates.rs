@@ -63,6 +63,24 @@ pub struct GateProgress {
     pub said: String,
 }
 
+/// The slot is not ready yet and may be starting; told about once a second, more rarely after a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct GateWaiting {
+    pub slot: String,
+    /// Every address that is not ready, with what it said last.
+    pub endpoints: Vec<WaitingEndpoint>,
+    pub waited_ms: u64,
+    /// For so long it waits: `flip.gate_timeout`.
+    pub limit_ms: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WaitingEndpoint {
+    pub member: String,
+    pub endpoint: String,
+    pub said: String,
+}
+
 /// The last line of the stream of `gate` and of a rehearsal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct GatesDone {

@@ -53,14 +53,19 @@ pub use canary::{CanaryAction, CanaryRequest, CanaryStatus, PreviewLink};
 pub use events::{
     EventKind, Killed, ProbeReport, ProbedEndpoint, Problem, Reloaded, StreamEvent, Verdict,
 };
-pub use gates::{GateCheck, GateProgress, GatesDone, GatesStatus, Outcome, Rehearsed};
+pub use gates::{
+    GateCheck, GateProgress, GateWaiting, GatesDone, GatesStatus, Outcome, Rehearsed,
+    WaitingEndpoint,
+};
 pub use history::{AuditRecord, History};
 pub use hold::{HoldReleased, HoldRequest, HoldStatus, OutageStatus, ReleaseCause};
 pub use hooks::{HookList, HookStatus, HookTested};
 pub use modes::{
     Bypass, MaintenanceRequest, MaintenanceStatus, ModesStatus, ReadOnlyRequest, ReadOnlyStatus,
 };
-pub use orders::{Acknowledged, FlipRequest, LabelRequest, Labelled, RollbackRequest, SlotRequest};
+pub use orders::{
+    Acknowledged, FlipRequest, GateRequest, LabelRequest, Labelled, RollbackRequest, SlotRequest,
+};
 pub use shadow::{
     ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,
 };

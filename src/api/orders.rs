@@ -33,6 +33,19 @@ pub struct FlipRequest {
     /// What runs in `to`; labels the slot before anything else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// Refuse at once where `to` does not answer yet, instead of waiting for its start.
+    #[serde(default)]
+    pub no_wait_for_start: bool,
+}
+
+/// Asks for the gates of a slot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GateRequest {
+    pub slot: String,
+    /// Say no at once where it does not answer yet, instead of waiting for its start.
+    #[serde(default)]
+    pub no_wait_for_start: bool,
 }
 
 /// Says what runs in a slot.
@@ -55,6 +68,10 @@ pub struct Labelled {
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a key of its own in the document"
+)]
 pub struct RollbackRequest {
     #[serde(default)]
     pub force: bool,
@@ -65,6 +82,9 @@ pub struct RollbackRequest {
     /// Go there even though the database has changed since.
     #[serde(default)]
     pub accept_schema_change: bool,
+    /// Wait for a slot that does not answer yet, as a flip does, instead of refusing at once.
+    #[serde(default)]
+    pub wait_for_start: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -180,6 +180,15 @@ pub(super) struct FlipArgs {
     /// What runs in SLOT; shown in status, history, metrics and logs
     #[arg(long, value_name = "TEXT", value_parser = version)]
     pub(super) version: Option<String>,
+    #[command(flatten)]
+    pub(super) start: StartArgs,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct StartArgs {
+    /// Refuse at once when SLOT does not answer yet, instead of waiting for it to start (`flip.gate_timeout`)
+    #[arg(long)]
+    pub(super) no_wait_for_start: bool,
 }
 
 #[derive(Debug, Group)]
@@ -189,6 +198,9 @@ pub(super) struct RollbackArgs {
     /// Go there even though the database's modules have changed since it last served
     #[arg(long)]
     pub(super) accept_schema_change: bool,
+    /// When the slot does not answer, wait for it to start (`flip.gate_timeout`) instead of refusing at once
+    #[arg(long)]
+    pub(super) wait_for_start: bool,
 }
 
 #[derive(Debug, Group)]

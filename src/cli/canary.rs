@@ -1,6 +1,6 @@
 //! `switchctl canary [SLOT] [SHARE|promote|abort]`
 
-use super::args::MoveArgs;
+use super::args::{MoveArgs, StartArgs};
 use super::failure::Failure;
 use super::operation;
 use super::output;
@@ -29,6 +29,8 @@ pub(super) struct CanaryArgs {
     pub(super) what: Vec<String>,
     #[command(flatten)]
     pub(super) moving: MoveArgs,
+    #[command(flatten)]
+    pub(super) start: StartArgs,
 }
 
 pub(super) async fn run(session: &Session, args: &CanaryArgs) -> Result<(), Failure> {
@@ -59,6 +61,7 @@ fn request(args: &CanaryArgs) -> Result<CanaryRequest, String> {
         force: *force,
         reason: reason.clone(),
         no_wait: *no_wait,
+        no_wait_for_start: args.start.no_wait_for_start,
         ..CanaryRequest::default()
     };
     match order.map(String::as_str) {
@@ -136,6 +139,9 @@ mod tests {
                 force: false,
                 reason: None,
                 timeout: Duration::from_secs(1),
+            },
+            start: StartArgs {
+                no_wait_for_start: false,
             },
         })
     }

@@ -23,6 +23,7 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         confirm_within: args.confirm_within.map(config::format_duration),
         accept_schema_change: args.accept_schema_change,
         version: args.version.clone(),
+        no_wait_for_start: args.start.no_wait_for_start,
     };
     if args.rehearse {
         return gate::follow(session, &path, &request, args.moving.timeout).await;

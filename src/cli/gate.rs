@@ -1,6 +1,6 @@
 //! `switchctl gate SLOT`, and `switchctl flip SLOT --rehearse`
 
-use super::args::duration;
+use super::args::{StartArgs, duration};
 use super::client::Lines;
 use super::failure::{Exit, Failure};
 use super::operation::Interrupt;
@@ -10,7 +10,7 @@ use super::sentence::Sentence;
 use super::session::Session;
 use super::style::{Look, Paint};
 use super::words;
-use crate::api::{EventKind, GatesDone, Rehearsed, SlotRequest, StreamEvent};
+use crate::api::{EventKind, GateRequest, GatesDone, Rehearsed, StreamEvent};
 use crate::switch::SlotName;
 use serde::Serialize;
 use std::fmt::Write;
@@ -23,12 +23,15 @@ pub(super) struct GateArgs {
     /// Stop waiting after this long (30s, 5m, 1h); the gates themselves go on
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     timeout: Duration,
+    #[command(flatten)]
+    start: StartArgs,
 }
 
 pub(super) async fn run(session: &Session, args: &GateArgs) -> Result<(), Failure> {
     let path = session.service_path("gate").await?;
-    let request = SlotRequest {
+    let request = GateRequest {
         slot: args.slot.to_string(),
+        no_wait_for_start: args.start.no_wait_for_start,
     };
     follow(session, &path, &request, args.timeout).await
 }
@@ -103,7 +106,7 @@ fn tell(progress: &mut Progress, event: &StreamEvent) {
     let sentence = Sentence::of(event);
     match &event.kind {
         EventKind::Probe { result, .. } if result.passed => progress.passing(&sentence.text),
-        EventKind::GateProgress(_) => progress.passing(&sentence.text),
+        EventKind::GateProgress(_) | EventKind::GateWaiting(_) => progress.passing(&sentence.text),
         EventKind::GatesDone(_) => {}
         _ => progress.milestone(sentence.paint, &sentence.text),
     }

@@ -153,6 +153,7 @@ fn tell(progress: &mut Progress, event: &StreamEvent) {
     match &event.kind {
         EventKind::Probe { .. }
         | EventKind::GateProgress(_)
+        | EventKind::GateWaiting(_)
         | EventKind::Journalled { .. }
         | EventKind::Draining { .. } => {
             progress.passing(&format!("  {}", sentence.text));

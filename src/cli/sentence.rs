@@ -10,7 +10,9 @@ use super::style::Paint;
 use super::table::printable;
 use super::watch;
 use super::words;
-use crate::api::{EventKind, GateCheck, GatesDone, Outcome, StreamEvent, Verdict};
+use crate::api::{
+    EventKind, GateCheck, GateWaiting, GatesDone, Outcome, StreamEvent, Verdict, WaitingEndpoint,
+};
 
 /// One event in words, and how weighty it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -27,6 +29,7 @@ impl Sentence {
             | EventKind::GatePassed { .. }
             | EventKind::GateCheck(_)
             | EventKind::GateProgress(_)
+            | EventKind::GateWaiting(_)
             | EventKind::GatesDone(_)
             | EventKind::Journalled { .. }
             | EventKind::Published { .. } => before_the_move(&event.kind),
@@ -119,6 +122,7 @@ fn before_the_move(event: &EventKind) -> Sentence {
             ),
             Paint::Notable,
         ),
+        EventKind::GateWaiting(waiting) => say(gate_waiting(waiting), Paint::Notable),
         EventKind::GatesDone(done) => gates_done(done),
         EventKind::Journalled { took_ms } => say(
             format!("written to the journal ({})", words::took(*took_ms)),
@@ -135,6 +139,26 @@ fn before_the_move(event: &EventKind) -> Sentence {
         ),
         _ => say("", Paint::Plain),
     }
+}
+
+/// `waiting for green: http 127.0.0.1:8169 connection refused (4 s of 30 s)`.
+fn gate_waiting(waiting: &GateWaiting) -> String {
+    let said = waiting.endpoints.iter().map(|it| {
+        let WaitingEndpoint {
+            member,
+            endpoint,
+            said,
+        } = it;
+        format!("{member} {endpoint} {said}")
+    });
+    let said: Vec<String> = said.collect();
+    let [waited, limit] =
+        [waiting.waited_ms, waiting.limit_ms].map(|ms| words::about(ms.div_ceil(1000)));
+    let slot = &waiting.slot;
+    format!(
+        "waiting for {slot}: {} ({waited} of {limit})",
+        said.join("; ")
+    )
 }
 
 fn gate_check(check: &GateCheck) -> Sentence {

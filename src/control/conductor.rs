@@ -279,6 +279,7 @@ impl Conductor {
             trial: Arc::new(self.trial(at, slot)),
             hand: None,
             is_warm: self.goes_back_to_a_warm_slot(at, flip),
+            starting: service.switch.starting(),
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));
     }

@@ -23,6 +23,7 @@ use crate::switch::Passed;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
+use crate::switch::Starting;
 use crate::telemetry::Page;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -87,6 +88,8 @@ pub struct GateOrder {
     pub slot: String,
     pub by: Actor,
     pub reason: Option<String>,
+    /// What is done about a slot that does not answer yet.
+    pub starting: Starting,
     /// None tries the gates and no more.
     pub rehearsal: Option<Rehearsal>,
 }

@@ -31,6 +31,7 @@ mod page;
 mod previews;
 mod prober;
 mod queues;
+mod readiness;
 mod reload;
 mod shadow;
 mod shared;

@@ -18,6 +18,7 @@ use crate::switch::Owner;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::tls;
+use crate::upstream::ProbeFailure;
 use crate::upstream::probe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,6 +59,8 @@ pub(super) struct ProbeReport {
     pub(super) owner: Owner,
     /// Results of one kind differ in detail only: `connection refused`, `HTTP 500`.
     pub(super) kind: String,
+    /// A slot that is starting fails like this.
+    pub(super) may_pass_later: bool,
 }
 
 impl ProbeReport {
@@ -107,6 +110,8 @@ pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
     let is_busy = || endpoint.in_flight.counts().total() > 0 && !endpoint.health.is_suspected();
     let address = &target.key.address;
     let probed = probe(address, terms, &target.health, &target.host, is_busy).await;
+    let failure = probed.result.as_ref().err();
+    let may_pass_later = failure.is_none_or(ProbeFailure::may_pass_later);
     let (result, owner) = match probed.result {
         Ok(status) => (Ok(format!("HTTP {status}")), Owner::Slot),
         Err(failure) => (Err(failure.to_string()), failure.owner()),
@@ -120,6 +125,7 @@ pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
         result,
         owner,
         kind,
+        may_pass_later,
     }
 }
 

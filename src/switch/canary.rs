@@ -52,15 +52,13 @@ impl Switch {
                 share,
                 force,
                 reason,
+                terms,
             } => {
                 let to = slot.or(running).ok_or_else(no_canary)?;
                 self.may_be_canary(&to)?;
                 let portion = self.portion(share)?;
-                let mut request = self.request(Direction::Canary, by, to).with(
-                    force,
-                    reason,
-                    Terms::default(),
-                )?;
+                let request = self.request(Direction::Canary, by, to);
+                let mut request = request.with(force, reason, terms)?;
                 request.portion = Some(portion);
                 self.is_free()?;
                 self.share(request, portion, effects);

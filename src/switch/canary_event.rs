@@ -4,6 +4,7 @@ use super::event::{Direction, Operation};
 use super::moment::Moment;
 use super::percent::Percent;
 use super::slot::{FlipId, Generation, SlotName};
+use super::watch::Terms;
 
 /// What an operator may ask of a canary.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +18,7 @@ pub enum CanaryOrder {
         /// Skips the gate; needs a reason.
         force: bool,
         reason: Option<String>,
+        terms: Terms,
     },
     /// All traffic follows: a flip.
     Promote {

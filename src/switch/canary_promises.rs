@@ -105,6 +105,7 @@ mod tests {
                 share: (!text.is_empty()).then(|| share(text)),
                 force: false,
                 reason: None,
+                terms: Terms::default(),
             })
         }
 
@@ -333,6 +334,7 @@ mod tests {
                 share: Some(share("5%")),
                 force: true,
                 reason: Some("the check is wrong".to_owned()),
+                terms: Terms::default(),
             })
             .unwrap();
         bench.recorded();

@@ -57,4 +57,4 @@ pub use status::{Draining, Phase};
 pub use tally::{Share, Tally, Track};
 pub use times::{TIME_BUCKETS, time_bucket};
 pub use verdict::{Finding, Judge, Thresholds, WatchRules, WatchVerdict};
-pub use watch::Terms;
+pub use watch::{Starting, Terms};

@@ -132,7 +132,7 @@ mod tests {
         let part = proptest::option::weighted(0.8, share());
         prop_oneof![
             6 => (slot_or_none(), part, any::<bool>()).prop_map(move |(slot, share, force)| {
-                CanaryOrder::Share { slot, share, force, reason: reason() }
+                CanaryOrder::Share { slot, share, force, reason: reason(), terms: Terms::default() }
             }),
             1 => any::<bool>().prop_map(move |force| {
                 CanaryOrder::Promote { slot: None, force, reason: reason() }
@@ -146,6 +146,7 @@ mod tests {
         (within, any::<bool>()).prop_map(|(confirm_within, accept_schema_change)| Terms {
             confirm_within,
             accept_schema_change,
+            ..Terms::default()
         })
     }
 

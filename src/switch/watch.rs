@@ -16,6 +16,19 @@ pub struct Terms {
     /// To go back (or here, for a rollback) is fine even where the database has changed.
     #[serde(default)]
     pub accept_schema_change: bool,
+    #[serde(default)]
+    pub starting: Starting,
+}
+
+/// What the gate does about a slot that does not answer yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Starting {
+    /// It may be starting: it is asked again until it answers, or the time of the gate is over.
+    #[default]
+    Wait,
+    /// The first check that fails decides.
+    Refuse,
 }
 
 /// What the machine knows of the watch, and no restart needs to.
@@ -111,6 +124,25 @@ impl Switch {
             return Err(Refusal::SchemaMoved { slot: slot.clone() });
         }
         Ok(())
+    }
+
+    /// What the gate of the operation under way does about a slot that does not answer yet.
+    ///
+    /// It waits for operators alone, and only for a slot without visitors: one that a canary sends visitors to is
+    /// not starting, and they must not wait for its failure to be seen.
+    #[must_use]
+    pub fn starting(&self) -> Starting {
+        let current = self.current.as_ref().map(|current| &current.operation);
+        let waits = current.is_some_and(|operation| {
+            let has_visitors = self.canary().is_some_and(|it| it.slot == operation.to);
+            let by_operator = operation.by != Actor::itself();
+            operation.terms.starting == Starting::Wait && by_operator && !has_visitors
+        });
+        if waits {
+            Starting::Wait
+        } else {
+            Starting::Refuse
+        }
     }
 
     /// The database as it is known once `flip` has moved traffic: as its gate saw it, else as it was last seen.

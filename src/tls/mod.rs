@@ -22,6 +22,7 @@ pub use material::Material;
 pub use server::Server;
 pub use upstream::{Dialer, Upstream};
 pub use web::connect_web;
+pub use words::refuses_certificate;
 
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs;

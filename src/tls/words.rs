@@ -30,6 +30,17 @@ pub(super) fn in_words(error: io::Error, name: &ServerName<'_>) -> io::Error {
     )
 }
 
+/// The upstream showed a certificate that is not accepted: waiting mends that as little as trying again.
+#[must_use]
+pub fn refuses_certificate(error: &io::Error) -> bool {
+    let told = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Failed>());
+    let inner = told.and_then(|told| told.source.get_ref());
+    let cause = inner.and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    matches!(cause, Some(rustls::Error::InvalidCertificate(_)))
+}
+
 fn words_for(error: &io::Error, name: &ServerName<'_>) -> Option<String> {
     if error.kind() == io::ErrorKind::UnexpectedEof {
         return Some("the connection was closed during the TLS handshake".to_owned());

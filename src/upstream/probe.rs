@@ -64,6 +64,18 @@ impl ProbeFailure {
         };
         if is_lack { Owner::Ours } else { Owner::Slot }
     }
+
+    /// A program that is starting fails in all these ways before it is ready; what no waiting mends is the rest.
+    ///
+    /// Every status may be one of a start: a server whose application is not loaded yet answers 404, 401, 502 or 503.
+    #[must_use]
+    pub fn may_pass_later(&self) -> bool {
+        match self {
+            Self::Connect(cause) => !tls::refuses_certificate(cause),
+            Self::Timeout(_) | Self::Status { .. } | Self::Body { .. } | Self::Broken(_) => true,
+            Self::Unsendable(_) => false,
+        }
+    }
 }
 
 /// Asks `address` once whether it is well, within `health.timeout`, or `health.busy_timeout` for as long as

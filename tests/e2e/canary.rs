@@ -391,7 +391,8 @@ async fn a_slot_that_fails_its_gate_gets_no_visitor() {
     let pair = Pair::start().await;
     pair.green.health(Reply::status(500, "still migrating"));
     let daemon = pair.daemon().await;
-    let output = daemon.ctl(&["canary", "green", "5%"]).await;
+    let arguments = ["canary", "green", "5%", "--no-wait-for-start"];
+    let output = daemon.ctl(&arguments).await;
     assert_eq!(output.code, 1, "{output:?}");
     assert!(output.stderr.contains("still migrating"), "{output:?}");
     assert!(daemon.service("app").await.canary.is_none());

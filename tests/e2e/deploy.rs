@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use rustix::process::kill_process;
 use serde_json::Value;
 use std::process::Stdio;
+use switchd::api::EventKind;
 use tokio::process::Child;
 
 /// A step whose program leaves a line in the file `trace`, and whose undo leaves another.
@@ -232,13 +233,19 @@ async fn what_fails_after_the_flip_moves_traffic_back() {
 #[tokio::test]
 async fn a_slot_that_is_not_well_gets_no_traffic() {
     let pair = Pair::start().await;
-    let daemon = daemon(&pair, &[traced("start")]).await;
+    let config = pair.config().set("service.app.flip.gate_timeout = \"2s\"");
+    let daemon = Daemon::start(&deploying(config, &[traced("start")])).await;
     pair.green.stop().await;
     daemon.slot_becomes("green", "unhealthy").await;
     let output = deploy(&daemon, &[]).await;
     assert_eq!(output.code, 5, "{output:?}");
     assert!(output.stderr.contains("gates: "), "{output:?}");
-    assert!(output.stderr.contains("connection refused"), "{output:?}");
+    assert!(
+        output
+            .stderr
+            .contains("connection refused, and still after 2s (flip.gate_timeout)"),
+        "{output:?}"
+    );
     assert_eq!(trace(&daemon), ["start", "undo start"]);
 }
 
@@ -532,4 +539,34 @@ async fn a_version_is_shown_wherever_slots_are() {
         )
         .await;
     assert_eq!(wrong.status, 400, "{}", wrong.text);
+}
+
+/// What stops the old slot is taken back by starting it, and programs take their time to start.
+#[tokio::test]
+async fn a_flip_is_taken_back_to_an_old_slot_that_is_starting_again() {
+    let pair = Pair::start().await;
+    let steps = [
+        step(
+            "stop_old",
+            "echo stop >> trace; while [ ! -e stopped ]; do sleep 0.02; done",
+            "echo start >> trace",
+        ),
+        step("tell", "exit 1", "true"),
+    ];
+    let daemon = daemon(&pair, &steps).await;
+    let mut events = daemon.stream("GET /v1/events", "").await;
+    let child = begin(&daemon, &[]);
+    eventually("the old slot is to be stopped", async || {
+        trace(&daemon) == ["stop"]
+    })
+    .await;
+    pair.blue.stop().await;
+    std::fs::write(daemon.path("stopped"), "").unwrap();
+    events
+        .until(|event| matches!(event, EventKind::GateWaiting(waiting) if waiting.slot == "blue"))
+        .await;
+    assert_eq!(trace(&daemon), ["stop", "start"]);
+    pair.blue.resume();
+    assert_eq!(code(child).await, 5);
+    assert_eq!(daemon.active().await, "blue");
 }

@@ -2,6 +2,7 @@
 
 use crate::deploy::arguments;
 use crate::deploy::deploying;
+use crate::support::Config;
 use crate::support::CtlOutput;
 use crate::support::Daemon;
 use crate::support::Pair;
@@ -10,6 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
+use std::time::Duration;
+use switchd::api::EventKind;
 use tempfile::TempDir;
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples/deploy");
@@ -17,14 +20,18 @@ const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/examples/dep
 /// One example at work.
 struct World {
     daemon: Daemon,
-    _pair: Pair,
+    pair: Pair,
     /// In place of `/srv` and `/var/backups`.
     root: TempDir,
 }
 
 impl World {
-    /// The steps of `example`, with the paths of a machine replaced by ones of this test.
     async fn start(example: &str, env: &str) -> Self {
+        Self::with(example, env, |config| config).await
+    }
+
+    /// The steps of `example`, with the paths of a machine replaced by ones of this test.
+    async fn with(example: &str, env: &str, more: impl FnOnce(Config) -> Config) -> Self {
         let root = TempDir::new().unwrap();
         let text = std::fs::read_to_string(format!("{EXAMPLES}/{example}")).unwrap();
         let from = text.find("[[service.").expect("it has steps");
@@ -38,15 +45,11 @@ impl World {
             .replace("env = { PGDATABASE = \"prod\"", &format!("env = {{ {env}"));
         assert!(steps.contains(".deploy.step]]"), "{steps}");
         let pair = Pair::start().await;
-        let daemon = Daemon::start(&deploying(pair.config(), &[steps])).await;
+        let daemon = Daemon::start(&deploying(more(pair.config()), &[steps])).await;
         daemon.healthy().await;
         std::fs::create_dir_all(root.path().join("bin")).unwrap();
         std::fs::create_dir_all(root.path().join("archives")).unwrap();
-        let world = Self {
-            daemon,
-            _pair: pair,
-            root,
-        };
+        let world = Self { daemon, pair, root };
         for name in ["systemctl", "docker"] {
             world.stub(name, "");
         }
@@ -116,6 +119,44 @@ impl World {
     async fn deployed(&self, version: &str) {
         let output = self.deploy(&["--version", version]).await;
         assert_eq!(output.code, 0, "{version}: {output:?}");
+    }
+
+    /// A deploy to a slot that does not listen when its program has been started, as `systemctl restart` and
+    /// `docker compose up --detach` leave it. It comes once it is waited for, or so much later as
+    /// `SWITCHD_TEST_START` says.
+    async fn deployed_late(&self, version: &str) {
+        self.pair.green.stop().await;
+        let mut events = self.daemon.stream("GET /v1/events", "").await;
+        let comes = async {
+            events
+                .until(|event| {
+                    matches!(event, EventKind::GateWaiting(waiting)
+                        if waiting.endpoints[0].said == "connection refused")
+                })
+                .await;
+            let later = std::env::var("SWITCHD_TEST_START").unwrap_or_default();
+            if let Ok(seconds) = later.parse() {
+                crate::support::pass(Duration::from_secs(seconds)).await;
+            }
+            self.pair.green.resume();
+        };
+        tokio::join!(self.deployed(version), comes);
+        assert_eq!(self.daemon.active().await, "green");
+    }
+
+    /// A deploy to a slot that never listens.
+    async fn taken_back(&self, version: &str) {
+        self.pair.green.stop().await;
+        let output = self.deploy(&["--version", version]).await;
+        assert_eq!(output.code, 5, "{output:?}");
+        for words in [
+            "waiting for green: http",
+            "connection refused, and still after 2s (flip.gate_timeout)",
+            "gates: taken back",
+        ] {
+            assert!(output.stderr.contains(words), "{words}: {output:?}");
+        }
+        assert_eq!(self.daemon.active().await, "blue");
     }
 
     /// The release that a slot runs.
@@ -229,13 +270,94 @@ async fn old_releases_go_but_none_that_a_slot_runs() {
     );
 }
 
+fn in_a_hurry(config: Config) -> Config {
+    config.set("service.app.flip.gate_timeout = \"2s\"")
+}
+
+#[tokio::test]
+async fn with_compose_a_slot_that_listens_later_is_waited_for() {
+    let world = World::start("compose.toml", "").await;
+    world.deployed_late("v2").await;
+    let calls = world.calls();
+    assert_eq!(
+        calls.last().map(String::as_str),
+        Some("docker compose stop app-blue")
+    );
+}
+
+#[tokio::test]
+async fn with_compose_a_slot_that_never_listens_is_taken_back() {
+    let world = World::with("compose.toml", "", in_a_hurry).await;
+    world.taken_back("v2").await;
+    let calls = world.calls();
+    assert_eq!(
+        calls.last().map(String::as_str),
+        Some("docker compose --env-file green.env stop app-green")
+    );
+}
+
+#[tokio::test]
+async fn with_systemd_a_slot_that_listens_later_is_waited_for() {
+    let world = World::start("systemd.toml", "").await;
+    world.archive("v2", "app", "#!/bin/sh\n");
+    world.deployed_late("v2").await;
+    assert_eq!(
+        world.calls(),
+        ["systemctl restart app@green", "systemctl stop app@blue"]
+    );
+}
+
+#[tokio::test]
+async fn with_systemd_a_slot_that_never_listens_is_taken_back() {
+    let world = World::with("systemd.toml", "", in_a_hurry).await;
+    world.archive("v2", "app", "#!/bin/sh\n");
+    world.taken_back("v2").await;
+    assert_eq!(
+        world.calls(),
+        ["systemctl restart app@green", "systemctl stop app@green"]
+    );
+    assert!(!world.path("slots/green/current").exists());
+}
+
+#[tokio::test]
+async fn with_odoo_a_slot_that_listens_later_is_waited_for() {
+    let postgres = Postgres::start().await;
+    let world = odoo(&postgres, "").await;
+    world.deployed_late("18.1").await;
+    assert_eq!(
+        world.calls()[1..],
+        ["systemctl restart odoo@green", "systemctl stop odoo@blue"]
+    );
+    assert_eq!(postgres.run("SELECT name FROM ir_module").await, "new");
+}
+
+#[tokio::test]
+async fn with_odoo_a_slot_that_never_listens_is_taken_back_with_the_backup() {
+    let postgres = Postgres::start().await;
+    let world = odoo_with(&postgres, "", in_a_hurry).await;
+    world.taken_back("18.1").await;
+    assert_eq!(
+        world.calls()[1..],
+        ["systemctl restart odoo@green", "systemctl stop odoo@green"]
+    );
+    assert_eq!(postgres.run("SELECT name FROM ir_module").await, "old");
+}
+
 async fn odoo(postgres: &Postgres, update: &str) -> World {
+    odoo_with(postgres, update, |config| config).await
+}
+
+async fn odoo_with(
+    postgres: &Postgres,
+    update: &str,
+    more: impl FnOnce(Config) -> Config,
+) -> World {
     postgres
         .run("CREATE TABLE ir_module (name text); INSERT INTO ir_module VALUES ('old')")
         .await;
     let variables = postgres.env();
     let variables = variables.trim_matches(['{', '}', ' ']);
-    let world = World::start("odoo.toml", variables).await;
+    let world = World::with("odoo.toml", variables, more).await;
     let calls = world.path("calls");
     let script = format!(
         "#!/bin/sh\necho odoo-bin \"$@\" >> {}\npsql -Xqc \"UPDATE ir_module SET name = 'new'\"\n{update}\n",

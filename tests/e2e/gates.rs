@@ -1,5 +1,6 @@
 //! What a slot has to show beyond its health: the gates before a flip, by hand, and in rehearsals.
 
+use crate::flip::is_published;
 use crate::support::Behaviour;
 use crate::support::Config;
 use crate::support::CtlOutput;
@@ -191,10 +192,18 @@ async fn a_slot_with_a_dead_websocket_process_is_refused() {
     let site = Site::of(ODOO).await;
     site.green.crash_gevent();
     site.daemon.slot_becomes("green", "unhealthy").await;
-    let said = site.refused().await;
-    contains(&said, &["websocket 127.0.0.1", "connection refused"]);
+    let output = site
+        .daemon
+        .ctl(&["flip", "green", "--no-wait-for-start"])
+        .await;
+    assert_eq!(output.code, 1, "{output:?}");
+    contains(
+        &output.stderr,
+        &["websocket 127.0.0.1", "connection refused"],
+    );
     // By hand everything is told at once.
-    let told = gate(&site.daemon, "green").await;
+    let arguments = ["gate", "green", "--no-wait-for-start", "--json"];
+    let told = Told::of(&site.daemon.ctl(&arguments).await);
     assert!(!told.done.passed);
     let websocket = told.check("websocket");
     assert_eq!(websocket.outcome, Outcome::Failed);
@@ -688,7 +697,8 @@ async fn a_slot_that_turns_bad_while_its_gates_are_tried_is_refused() {
     let login = format!("HTTP/1.1 200 OK\r\n{LOGIN}Content-Length: {length}\r\n\r\n{body}");
     let late = [Step::Wait(held.clone()), Step::send(login)];
     pair.green.once("/login", Reply::steps(late));
-    let mut flip = daemon.begin_flip("green").await;
+    let body = "{\"to\":\"green\",\"no_wait_for_start\":true}";
+    let mut flip = daemon.stream("POST /v1/services/app/flip", body).await;
     pair.green.saw("/login", 1).await;
     pair.green.health(Reply::status(500, "out of memory"));
     held.open();
@@ -697,6 +707,27 @@ async fn a_slot_that_turns_bad_while_its_gates_are_tried_is_refused() {
         .await;
     contains(&format!("{done:?}"), &["Refused"]);
     assert_eq!(daemon.active().await, "blue");
+}
+
+/// A slot whose program ends and starts anew while its gates ask it has not failed them.
+#[tokio::test]
+async fn a_slot_that_goes_while_its_gates_are_tried_and_comes_back_is_tried_again() {
+    let (pair, daemon) = contract(STEPS).await;
+    let held = Gate::closed();
+    let late = [Step::Wait(held.clone()), Step::Reset];
+    pair.green.once("/login", Reply::steps(late));
+    let mut flip = daemon.begin_flip("green").await;
+    pair.green.saw("/login", 1).await;
+    pair.green.health(Reply::status(503, "starting again"));
+    held.open();
+    flip.until(|event| {
+        matches!(event, EventKind::GateWaiting(waiting)
+            if waiting.endpoints[0].said.contains("starting again"))
+    })
+    .await;
+    pair.green.healthy();
+    flip.until(is_published).await;
+    assert_eq!(pair.green.requests_for("/login").len(), 2);
 }
 
 #[tokio::test]
@@ -710,7 +741,7 @@ async fn a_slot_without_gates_is_only_proved_healthy() {
         &["every address is healthy", "[[service.app.gate]]"],
     );
     pair.green.health(Reply::status(500, "no database today"));
-    let output = daemon.ctl(&["gate", "green"]).await;
+    let output = daemon.ctl(&["gate", "green", "--no-wait-for-start"]).await;
     assert_eq!(output.code, 1, "{output:?}");
     contains(&output.stderr, &["no database today"]);
 }

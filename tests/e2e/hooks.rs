@@ -159,7 +159,8 @@ async fn what_is_refused_is_told_with_its_reason() {
     assert_eq!(refused["event"]["command"], "rollback");
     pair.green.health(Reply::status(503, "no database"));
     daemon.slot_becomes("green", "unhealthy").await;
-    assert_eq!(daemon.ctl(&["flip", "green"]).await.code, 1);
+    let arguments = ["flip", "green", "--no-wait-for-start"];
+    assert_eq!(daemon.ctl(&arguments).await.code, 1);
     eventually("the gate's word is told too", async || {
         told(&receiver).len() == 2
     })

@@ -293,6 +293,7 @@ impl World {
         let terms = Terms {
             confirm_within: (self.rng.u8(0..3) == 0).then_some(within),
             accept_schema_change: self.rng.u8(0..3) == 0,
+            ..Terms::default()
         };
         let command = match self.rng.u8(0..16) {
             0 | 1 => Command::Rollback {
@@ -317,6 +318,7 @@ impl World {
                 share: self.rng.bool().then(|| share(&mut self.rng)),
                 force,
                 reason,
+                terms: Terms::default(),
             }),
             _ => Command::Flip {
                 to: slot,

@@ -79,6 +79,10 @@ pub(super) enum Record {
     Watched {
         words: String,
     },
+    /// The new slot is not ready yet, and waited for.
+    Waiting {
+        said: String,
+    },
     /// What the gates said, one line each.
     Gated {
         lines: Vec<String>,

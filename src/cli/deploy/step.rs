@@ -1,7 +1,7 @@
 //! What each step is.
 
 use super::daemon::No;
-use super::gates;
+use super::gates::{Gates, Heard};
 use super::hold::Hold;
 use super::journal::Record;
 use super::program::{Purpose, Task};
@@ -18,6 +18,8 @@ const TRIES: usize = 5;
 /// For the daemon to notice that a connection has ended.
 const LEASE: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(50);
+/// How many different words of a slot that is starting are kept.
+const WAITS: usize = 5;
 
 impl Runner {
     /// Does step `at`. The result is why it could not be done.
@@ -162,21 +164,8 @@ impl Runner {
         loop {
             self.keep_held(at).await?;
             tries += 1;
-            let slot = self.story.plan.slot.clone();
-            let signals = self.signals.clone();
-            let said = tokio::select! {
-                said = gates::run(&self.daemon, &slot) => said,
-                why = signals.stop() => return Err(why),
-            };
-            match said {
-                Ok(said) => {
-                    let lines = said.lines;
-                    self.note(&Record::Gated { lines })?;
-                    if let Some(why) = said.refused {
-                        return Err(why);
-                    }
-                    break;
-                }
+            match self.try_gates().await? {
+                Ok(()) => break,
                 Err(No::Gone(_)) if tries < TRIES => {
                     self.daemon.service().await?;
                 }
@@ -184,6 +173,41 @@ impl Runner {
             }
         }
         self.held_program(at, step).await
+    }
+
+    /// Every gate of the slot, once it has started. The outer error ends the deploy.
+    async fn try_gates(&mut self) -> Result<Result<(), No>, String> {
+        let signals = self.signals.clone();
+        let stop = signals.stop();
+        let mut stop = std::pin::pin!(stop);
+        let slot = self.story.plan.slot.clone();
+        let mut gates = match Gates::of(&self.daemon, &slot).await {
+            Ok(gates) => gates,
+            Err(no) => return Ok(Err(no)),
+        };
+        let mut lines = Vec::new();
+        let mut waits = Vec::new();
+        loop {
+            let heard = tokio::select! {
+                heard = gates.next() => heard,
+                why = &mut stop => return Err(why),
+            };
+            match heard {
+                Ok(Heard::Waiting(said)) => {
+                    // The journal keeps what it waits for, not each second of it.
+                    if waits.len() < WAITS && !waits.contains(&said) {
+                        waits.push(said.clone());
+                        self.note(&Record::Waiting { said })?;
+                    }
+                }
+                Ok(Heard::Check(line)) => lines.push(line),
+                Ok(Heard::Done { refused }) => {
+                    self.note(&Record::Gated { lines })?;
+                    return refused.map_or(Ok(Ok(())), Err);
+                }
+                Err(no) => return Ok(Err(no)),
+            }
+        }
     }
 
     /// Says what is in the slot now.

@@ -263,6 +263,10 @@ fn milestone(record: &Record, story: &Story) -> Option<Milestone> {
             let (took, why) = (words::took(*took_ms), words::deep_paragraph(why));
             say(Paint::Bad, format!("  failed ({took}): {why}"))
         }
+        Record::Waiting { said } => {
+            let (slot, said) = (&story.plan.slot, words::in_one_line(said));
+            say(Paint::Notable, format!("  waiting for {slot}: {said}"))
+        }
         Record::Gated { lines } if lines.is_empty() => return None,
         Record::Gated { lines } => {
             let lines: Vec<String> = lines.iter().map(|line| format!("  {line}")).collect();

@@ -68,6 +68,13 @@ pub(in crate::control) struct Hand {
     done: oneshot::Sender<Arc<StreamEvent>>,
 }
 
+impl Hand {
+    /// Whoever asked has gone: nobody would hear the answer.
+    pub(in crate::control) fn is_left_alone(&self) -> bool {
+        self.done.is_closed()
+    }
+}
+
 /// How the slots of a service last stood before their gates, and how often each gate said what.
 #[derive(Debug, Default)]
 pub(in crate::control) struct SlotGates {
@@ -216,6 +223,7 @@ impl Conductor {
             within: service.settings.flip.gate_timeout,
             trial: Arc::new(self.trial(at, &slot)),
             is_warm: false,
+            starting: order.starting,
             hand: Some(hand),
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));

@@ -4,6 +4,7 @@ use super::support::BROKEN;
 use super::support::Stage;
 use super::support::eventually;
 use super::support::flip;
+use super::support::flip_at_once;
 use super::support::follow;
 use crate::api::Verdict;
 use crate::control::Denied;
@@ -55,7 +56,7 @@ async fn a_flip_is_gated_then_recorded_then_published_then_drained() {
 async fn a_slot_that_does_not_pass_is_refused_with_its_own_words() {
     let mut stage = Stage::set(STILL).await;
     stage.green.answers(BROKEN);
-    let told = stage.flip("green").await;
+    let told = stage.flip_at_once("green").await;
     assert_eq!(told.verdict, Verdict::Refused);
     let address = stage.green.address;
     assert_eq!(
@@ -63,13 +64,13 @@ async fn a_slot_that_does_not_pass_is_refused_with_its_own_words() {
         [format!("http {address}: HTTP 500: no database")]
     );
     stage.green.hangs();
-    let told = stage.flip("green").await;
+    let told = stage.flip_at_once("green").await;
     assert_eq!(
         told.reasons,
         [format!("http {address}: timeout after 300ms")]
     );
     stage.green.dies().await;
-    let told = stage.flip("green").await;
+    let told = stage.flip_at_once("green").await;
     assert_eq!(
         told.reasons,
         [format!("http {address}: connection refused")]
@@ -130,7 +131,10 @@ async fn the_slot_that_is_active_already_needs_no_flip() {
 async fn a_second_flip_is_refused_while_the_first_is_gating() {
     let stage = Stage::set(STILL).await;
     stage.green.hangs();
-    let first = stage.order(flip("green"), Until::Drained).await.unwrap();
+    let first = stage
+        .order(flip_at_once("green"), Until::Drained)
+        .await
+        .unwrap();
     let second = stage.order(flip("green"), Until::Drained).await;
     let Err(Denied::Refused(Refusal::Busy { operation, .. })) = &second else {
         panic!("{second:?}");

@@ -21,6 +21,7 @@ use crate::live::Slot;
 use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::SlotName;
+use crate::switch::Starting;
 use crate::switch::Terms;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -214,6 +215,11 @@ impl Stage {
         let accepted = self.order(flip(to), Until::Drained).await.unwrap();
         follow(accepted).await
     }
+
+    pub(crate) async fn flip_at_once(&self, to: &str) -> Told {
+        let order = self.order(flip_at_once(to), Until::Drained);
+        follow(order.await.unwrap()).await
+    }
 }
 
 fn start(folder: &TempDir) -> (Control, Arc<Live>) {
@@ -259,6 +265,20 @@ fn text(folder: &TempDir, (blue, green): (&Upstream, &Upstream), more: &str) -> 
 pub(crate) fn flip(to: &str) -> Command {
     Command::Flip {
         terms: Terms::default(),
+        to: SlotName::new(to).unwrap(),
+        force: false,
+        reason: None,
+        expect: None,
+    }
+}
+
+/// The same of an operator who does not wait for a slot that is starting.
+pub(crate) fn flip_at_once(to: &str) -> Command {
+    Command::Flip {
+        terms: Terms {
+            starting: Starting::Refuse,
+            ..Terms::default()
+        },
         to: SlotName::new(to).unwrap(),
         force: false,
         reason: None,
