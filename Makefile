@@ -26,6 +26,7 @@ help:
 demo:
 	@.ci/tools packages cc:gcc
 	@.ci/tools cargo
+	@cargo build --locked --quiet --bins
 	@cargo run --locked --quiet --bin switchd -- demo
 
 test: tools fmt lint doc deny doctests tests

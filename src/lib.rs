@@ -35,7 +35,10 @@
 //! 1. **Counted before sent.** [`live::LiveReader::admit`] picks the slot and counts the request in one
 //!    step without waiting, so when a flip has returned no new request can reach the old slot.
 //!    `tests/loom.rs` runs the very code in every interleaving.
-//! 2. **Written before published.** The journal first, then [`live::Live::publish`].
+//! 2. **Written before published.** The journal first, then [`live::Live::publish`]. It needs no free disk: room for
+//!    the state is reserved. One exception: when the disk takes nothing at all, traffic still leaves a bad slot by
+//!    itself or by `--force`; that is written as soon as it can be, and until then a crash comes back on the slot
+//!    that was left, which is asked afresh.
 //! 3. **One writer.** Only the conductor publishes. Admin, probes, reload and failback send it messages.
 //! 4. **The Ticket outlives the bytes.** It is held until the last byte of an answer or a tunnel has
 //!    passed; a client that leaves does not uncount a request that its upstream still works on. Of an

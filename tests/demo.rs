@@ -76,6 +76,50 @@ fn an_interrupt_ends_the_demo_and_its_proxy() {
 }
 
 #[test]
+fn every_printed_command_line_works_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().join("with a space");
+    fs::create_dir(&folder).unwrap();
+    let mut child = demo(&folder).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut told = lines.by_ref().map(Result::unwrap);
+    told.find(|line| line.starts_with("Try these")).unwrap();
+    let commands: Vec<String> = told
+        .by_ref()
+        .skip_while(|line| line.trim().is_empty())
+        .take_while(|line| !line.trim().is_empty())
+        .collect();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    told.find(|line| line.contains("requests answered"))
+        .unwrap();
+    for command in commands {
+        // As somebody pastes it who is somewhere else.
+        let output = Command::new("sh")
+            .args(["-c", &command])
+            .current_dir("/")
+            .output()
+            .unwrap();
+        assert_success(&output);
+    }
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    // Whoever prints must not wait for a reader.
+    for _line in told {}
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn the_demo_of_the_makefile_builds_what_it_prints() {
+    let makefile = concat!(env!("CARGO_MANIFEST_DIR"), "/Makefile");
+    let makefile = fs::read_to_string(makefile).unwrap();
+    let recipe = makefile.split("\ndemo:").nth(1).unwrap();
+    let recipe = recipe.split("\n\n").next().unwrap();
+    assert!(
+        recipe.contains("cargo build --locked --quiet --bins"),
+        "{recipe}"
+    );
+}
+
+#[test]
 fn a_port_in_use_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();

@@ -99,6 +99,7 @@ impl Admin {
         let listeners = self.edge.listeners().iter();
         status.listeners = listeners.map(ToString::to_string).collect();
         status.acme = self.acme.all();
+        status.spool_problem = self.edge.spool_problem();
         status.admin_api = self.api_at.map(|address| address.to_string());
         status.metrics = self.metrics_at.map(|address| address.to_string());
         status.services.retain(|service| sight.has(&service.name));

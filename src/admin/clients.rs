@@ -1,5 +1,6 @@
 //! Takes connections, a bounded number at a time.
 
+use crate::net::Lack;
 use std::future::poll_fn;
 use std::io;
 use std::sync::Arc;
@@ -7,9 +8,13 @@ use std::task::Context;
 use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 /// How long to wait when the process is out of file descriptors.
 const BREATH: Duration = Duration::from_millis(100);
+
+/// How often a failure to accept is told.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
 
 /// Where connections come from, and how many may be served at the same time; more wait to be taken.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +33,7 @@ pub(super) async fn take<C, S>(
     S: Future<Output = ()> + Send + 'static,
 {
     let places = Arc::new(Semaphore::new(door.places));
+    let mut told: Option<Instant> = None;
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
@@ -41,7 +47,12 @@ pub(super) async fn take<C, S>(
                 });
             }
             Err(error) => {
-                tracing::warn!(error = %error, door = door.name, "cannot accept");
+                // It goes on for as long as something is lacking.
+                if told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+                    told = Some(Instant::now());
+                    let error = Lack::of(&error).map_or(error.to_string(), |it| it.to_string());
+                    tracing::warn!(error, door = door.name, "cannot accept");
+                }
                 tokio::time::sleep(BREATH).await;
             }
         }

@@ -110,6 +110,12 @@ pub enum EventKind {
     ReloadFailed {
         problems: Vec<String>,
     },
+    /// The state directory cannot be written as it should be; why, and what to do.
+    StateNotWritten {
+        problem: String,
+    },
+    /// It can be written again, and holds all that waited.
+    StateWritten,
     /// Other certificates are in force; what changed, in words.
     CertificatesReloaded {
         changes: Vec<String>,

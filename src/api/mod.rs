@@ -70,10 +70,10 @@ pub use shadow::{
     ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,
 };
 pub use status::{
-    AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
-    EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
-    RequestList, RequestStatus, ServiceStatus, SharedStatus, SharedTroubleStatus, SlotStatus,
-    Status,
+    AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus,
+    DescriptorsStatus, DrainStatus, EndpointStatus, FailbackStatus, MemberStatus, OperationStatus,
+    ProbeResult, QuarantineStatus, RequestList, RequestStatus, ServiceStatus, SharedStatus,
+    SharedTroubleStatus, SlotStatus, StateStatus, Status,
 };
 pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 

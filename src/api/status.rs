@@ -27,10 +27,60 @@ pub struct Status {
     pub config: ConfigStatus,
     #[serde(default)]
     pub certificates: CertificatesStatus,
+    /// The directory that the state is kept in.
+    #[serde(default)]
+    pub state: StateStatus,
+    /// How far the file descriptors of the process go.
+    #[serde(default)]
+    pub descriptors: DescriptorsStatus,
+    /// Why bodies found no room on the disk in the last minute, and what to do; none when they did.
+    #[serde(default)]
+    pub spool_problem: Option<String>,
     pub services: Vec<ServiceStatus>,
     /// Certificates that get themselves, one for each host.
     #[serde(default)]
     pub acme: Vec<AcmeStatus>,
+}
+
+/// Whether the state can be written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct StateStatus {
+    pub dir: String,
+    /// False while something of it could not be written where it belongs. Where traffic goes survives a restart all
+    /// the same, as long as the room that was reserved for it can be written.
+    pub writable: bool,
+    /// Since when it cannot be written.
+    pub since: Option<String>,
+    /// What is wrong, and what to do.
+    pub problem: Option<String>,
+    /// Lines of the history that wait in memory.
+    pub waiting_lines: u64,
+}
+
+impl Default for StateStatus {
+    /// As a switchd that does not tell has to be taken.
+    fn default() -> Self {
+        Self {
+            dir: String::new(),
+            writable: true,
+            since: None,
+            problem: None,
+            waiting_lines: 0,
+        }
+    }
+}
+
+/// How far the file descriptors of the process go.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DescriptorsStatus {
+    /// What the process may open.
+    pub limit: u64,
+    /// What the config asks for.
+    pub wanted: u64,
+    /// Client connections that are served at once; `limits.connections`, unless the limit is too low for that.
+    pub connections: u64,
+    /// What is short, and what to do; none when nothing is.
+    pub problem: Option<String>,
 }
 
 /// How it stands with the certificate of one host that gets itself.

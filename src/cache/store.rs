@@ -15,6 +15,7 @@ use super::writer::Writer;
 use crate::config::CacheRoom;
 use crate::config::Coding;
 use crate::config::KeepOnFlip;
+use crate::spool::Room;
 use crate::telemetry::CacheFigures;
 use std::collections::HashMap;
 use std::path::Path;
@@ -49,6 +50,8 @@ pub struct Store {
     next_id: AtomicU64,
     /// Counts what was purged: what was fetched before must not come in afterwards.
     purges: AtomicU64,
+    /// What the disk has left for us.
+    pub(super) disk: Room,
     /// As in the books, to be seen without their lock.
     memory_room: AtomicU64,
     /// Bytes of bodies that are being fetched.
@@ -100,6 +103,7 @@ impl Store {
             _ => files::found(&dir, SystemTime::now()),
         };
         let store = Arc::new(Self {
+            disk: Room::on_disk_of(&dir),
             dir: dir.into(),
             shards: Default::default(),
             hints: (0..HINTS).map(|_| AtomicU32::new(0)).collect(),

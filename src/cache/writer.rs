@@ -105,6 +105,7 @@ fn write(store: &Store, entry: &Entry) -> std::io::Result<()> {
         if entry.is_gone() {
             return Ok(());
         }
+        store.disk.take(body.length)?;
         let offset = files::write(store.dir(), entry, body, &bytes)?;
         store.settle(|ledger| {
             ledger.filed(entry, body, offset);

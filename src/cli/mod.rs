@@ -23,6 +23,7 @@ mod history;
 mod hold;
 mod hooks;
 mod kill;
+mod machine;
 mod modes;
 mod openapi;
 mod operation;

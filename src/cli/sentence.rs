@@ -2,6 +2,7 @@
 
 use super::canary;
 use super::hold;
+use super::machine;
 use super::modes;
 use super::reload;
 use super::shadow;
@@ -323,6 +324,7 @@ fn beside(event: &EventKind) -> Sentence {
         EventKind::ReloadFailed { .. }
         | EventKind::CertificatesReloaded { .. }
         | EventKind::CertificatesNotTaken { .. } => reload::sentence(event),
+        EventKind::StateNotWritten { .. } | EventKind::StateWritten => machine::sentence(event),
         EventKind::Missed { events } => say(
             format!(
                 "{} missing here: this reader was too slow",

@@ -88,6 +88,7 @@ fn render(status: &Status, look: &Look) -> String {
         words::since(&status.started, look),
         status.pid,
     );
+    text.push_str(&super::machine::render(status, look));
     for service in &status.services {
         text.push('\n');
         text.push_str(&render_service(service, look));
@@ -391,8 +392,8 @@ mod tests {
     use super::super::style::tests::look;
     use super::*;
     use crate::api::{
-        CertificateStatus, CountsStatus, FailbackStatus, QuarantineStatus, SharedStatus,
-        SharedTroubleStatus,
+        CertificateStatus, CountsStatus, DescriptorsStatus, FailbackStatus, QuarantineStatus,
+        SharedStatus, SharedTroubleStatus, StateStatus,
     };
 
     fn slot(name: &str, health: &str) -> SlotStatus {
@@ -429,6 +430,9 @@ mod tests {
                 needs_restart: Vec::new(),
             },
             certificates: CertificatesStatus::default(),
+            state: StateStatus::default(),
+            descriptors: DescriptorsStatus::default(),
+            spool_problem: None,
             services: vec![ServiceStatus {
                 name: "odoo".to_owned(),
                 hosts: vec!["erp.example.com".to_owned()],

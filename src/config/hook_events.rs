@@ -53,6 +53,9 @@ events! {
     CertificatesTaken = "certificates_taken",
     ConfigRejected = "config_rejected",
     ConfigTaken = "config_taken",
+    /// The state directory cannot be written as it should be.
+    StateNotWritten = "state_not_written",
+    StateWritten = "state_written",
     /// Events were lost on the way here.
     Missed = "missed",
     /// Asked for by an operator, whatever a hook is subscribed to.

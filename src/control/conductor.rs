@@ -1,7 +1,8 @@
 //! The one writer: it alone moves the machines of the services, and alone publishes.
 
 use super::certificates::Certificates;
-use super::clock::millis;
+use super::descriptors::within;
+use super::disk::DiskTrouble;
 use super::doorway::Doorway;
 use super::drain;
 use super::drain::Drain;
@@ -17,6 +18,7 @@ use super::steered::Draining;
 use super::steered::Steered;
 use super::underway::Asker;
 use super::views::Stock;
+use crate::config::Descriptors;
 use crate::config::Listener as ListenerSettings;
 use crate::config::Settings;
 use crate::journal::Journal;
@@ -24,6 +26,7 @@ use crate::live::HostTable;
 use crate::live::Listener;
 use crate::live::Live;
 use crate::live::View;
+use crate::net::descriptor_limit;
 use crate::switch::Effect;
 use crate::switch::Epoch;
 use crate::switch::Event;
@@ -34,7 +37,6 @@ use crate::switch::Passed;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
-use crate::switch::Transition;
 use crate::tls::Material;
 use arc_swap::ArcSwap;
 use std::collections::VecDeque;
@@ -64,6 +66,8 @@ pub(super) struct Conductor {
     pub(super) started: Moment,
     /// Set while an order is applied.
     pub(super) asking: Option<Asking>,
+    /// None while the state can be written.
+    pub(super) disk_trouble: Option<DiskTrouble>,
 }
 
 /// Whoever gives the order that is being applied.
@@ -86,11 +90,13 @@ pub(super) fn view(
         settings: settings.clone(),
         tls: material.listeners.get(at).cloned().flatten(),
     };
+    let descriptors = Descriptors::of(settings, descriptor_limit());
     View {
         epoch,
         services: services.iter().enumerate().map(picture).collect(),
         hosts: HostTable::new(services.iter().map(|service| &*service.settings)),
-        limits: settings.limits.clone(),
+        limits: within(&descriptors, settings),
+        descriptors,
         cache: settings.cache,
         spool: settings.spool.clone(),
         trusted_proxies: settings.trusted_proxies.clone(),
@@ -115,6 +121,7 @@ impl Conductor {
             self.event(at, Event::Tick);
         }
         self.look_at_watches();
+        self.look_at_disk();
         loop {
             let wake = self.next_wake();
             tokio::select! {
@@ -186,6 +193,7 @@ impl Conductor {
             Message::Audit(record) => self.finish(&record),
             Message::Settings(answer) => drop(answer.send(self.settings.clone())),
             Message::CertificateFiles => self.reload_certificates(),
+            Message::Disk(message) => self.disk(message),
             Message::CertificatesAge => self.certificates.warn(&self.jobs.events),
             Message::Probed(report) => self.probed(report),
             Message::Shared(report) => self.shared(&report),
@@ -282,27 +290,6 @@ impl Conductor {
             starting: service.switch.starting(),
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));
-    }
-
-    fn record(&mut self, at: usize, transition: &Transition) -> Option<Event> {
-        let started = Instant::now();
-        let service = &self.services[at].name;
-        let written = self.journal.record(service, &transition.state);
-        let result = written.map_err(|error| error.in_words());
-        if let Err(error) = &result {
-            tracing::error!(%service, error, "cannot record the state");
-        }
-        match (&transition.operation, result) {
-            (Some(operation), result) => {
-                let flip = operation.flip;
-                if result.is_ok() {
-                    self.journalled(at, flip, millis(started.elapsed()));
-                }
-                Some(Event::Recorded { flip, result })
-            }
-            (None, Err(reason)) => Some(Event::Unrecorded { reason }),
-            (None, Ok(())) => None,
-        }
     }
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {

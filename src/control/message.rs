@@ -1,5 +1,6 @@
 //! What the conductor is told and asked.
 
+use super::disk::DiskMessage;
 use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
@@ -52,6 +53,7 @@ pub(super) enum Message {
     CertificateFiles,
     /// A day has passed.
     CertificatesAge,
+    Disk(DiskMessage),
     Probed(ProbeReport),
     Shared(SharedReport),
     Shadow(ShadowMessage),

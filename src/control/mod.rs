@@ -8,6 +8,8 @@ mod canary;
 mod certificates;
 mod clock;
 mod conductor;
+mod descriptors;
+mod disk;
 mod doorway;
 mod drain;
 mod endpoints;

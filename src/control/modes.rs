@@ -248,7 +248,10 @@ impl Conductor {
     /// On disk first, then in force.
     fn put_modes(&mut self, at: usize, kept: KeptModes) -> Result<(), Denied> {
         let service = &mut self.services[at];
-        self.journal.record_modes(&service.name, &kept)?;
+        let written = self.journal.record_modes(&service.name, &kept);
+        self.look_at_disk();
+        written?;
+        let service = &mut self.services[at];
         service.modes.kept = kept;
         let settings = Arc::clone(&service.settings);
         let left = service.modes.draw(&settings);

@@ -319,9 +319,10 @@ impl Conductor {
                 service = record.service,
                 command = record.command,
                 error = error.in_words(),
-                "cannot write the history"
+                "cannot write the history now"
             );
         }
+        self.look_at_disk();
     }
 }
 

@@ -15,6 +15,7 @@ use crate::live::ModeCounts;
 use crate::live::Wellness;
 use crate::switch::SlotHealth;
 use crate::telemetry::DeniedFigures;
+use crate::telemetry::DescriptorFigures;
 use crate::telemetry::EndpointFigures;
 use crate::telemetry::FlipFigures;
 use crate::telemetry::GateFigures;
@@ -105,6 +106,8 @@ impl Conductor {
             version: env!("CARGO_PKG_VERSION"),
             started_ms: self.started.0,
             epoch: self.epoch.0,
+            state_writable: self.disk_trouble.is_none(),
+            descriptors: self.descriptor_figures(),
             config_valid: self.config.problems.is_empty(),
             clients: None,
             content: None,
@@ -114,6 +117,14 @@ impl Conductor {
                 .collect(),
             hooks: self.hooks.board().figures(),
             calls: None,
+        }
+    }
+
+    fn descriptor_figures(&self) -> DescriptorFigures {
+        let status = self.descriptors_status();
+        DescriptorFigures {
+            limit: status.limit,
+            connections: status.connections,
         }
     }
 

@@ -1,6 +1,7 @@
 //! New settings: from the file, while everything runs.
 
 use super::conductor::Conductor;
+use super::descriptors;
 use super::events::About;
 use super::message::Denied;
 use super::message::Message;
@@ -154,6 +155,7 @@ impl Conductor {
         }
         self.hooks.configure(&new.hooks);
         self.settings = new;
+        descriptors::tell(&self.settings);
         self.certificates.take(material, &self.jobs.events);
         self.open_doors();
         let material = &self.certificates.material;

@@ -4,6 +4,8 @@ use super::certificates::Certificates;
 use super::clock::Clock;
 use super::conductor::Conductor;
 use super::conductor::view;
+use super::descriptors;
+use super::disk;
 use super::doorway::Doorway;
 use super::events::Events;
 use super::handle::Handle;
@@ -91,6 +93,7 @@ impl Prepared {
             steered
         };
         let services: Vec<Steered> = settings.services.iter().map(steer).collect();
+        descriptors::tell(&settings);
         let epoch = Epoch(1);
         let first = view(epoch, &settings, &services, &certificates.material);
         let live = Arc::new(Live::new(first, workers));
@@ -127,6 +130,7 @@ impl Prepared {
             jobs: Jobs::new(clock, events, conductor),
             started: now,
             asking: None,
+            disk_trouble: None,
         };
         Ok(Self {
             conductor,
@@ -168,6 +172,7 @@ impl Prepared {
         let path = self.conductor.config.path.clone();
         let main = async move {
             tokio::spawn(reload::watch(path, self.handle.conductor));
+            tokio::spawn(disk::look_after(self.conductor.jobs.clone()));
             self.conductor.run(self.inbox).await;
         };
         let thread = std::thread::Builder::new()

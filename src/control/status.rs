@@ -116,6 +116,9 @@ impl Conductor {
                 needs_restart: self.config.needs_restart.clone(),
             },
             certificates: self.certificates.status(),
+            state: self.state_status(),
+            descriptors: self.descriptors_status(),
+            spool_problem: None,
             services: self
                 .services
                 .iter()

@@ -17,6 +17,7 @@ use crate::control::Prepared;
 use crate::edge::Edge;
 use crate::journal::Journal;
 use crate::journal::Recover;
+use crate::net::raise_descriptor_limit;
 use crate::telemetry::AccessLog;
 use crate::telemetry::LineFormat;
 use crate::telemetry::LogTarget;
@@ -46,6 +47,7 @@ impl Daemon {
     /// # Errors
     /// What cannot be had (the state, a socket, a listener, a file), and why. Nothing is left running then.
     pub fn start(settings: &Settings, config: &Path, recover: Recover) -> anyhow::Result<Self> {
+        raise_descriptor_limit();
         // The state first: it is locked, so a second daemon ends here, before it disturbs the first.
         let journal = Journal::open(&settings.state.dir, recover)?;
         for warning in journal.warnings() {

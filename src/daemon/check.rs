@@ -2,10 +2,12 @@
 
 use super::log::complain;
 use crate::config;
+use crate::config::Descriptors;
 use crate::config::Problem;
 use crate::config::Settings;
 use crate::config::load;
 use crate::config::summary;
+use crate::net::hard_descriptor_limit;
 use crate::tls::Material;
 use std::io::Write;
 use std::path::Path;
@@ -20,6 +22,11 @@ pub fn check(config: &Path) -> ExitCode {
             Ok(material) => {
                 for warning in material.warnings(SystemTime::now()) {
                     eprintln!("warning: {warning}");
+                }
+                // As the daemon would raise its limit, started from here.
+                let descriptors = Descriptors::of(&settings, hard_descriptor_limit());
+                if descriptors.is_short() {
+                    eprintln!("warning: {descriptors}");
                 }
                 println!("ok: {}", in_words(&settings));
                 ExitCode::SUCCESS

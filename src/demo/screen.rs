@@ -11,7 +11,6 @@ use std::io::IsTerminal;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::path::PathBuf;
 
 const BOLD: &str = "1";
 const DIM: &str = "2";
@@ -75,14 +74,11 @@ impl Screen {
         ))?;
         if !args.exit {
             let switchctl = switchctl();
-            let socket = socket.display();
+            let socket = quoted(socket);
             self.print("Try these in another terminal:\n")?;
             for verb in ["status", "flip green", "rollback"] {
                 let verb = self.paint(BOLD, verb);
-                self.print(&format!(
-                    "  {} --socket {socket} {verb}",
-                    switchctl.display()
-                ))?;
+                self.print(&format!("  {switchctl} --socket {socket} {verb}"))?;
             }
             self.print(
                 "\nEach flip gets one line here. Ctrl-C ends the demo and removes all of it.\n",
@@ -151,18 +147,37 @@ impl Screen {
     }
 }
 
-/// The `switchctl` that was built with this program, as short as it can be typed here.
-fn switchctl() -> PathBuf {
+/// The `switchctl` that was built with this program, as a shell takes it in whatever folder.
+fn switchctl() -> String {
     let beside = std::env::current_exe().ok().and_then(|program| {
         let beside = program.parent()?.join("switchctl");
         beside.is_file().then_some(beside)
     });
-    let Some(beside) = beside else {
-        return "switchctl".into();
-    };
-    let here = std::env::current_dir().unwrap_or_default();
-    match beside.strip_prefix(&here) {
-        Ok(short) => short.to_owned(),
-        Err(_) => beside,
+    beside.map_or_else(|| "switchctl".to_owned(), |it| quoted(&it))
+}
+
+/// As one word of a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "/._-+:@".contains(char);
+    if text.chars().all(is_plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_one_word_of_a_shell() {
+        for (path, word) in [
+            ("/tmp/a-b_c.d/x", "/tmp/a-b_c.d/x"),
+            ("/tmp/my files/x", "'/tmp/my files/x'"),
+            ("/tmp/it's/x", "'/tmp/it'\\''s/x'"),
+        ] {
+            assert_eq!(quoted(Path::new(path)), word);
+        }
     }
 }

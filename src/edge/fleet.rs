@@ -82,8 +82,14 @@ impl Edge {
     pub fn start(settings: &Settings, live: &Arc<Live>, log: &Arc<AccessLog>) -> io::Result<Self> {
         let count = live.workers();
         let bodies = Arc::new(Account::new(&settings.spool.dir));
-        if settings.services.iter().any(keeps_bodies) {
-            bodies.check().map_err(io::Error::other)?;
+        if settings.services.iter().any(keeps_bodies)
+            && let Err(error) = bodies.check()
+        {
+            if !error.is_want_of_room() {
+                return Err(io::Error::other(error));
+            }
+            // There may be room when the first body needs it, and most requests need none.
+            tracing::error!(%error, "bodies find no room");
         }
         let cache = Store::open(settings.state.dir.join("cache"), settings.cache);
         let mut sockets: Vec<Vec<_>> = (0..count).map(|_| Vec::new()).collect();
@@ -176,6 +182,12 @@ impl Edge {
     #[must_use]
     pub fn counts(&self) -> EdgeCounts {
         worker::sum(&self.metrics)
+    }
+
+    /// Why bodies found no room lately, and what to do.
+    #[must_use]
+    pub fn spool_problem(&self) -> Option<String> {
+        self.bodies.trouble()
     }
 
     /// What bodies at rest take.

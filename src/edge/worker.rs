@@ -9,6 +9,7 @@ use crate::live::Goodbye;
 use crate::live::Line;
 use crate::live::Listener;
 use crate::live::Spot;
+use crate::net::Lack;
 use crate::net::close;
 use crate::proxy::Flight;
 use crate::proxy::Proxy;
@@ -22,6 +23,7 @@ use crate::telemetry::Unwelcome;
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::net::TcpListener as StdListener;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -113,7 +115,11 @@ async fn accept(proxy: Rc<Proxy>, listener: TcpListener, closing: Rc<Notify>, do
             Ok((socket, address)) => welcome(&proxy, socket, address, &door),
             Err(error) => {
                 // Out of file descriptors, most likely: others must close first.
-                tracing::error!(%error, "accept failed");
+                if proxy.may_log() {
+                    let error = Lack::of(&error).map_or(error.to_string(), |it| it.to_string());
+                    tracing::error!(error, "accept failed");
+                }
+                proxy.make_room();
                 tokio::time::sleep(TICK).await;
             }
         }
@@ -132,7 +138,13 @@ fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<
     let open: u64 = door.all.iter().map(|worker| worker.connections()).sum();
     let view = proxy.view();
     let most = view.limits.connections as u64;
-    if open >= most && !has_made_room(proxy, open - most) {
+    // Connections to upstreams and files of bodies count as well: what they leave is seen by the number.
+    let number = u64::try_from(socket.as_raw_fd()).unwrap_or(0);
+    let is_short = number >= view.descriptors.ceiling;
+    if is_short {
+        proxy.make_room();
+    }
+    if is_short || (open >= most && !has_made_room(proxy, open, most)) {
         proxy.metrics.turned_away();
         // Without a handshake there are no words for those who speak TLS.
         let is_tls = |listener: &Listener| listener.tls.is_some();
@@ -147,9 +159,10 @@ fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<
 
 /// Ends another connection in favour of a new one. Those that were ended take a moment to go: only so many
 /// may be on their way.
-fn has_made_room(proxy: &Proxy, beyond: u64) -> bool {
+fn has_made_room(proxy: &Proxy, open: u64, most: u64) -> bool {
     const LEAVING: u64 = 256;
-    let has_made = beyond < LEAVING && proxy.dismiss_idler();
+    let leaving = LEAVING.min(most / 4 + 1);
+    let has_made = open - most < leaving && proxy.dismiss_idler();
     if has_made {
         proxy.metrics.unwelcome(Unwelcome::Idler);
     }

@@ -5,10 +5,12 @@ use super::files;
 use super::lines::Backwards;
 use super::search::Search;
 use crate::api::AuditRecord;
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The audit log of a state directory.
 ///
@@ -17,17 +19,76 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone)]
 pub struct AuditLog {
     path: PathBuf,
+    /// Lines that found no room, oldest first; shared with the clones, which show them too.
+    waiting: Arc<Mutex<VecDeque<AuditRecord>>>,
 }
+
+/// Lines that wait for room at most; then the oldest are lost.
+const WAITING: usize = 1000;
 
 impl AuditLog {
     pub(super) fn new(dir: &Path) -> Self {
         Self {
             path: dir.join("audit.jsonl"),
+            waiting: Arc::default(),
         }
     }
 
-    /// Adds one line. When this has returned, it survives a power cut.
+    /// Adds one line behind those that wait. When this has returned, it survives a power cut.
+    ///
+    /// On an error it waits in memory, where the history shows it, for [`catch_up`](Self::catch_up).
     pub(super) fn append(&self, record: &AuditRecord) -> Result<(), JournalError> {
+        let written = self.catch_up().and_then(|_| self.write(record));
+        if written.is_err() {
+            let mut waiting = self.waiting();
+            if waiting.len() >= WAITING {
+                waiting.pop_front();
+            }
+            waiting.push_back(record.clone());
+        }
+        written
+    }
+
+    /// Writes what waits, in order; gives back what it wrote.
+    pub(super) fn catch_up(&self) -> Result<Vec<AuditRecord>, JournalError> {
+        let mut written = Vec::new();
+        loop {
+            let Some(next) = self.waiting().front().cloned() else {
+                return Ok(written);
+            };
+            self.write(&next)?;
+            self.waiting().pop_front();
+            written.push(next);
+        }
+    }
+
+    /// The lines that wait for room, oldest first.
+    pub(super) fn waiting_records(&self) -> Vec<AuditRecord> {
+        self.waiting().iter().cloned().collect()
+    }
+
+    /// Lines that waited when an earlier run ended, and are not written yet.
+    pub(super) fn restore(&self, records: Vec<AuditRecord>) -> Result<(), JournalError> {
+        for record in records {
+            if !self.tells_of(&record)? {
+                self.waiting().push_back(record);
+            }
+        }
+        Ok(())
+    }
+
+    /// How many lines wait for room.
+    #[must_use]
+    pub fn waits(&self) -> usize {
+        self.waiting().len()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<AuditRecord>> {
+        // Whoever panicked left whole records.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, record: &AuditRecord) -> Result<(), JournalError> {
         let is_new = !self.path.exists();
         let mut line =
             serde_json::to_vec(record).expect("a record holds nothing that JSON cannot say");
@@ -74,6 +135,7 @@ impl AuditLog {
     /// [`JournalError::Io`] when the file is there and cannot be read.
     pub fn search(&self, search: &Search) -> Result<Vec<AuditRecord>, JournalError> {
         let mut records = Vec::new();
+        search.look_at(self.waiting().iter().rev(), &mut records);
         search.look(&self.path, &mut records)?;
         records.reverse();
         Ok(records)

@@ -1,5 +1,6 @@
 //! Why something could not be kept, or not be believed.
 
+use crate::net::is_ours;
 use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -49,6 +50,11 @@ impl JournalError {
             cause = error.source();
         }
         text
+    }
+
+    /// Nothing is broken: there is no room, or no descriptor, and there may be some later.
+    pub(super) fn is_want_of_room(&self) -> bool {
+        matches!(self, Self::Io { cause, .. } if is_ours(cause))
     }
 
     /// For `map_err`: what was tried, and where.

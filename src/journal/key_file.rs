@@ -10,6 +10,15 @@ use std::path::Path;
 
 pub(super) const BYTES: usize = 32;
 
+/// One that is good until the next start, for a directory that takes none now.
+pub(super) fn for_now() -> Result<[u8; BYTES], JournalError> {
+    let mut key = [0; BYTES];
+    rand::fill(&mut key)
+        .map_err(|_| std::io::Error::other("no random numbers"))
+        .map_err(JournalError::io("make", Path::new("a key for cookies")))?;
+    Ok(key)
+}
+
 /// Reads it, or makes a new one. One that was cut short by a crash has signed nothing yet.
 pub(super) fn open(dir: &Path) -> Result<[u8; BYTES], JournalError> {
     let path = dir.join("cookie.key");
@@ -17,10 +26,7 @@ pub(super) fn open(dir: &Path) -> Result<[u8; BYTES], JournalError> {
     if let Some(key) = kept.and_then(|kept| kept.try_into().ok()) {
         return Ok(key);
     }
-    let mut key = [0; BYTES];
-    rand::fill(&mut key)
-        .map_err(|_| std::io::Error::other("no random numbers"))
-        .map_err(JournalError::io("make", &path))?;
+    let key = for_now()?;
     // Another one's rights would stay.
     files::remove(&path)?;
     let aside = files::aside(&path);

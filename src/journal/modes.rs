@@ -2,6 +2,8 @@
 
 use super::error::JournalError;
 use super::files;
+use super::kept_file::Kept;
+use super::kept_file::KeptFile;
 use crate::switch::Actor;
 use crate::switch::Moment;
 use crate::switch::ServiceName;
@@ -9,7 +11,6 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::path::PathBuf;
 
 const VERSION: u64 = 1;
 
@@ -62,7 +63,7 @@ impl std::fmt::Debug for KeptMaintenance {
 
 #[derive(Debug)]
 pub(super) struct ModesFile {
-    path: PathBuf,
+    file: KeptFile,
     modes: BTreeMap<ServiceName, Modes>,
 }
 
@@ -75,13 +76,12 @@ struct Content {
 impl ModesFile {
     /// No file is no mode; one that makes no sense is set aside, and its new name told.
     pub(super) fn open(dir: &Path) -> Result<(Self, Option<String>), JournalError> {
-        let path = dir.join("modes.json");
-        files::remove(&files::aside(&path))?;
+        let (kept, content) = KeptFile::open(dir.join("modes.json"))?;
         let mut file = Self {
-            path,
+            file: kept,
             modes: BTreeMap::new(),
         };
-        let Some(content) = files::read(&file.path)? else {
+        let Some(content) = content else {
             return Ok((file, None));
         };
         match serde_json::from_slice::<Content>(&content) {
@@ -90,7 +90,8 @@ impl ModesFile {
                 Ok((file, None))
             }
             _ => {
-                let aside = files::set_aside(&file.path)?;
+                let aside = files::set_aside(file.file.path())?;
+                file.file.forget()?;
                 let words = format!(
                     "the file of maintenance and read-only modes cannot be read; every mode is off, and it was set aside as {}",
                     aside.display()
@@ -105,7 +106,11 @@ impl ModesFile {
     }
 
     /// On an error the file may hold the old modes or the new ones; the next success settles it.
-    pub(super) fn put(&mut self, service: &ServiceName, modes: &Modes) -> Result<(), JournalError> {
+    pub(super) fn put(
+        &mut self,
+        service: &ServiceName,
+        modes: &Modes,
+    ) -> Result<Kept, JournalError> {
         let mut services = self.modes.clone();
         if modes.is_plain() {
             services.remove(service);
@@ -117,8 +122,22 @@ impl ModesFile {
             services,
         };
         let text = serde_json::to_vec(&content).expect("modes hold nothing that JSON cannot say");
-        files::replace(&self.path, &text)?;
+        let kept = self.file.put(&text)?;
         self.modes = content.services;
-        Ok(())
+        Ok(kept)
+    }
+
+    /// Takes room for what is to come.
+    pub(super) fn prepare(&mut self) -> Result<(), JournalError> {
+        // A few modes with their messages; what is longer takes more room when it is put.
+        self.file.prepare(0)
+    }
+
+    pub(super) fn file(&self) -> &KeptFile {
+        &self.file
+    }
+
+    pub(super) fn catch_up(&mut self) -> Result<(), JournalError> {
+        self.file.catch_up()
     }
 }

@@ -7,6 +7,7 @@ use super::files;
 use crate::api::AuditRecord;
 use crate::switch::ServiceName;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 pub(super) struct Pending {
     dir: PathBuf,
     open: BTreeMap<ServiceName, Vec<AuditRecord>>,
+    /// Services whose file is not as it should be: there was no room.
+    behind: BTreeSet<ServiceName>,
 }
 
 /// What a daemon that did not stop in order left behind.
@@ -31,6 +34,7 @@ impl Pending {
         Self {
             dir: dir.to_owned(),
             open: BTreeMap::new(),
+            behind: BTreeSet::new(),
         }
     }
 
@@ -95,7 +99,29 @@ impl Pending {
         self.write(&service)
     }
 
-    fn write(&self, service: &ServiceName) -> Result<(), JournalError> {
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
+    /// Writes the files that found no room before.
+    pub(super) fn catch_up(&mut self) -> Result<(), JournalError> {
+        for service in self.behind.clone() {
+            self.write(&service)?;
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, service: &ServiceName) -> Result<(), JournalError> {
+        let written = self.write_out(service);
+        if written.is_ok() {
+            self.behind.remove(service);
+        } else {
+            self.behind.insert(service.clone());
+        }
+        written
+    }
+
+    fn write_out(&self, service: &ServiceName) -> Result<(), JournalError> {
         let path = self.dir.join(format!("pending-{service}.json"));
         match self.open.get(service) {
             Some(open) if !open.is_empty() => {

@@ -165,12 +165,29 @@ fn recover_sets_broken_files_aside_and_says_so() {
 }
 
 #[test]
-fn a_write_that_fails_leaves_the_old_state_and_the_next_one_heals() {
+fn a_file_that_cannot_be_replaced_does_not_keep_a_state_from_the_disk() {
     let dir = tempfile::tempdir().unwrap();
     let mut journal = open(dir.path());
     journal.record(&odoo(), &state("blue", 1)).unwrap();
     let obstacle = dir.path().join("state.json.new");
     fs::create_dir(&obstacle).unwrap();
+    journal.record(&odoo(), &state("green", 2)).unwrap();
+    let trouble = journal.trouble().unwrap();
+    assert!(trouble.contains("state.json.new: "), "{trouble}");
+    drop(journal);
+    assert_eq!(open(dir.path()).state(&odoo()), Some(&state("green", 2)));
+}
+
+#[test]
+fn a_write_that_fails_everywhere_leaves_the_old_state_and_the_next_one_heals() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut journal = open(dir.path());
+    journal.record(&odoo(), &state("blue", 1)).unwrap();
+    let obstacles = ["state.json.new", "reserve.state.new"].map(|name| dir.path().join(name));
+    fs::remove_file(dir.path().join("reserve.state")).unwrap();
+    for obstacle in &obstacles {
+        fs::create_dir(obstacle).unwrap();
+    }
     let error = journal.record(&odoo(), &state("green", 2)).unwrap_err();
     assert!(
         error.in_words().contains("state.json.new: "),
@@ -178,7 +195,9 @@ fn a_write_that_fails_leaves_the_old_state_and_the_next_one_heals() {
         error.in_words()
     );
     assert_eq!(journal.state(&odoo()), Some(&state("blue", 1)));
-    fs::remove_dir(&obstacle).unwrap();
+    for obstacle in &obstacles {
+        fs::remove_dir(obstacle).unwrap();
+    }
     journal.record(&odoo(), &state("green", 3)).unwrap();
     drop(journal);
     assert_eq!(open(dir.path()).state(&odoo()), Some(&state("green", 3)));

@@ -62,6 +62,17 @@ impl Search {
         first.is_some_and(|first| begun(record) < first)
     }
 
+    /// Adds what fits of records that are in no file yet, newest first, until there is enough.
+    pub(super) fn look_at<'a>(
+        &self,
+        newest_first: impl Iterator<Item = &'a AuditRecord>,
+        records: &mut Vec<AuditRecord>,
+    ) {
+        let room = self.limit.min(MOST_RECORDS).saturating_sub(records.len());
+        let fitting = newest_first.filter(|record| self.takes(record)).take(room);
+        records.extend(fitting.cloned());
+    }
+
     /// Adds what fits in one file, newest first, until there is enough.
     pub(super) fn look(
         &self,

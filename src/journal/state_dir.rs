@@ -4,18 +4,21 @@ use super::audit_log::AuditLog;
 use super::call_log::CallLog;
 use super::error::JournalError;
 use super::files;
+use super::kept_file::Kept;
+use super::kept_file::KeptFile;
 use super::key_file;
 use super::modes::Modes;
 use super::modes::ModesFile;
 use super::pending::Pending;
 use super::state_file::StateFile;
+use super::upkeep;
 use crate::api::AuditRecord;
 use crate::switch::Persisted;
 use crate::switch::ServiceName;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What to do about a state file that cannot be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -30,12 +33,19 @@ pub enum Recover {
 /// What survives a restart. Holds the directory's lock until it is dropped.
 #[derive(Debug)]
 pub struct Journal {
-    state: StateFile,
-    audit: AuditLog,
+    pub(super) dir: PathBuf,
+    pub(super) state: StateFile,
+    pub(super) audit: AuditLog,
+    /// Lines of the history that wait for room, as far as they fit.
+    pub(super) lines: KeptFile,
     calls: CallLog,
-    pending: Pending,
+    pub(super) pending: Pending,
+    /// Why something waits for room, in words; none while all is on disk.
+    pub(super) waiting: Option<String>,
+    /// Why nothing could be written when that was tried out.
+    pub(super) trial: Option<String>,
     key: [u8; key_file::BYTES],
-    modes: ModesFile,
+    pub(super) modes: ModesFile,
     warnings: Vec<String>,
     recovered: Option<String>,
     #[allow(dead_code, reason = "held for its lock")]
@@ -60,21 +70,34 @@ impl Journal {
         warnings.extend(recovered.clone());
         let (modes, problem) = ModesFile::open(dir)?;
         warnings.extend(problem);
+        let audit = AuditLog::new(dir);
+        let lines = upkeep::restore(dir, &audit)?;
         let mut journal = Self {
+            dir: dir.to_owned(),
+            waiting: None,
+            trial: None,
             state,
-            audit: AuditLog::new(dir),
+            audit,
+            lines,
             calls: CallLog::new(dir),
             pending: Pending::new(dir),
-            key: key_file::open(dir)?,
+            key: key(dir, &mut warnings)?,
             modes,
             warnings,
             recovered,
             lock,
         };
-        if journal.audit.repair()? {
-            journal.warn("the last line of the audit log was cut short by a crash".to_owned());
+        match journal.audit.repair() {
+            Ok(true) => {
+                journal.warn("the last line of the audit log was cut short by a crash".to_owned());
+            }
+            Ok(false) => {}
+            Err(error) if error.is_want_of_room() => journal.warn(error.in_words()),
+            Err(error) => return Err(error),
         }
         journal.tell_of_interrupted()?;
+        // Traffic needs a start more than a reserve: the next look tells, and tries again.
+        drop(journal.tend());
         Ok(journal)
     }
 
@@ -95,7 +118,29 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Io`]; the disk may then hold the old state or the new one, and [`state`](Self::state) gives the old one.
     pub fn record(&mut self, service: &ServiceName, state: &Persisted) -> Result<(), JournalError> {
-        self.state.put(service, state)
+        let kept = self.state.put(service, state);
+        self.note(kept)
+    }
+
+    /// Keeps the state of `service` in memory and writes it as soon as that is possible: for a move that a disk must
+    /// not hinder. A crash before that comes back with the old one.
+    pub fn record_later(&mut self, service: &ServiceName, state: &Persisted) {
+        self.state.keep(service, state);
+    }
+
+    /// In the reserve is on disk, and worth telling.
+    fn note(&mut self, kept: Result<Kept, JournalError>) -> Result<(), JournalError> {
+        match kept {
+            Ok(Kept::InPlace) => Ok(()),
+            Ok(Kept::InReserve(error)) => {
+                self.waiting = Some(error.in_words());
+                Ok(())
+            }
+            Err(error) => {
+                self.waiting = Some(error.in_words());
+                Err(error)
+            }
+        }
     }
 
     /// The modes of `service` that are on.
@@ -113,24 +158,32 @@ impl Journal {
         service: &ServiceName,
         modes: &Modes,
     ) -> Result<(), JournalError> {
-        self.modes.put(service, modes)
+        let kept = self.modes.put(service, modes);
+        self.note(kept)
     }
 
     /// Keeps an operation that is under way. Called again for the same one, the newer form is kept.
     ///
     /// # Errors
-    /// [`JournalError::Io`]: a crash would go untold.
+    /// [`JournalError::Io`]: a crash would go untold, until [`tend`](Self::tend) can write it.
     pub fn begin(&mut self, record: &AuditRecord) -> Result<(), JournalError> {
-        self.pending.begin(record)
+        let begun = self.pending.begin(record);
+        self.note(begun.map(|()| Kept::InPlace))
     }
 
     /// Writes an operation that has ended into the audit log, whether it was kept by `begin` or not.
     ///
     /// # Errors
-    /// [`JournalError::Io`]; a line that could not be written leaves the log as it was.
+    /// [`JournalError::Io`]; a line that could not be written leaves the log as it was, and waits in memory for
+    /// [`tend`](Self::tend).
     pub fn finish(&mut self, record: &AuditRecord) -> Result<(), JournalError> {
-        self.audit.append(record)?;
-        self.pending.forget(record)
+        let appended = self.audit.append(record);
+        if appended.is_err() {
+            self.keep_lines();
+        }
+        // As long as the line waits, what was kept at its beginning stays: a crash would be told at least as that.
+        let finished = appended.and_then(|()| self.pending.forget(record));
+        self.note(finished.map(|()| Kept::InPlace))
     }
 
     /// The last `limit` operations, newest last.
@@ -187,7 +240,12 @@ impl Journal {
             ));
             "interrupted".clone_into(&mut record.result);
             record.details.push(words);
-            self.audit.append(&record)?;
+            if let Err(error) = self.audit.append(&record) {
+                if !error.is_want_of_room() {
+                    return Err(error);
+                }
+                self.warn(error.in_words());
+            }
         }
         for path in left_over.files {
             files::remove(&path)?;
@@ -243,7 +301,7 @@ fn open_state(dir: &Path, recover: Recover) -> Result<Opened, JournalError> {
             let text = error.to_string();
             let problem = text.lines().next().unwrap_or_default();
             Ok(Opened {
-                state: StateFile::empty(dir),
+                state: StateFile::anew(dir)?,
                 recovered: Some(format!(
                     "{problem}; it was set aside as {}, and every service starts on the `initial` slot of the config",
                     aside.display()
@@ -283,8 +341,24 @@ fn lock(dir: &Path) -> Result<File, JournalError> {
         .set_len(0)
         .and_then(|()| file.seek(SeekFrom::Start(0)))
         .and_then(|_| file.write_all(id.as_bytes()));
-    written.map_err(JournalError::io("write", &path))?;
-    Ok(file)
+    match written.map_err(JournalError::io("write", &path)) {
+        Err(error) if !error.is_want_of_room() => Err(error),
+        _ => Ok(file),
+    }
+}
+
+/// A full disk must not keep the daemon from starting: then cookies are signed anew after the next start.
+fn key(dir: &Path, warnings: &mut Vec<String>) -> Result<[u8; key_file::BYTES], JournalError> {
+    match key_file::open(dir) {
+        Err(error) if error.is_want_of_room() => {
+            warnings.push(format!(
+                "{}; cookies of canaries and previews are good until the next start only",
+                error.in_words()
+            ));
+            key_file::for_now()
+        }
+        opened => opened,
+    }
 }
 
 fn holder(file: &mut File) -> Option<String> {

@@ -4,7 +4,8 @@
 //! a file that differs in any one is refused.
 
 use super::error::JournalError;
-use super::files;
+use super::kept_file::Kept;
+use super::kept_file::KeptFile;
 use crate::switch::Persisted;
 use crate::switch::ServiceName;
 use std::collections::BTreeMap;
@@ -17,8 +18,10 @@ type States = BTreeMap<ServiceName, Persisted>;
 
 #[derive(Debug)]
 pub(super) struct StateFile {
-    path: PathBuf,
+    file: KeptFile,
     states: States,
+    /// Newer than what any disk holds.
+    is_unwritten: bool,
 }
 
 /// Why a content is not taken.
@@ -32,12 +35,15 @@ impl StateFile {
     /// No file is no state; a file that cannot be trusted is an error.
     pub(super) fn open(dir: &Path) -> Result<Self, JournalError> {
         let path = Self::path(dir);
-        files::remove(&files::aside(&path))?;
-        let Some(content) = files::read(&path)? else {
-            return Ok(Self::empty(dir));
+        let (file, content) = KeptFile::open(path.clone())?;
+        let Some(content) = content else {
+            return Ok(Self::over(file));
         };
         match decode(&content) {
-            Ok(states) => Ok(Self { path, states }),
+            Ok(states) => Ok(Self {
+                states,
+                ..Self::over(file)
+            }),
             Err(Fault::Broken(why)) => Err(JournalError::Broken { path, why }),
             Err(Fault::TooNew(found)) => Err(JournalError::TooNew {
                 path,
@@ -47,10 +53,18 @@ impl StateFile {
         }
     }
 
-    pub(super) fn empty(dir: &Path) -> Self {
+    /// After its file was set aside: nothing is known, from the reserve neither.
+    pub(super) fn anew(dir: &Path) -> Result<Self, JournalError> {
+        let (mut file, _) = KeptFile::open(Self::path(dir))?;
+        file.forget()?;
+        Ok(Self::over(file))
+    }
+
+    fn over(file: KeptFile) -> Self {
         Self {
-            path: Self::path(dir),
+            file,
             states: States::new(),
+            is_unwritten: false,
         }
     }
 
@@ -67,12 +81,45 @@ impl StateFile {
         &mut self,
         service: &ServiceName,
         state: &Persisted,
-    ) -> Result<(), JournalError> {
+    ) -> Result<Kept, JournalError> {
         let mut states = self.states.clone();
         states.insert(service.clone(), state.clone());
-        files::replace(&self.path, &encode(&states))?;
+        let kept = self.file.put(&encode(&states))?;
         self.states = states;
-        Ok(())
+        self.is_unwritten = false;
+        Ok(kept)
+    }
+
+    /// In memory alone, until [`catch_up`](Self::catch_up) can write it.
+    pub(super) fn keep(&mut self, service: &ServiceName, state: &Persisted) {
+        self.states.insert(service.clone(), state.clone());
+        self.is_unwritten = true;
+    }
+
+    /// Takes room for what is to come.
+    pub(super) fn prepare(&mut self) -> Result<(), JournalError> {
+        self.file.prepare(encode(&self.states).len())
+    }
+
+    pub(super) fn file(&self) -> &KeptFile {
+        &self.file
+    }
+
+    pub(super) fn is_waiting(&self) -> bool {
+        self.is_unwritten || self.file.is_waiting()
+    }
+
+    /// Brings the file up to date, where that is possible again.
+    pub(super) fn catch_up(&mut self) -> Result<(), JournalError> {
+        if !self.is_unwritten {
+            return self.file.catch_up();
+        }
+        let kept = self.file.put(&encode(&self.states))?;
+        self.is_unwritten = false;
+        match kept {
+            Kept::InPlace => Ok(()),
+            Kept::InReserve(error) => Err(error),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::modes::Modes;
 use super::places::Places;
 use super::shadow::Shadow;
 use crate::config::CacheRoom;
+use crate::config::Descriptors;
 use crate::config::HostPattern;
 use crate::config::Limits;
 use crate::config::Listener as ListenerSettings;
@@ -36,6 +37,8 @@ pub struct View {
     pub services: Vec<Service>,
     pub hosts: HostTable,
     pub limits: Limits,
+    /// What the descriptors of this process are enough for; `limits` keep within it.
+    pub descriptors: Descriptors,
     /// For what is kept of answers.
     pub cache: CacheRoom,
     pub spool: Spooling,
@@ -54,6 +57,7 @@ impl Default for View {
             services: Vec::new(),
             hosts: HostTable::default(),
             limits: Limits::default(),
+            descriptors: Descriptors::default(),
             cache: CacheRoom::default(),
             spool: Spooling::below(&State::default().dir),
             trusted_proxies: Vec::new(),

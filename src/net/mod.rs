@@ -6,6 +6,7 @@
 
 mod address;
 mod buffer;
+mod descriptors;
 mod lack;
 mod listen;
 mod pipe;
@@ -14,6 +15,7 @@ mod stream;
 
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
+pub use descriptors::{descriptor_limit, hard_descriptor_limit, raise_descriptor_limit};
 pub use lack::{Lack, is_ours};
 pub use listen::{close, listen, listen_alone};
 pub use pipe::Remote;

@@ -9,6 +9,7 @@ use super::pipe::pipe;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::pin::pin;
 use std::task::Context;
@@ -105,6 +106,18 @@ impl Stream {
     #[must_use]
     pub fn is_tls(&self) -> bool {
         matches!(&*self.0.borrow(), Socket::Tls(_))
+    }
+
+    /// The number of its descriptor; none in memory.
+    #[must_use]
+    pub fn descriptor(&self) -> Option<u64> {
+        let number = match &*self.0.borrow() {
+            Socket::Tcp(socket) => socket.as_raw_fd(),
+            Socket::Unix(socket) => socket.as_raw_fd(),
+            Socket::Tls(socket) => socket.get_ref().0.as_raw_fd(),
+            Socket::Memory(_) => return None,
+        };
+        u64::try_from(number).ok()
     }
 
     /// Reads into `room`; `Ok(0)` is the end, unless `room` is empty.

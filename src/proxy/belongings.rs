@@ -157,12 +157,14 @@ impl Proxy {
         self.flights.borrow().clone()
     }
 
-    /// One connection, any of them.
+    /// So many connections, any of them, each once.
     #[must_use]
-    pub(super) fn any_flight(&self) -> Option<Rc<Flight>> {
+    pub(super) fn some_flights(&self, most: usize) -> Vec<Rc<Flight>> {
         let flights = self.flights.borrow();
-        let at = fastrand::usize(..flights.len().max(1));
-        flights.get(at).cloned()
+        // A stretch of a list in no order, from anywhere: as good as a choice.
+        let start = fastrand::usize(..flights.len().max(1));
+        let stretch = flights.iter().cycle().skip(start);
+        stretch.take(most.min(flights.len())).cloned().collect()
     }
 
     /// Moves the clock on, looks at every flight, and cleans up. Called once per tick.

@@ -98,8 +98,9 @@ pub enum Fault {
     #[error("the upstream's answer would end the session: its database does not answer")]
     LoggedOut,
     /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
-    #[error("a body cannot be kept: {0}")]
-    Spool(SpoolError),
+    /// Where and why is for the log: strangers learn nothing of our disk.
+    #[error("there is no room to keep this body now; try again later")]
+    Spool(#[source] SpoolError),
     /// Of what an upstream named in place of a body.
     #[error("the file that the upstream named cannot be sent: {0}")]
     File(FileFault),

@@ -70,7 +70,7 @@ impl State {
 
 /// Why a flight has to end at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Order {
+pub(super) enum Order {
     Expired(Timer),
     Killed,
     CutOff,
@@ -111,16 +111,16 @@ pub struct Flight {
     pub is_served: Cell<bool>,
     /// Ticks in which the client was waited for.
     waited: Cell<u32>,
-    timer: Cell<Timer>,
-    deadline: Cell<u64>,
+    pub(super) timer: Cell<Timer>,
+    pub(super) deadline: Cell<u64>,
     total: Cell<u64>,
-    order: Cell<Option<Order>>,
+    pub(super) order: Cell<Option<Order>>,
     waker: RefCell<Option<Waker>>,
     /// Where it stands in the worker's list.
     pub(super) listed_at: Cell<usize>,
 }
 
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
 /// A path or a header value that is not out of the ordinary.
 const USUAL_TEXT: usize = 512;
 

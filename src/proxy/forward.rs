@@ -14,6 +14,7 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::flight::Flight;
 use super::flight::State;
+use super::idlers;
 use super::orphan;
 use super::prepare::Prepared;
 use super::record::Record;
@@ -96,7 +97,7 @@ async fn attempts(trip: &Trip<'_>, client: &mut Client, body: &mut Body) -> Resu
         dialer: tls::Dialer::Worker(proxy.worker()),
         introduction: &introduction,
     };
-    let mut tried = Vec::new();
+    let (mut tried, wait) = (Vec::new(), settings.timeouts.connect);
     let keepalive = settings.keepalive.of(prepared.member.as_ref());
     let mut reuse = keepalive.enabled && !prepared.asked.upgrade;
     let mut last = Fault::NoAnswer(None);
@@ -111,7 +112,7 @@ async fn attempts(trip: &Trip<'_>, client: &mut Client, body: &mut Body) -> Resu
         };
         let (stream, used) = match lend(proxy, lane, reuse, replayable) {
             Some(stream) => (stream, true),
-            None => match dial(&flight, &endpoint.1, settings.timeouts.connect, call).await {
+            None => match dial(trip.proxy, &flight, &endpoint.1, (wait, call)).await {
                 Ok(stream) => (stream, false),
                 Err(fault) => {
                     if fault.is_suspicious() {
@@ -222,16 +223,15 @@ pub(super) fn introduction(
 }
 
 async fn dial(
+    proxy: &Proxy,
     flight: &Flight,
     endpoint: &Endpoint,
-    wait: Duration,
-    call: Call<'_>,
+    (wait, call): (Duration, Call<'_>),
 ) -> Result<Stream, Fault> {
     flight.at(State::Connecting);
-    let connect = upstream::connect(&endpoint.address, call);
+    let connect = idlers::connect(proxy, &endpoint.address, call);
     match flight.dial(wait, connect).await {
-        Ok(Ok(stream)) => Ok(stream),
-        Ok(Err(cause)) => Err(Fault::Connect(cause).owned()),
+        Ok(connected) => connected.map_err(|cause| Fault::Connect(cause).owned()),
         Err(timer) => Err(Fault::Timeout(timer)),
     }
 }
@@ -386,7 +386,8 @@ fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, lane: Lane) {
 
 /// Keeps a connection that is between two requests, where connections are kept.
 pub(super) fn keep(proxy: &Proxy, keepalive: &Keepalive, stream: Stream, lane: Lane) {
-    if keepalive.enabled {
+    let ceiling = proxy.view().descriptors.ceiling;
+    if keepalive.enabled && stream.descriptor().is_none_or(|it| it < ceiling) {
         let now = proxy.clock.get();
         let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);
         let until = now.saturating_add(idle);

@@ -1,12 +1,17 @@
 //! What all bodies at rest take together, over all workers.
 
 use super::error::SpoolError;
+use super::room::Room;
 use super::store::Store;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use std::time::Instant;
 use tokio::sync::Semaphore;
 
@@ -14,11 +19,14 @@ use tokio::sync::Semaphore;
 pub const JOBS: usize = 4;
 /// A disk in trouble is told of this often, in milliseconds; the metrics count every body.
 const TOLD_EVERY: u64 = 10_000;
+/// How long the status goes on telling.
+const LATELY: Duration = Duration::from_mins(1);
 
 /// What all bodies take. Made once at start, shared by all workers.
 #[derive(Debug)]
 pub struct Account {
     dir: PathBuf,
+    pub(super) room: Room,
     disk: AtomicU64,
     memory: AtomicU64,
     requests: Counts,
@@ -26,6 +34,8 @@ pub struct Account {
     began: Instant,
     /// Milliseconds since `began`, plus one; 0 means never.
     told: AtomicU64,
+    /// Why a body found no room, and when that was.
+    trouble: Mutex<Option<(Instant, String)>>,
 }
 
 #[derive(Debug, Default)]
@@ -64,6 +74,8 @@ impl Account {
     #[must_use]
     pub fn new(dir: &Path) -> Self {
         Self {
+            room: Room::on_disk_of(dir),
+            trouble: Mutex::default(),
             dir: dir.to_owned(),
             disk: AtomicU64::new(0),
             memory: AtomicU64::new(0),
@@ -167,7 +179,21 @@ impl Account {
                 Whose::Answer => "answer",
             };
             tracing::warn!(body, error = %error, "no room for a body");
+            *self.last_trouble() = Some((Instant::now(), error.to_string()));
         }
+    }
+
+    fn last_trouble(&self) -> MutexGuard<'_, Option<(Instant, String)>> {
+        // Whoever panicked left a whole value.
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why bodies found no room lately, and what to do.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        let trouble = self.last_trouble();
+        let recent = trouble.as_ref().filter(|(at, _)| at.elapsed() < LATELY);
+        recent.map(|(_, words)| words.clone())
     }
 
     pub(super) fn full(&self, max: u64) -> SpoolError {

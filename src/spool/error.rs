@@ -1,6 +1,7 @@
 //! Why a body finds no room, in words for whoever has to make some.
 
 use crate::config::format_size;
+use crate::net::is_ours;
 use rustix::io::Errno;
 use std::io;
 use std::path::PathBuf;
@@ -24,6 +25,15 @@ pub enum SpoolError {
         #[source]
         cause: io::Error,
     },
+}
+
+impl SpoolError {
+    /// Nothing is broken: the disk is full, or descriptors are lacking, and there may be some later.
+    #[must_use]
+    pub fn is_want_of_room(&self) -> bool {
+        let is_full = |cause: &io::Error| cause.kind() == io::ErrorKind::StorageFull;
+        matches!(self, Self::Disk { cause, .. } if is_full(cause) || is_ours(cause))
+    }
 }
 
 fn help(cause: &io::Error) -> &'static str {

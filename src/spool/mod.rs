@@ -9,6 +9,7 @@ mod account;
 mod error;
 mod fifo;
 mod jobs;
+mod room;
 mod store;
 
 pub use account::Account;
@@ -19,3 +20,4 @@ pub use account::Whose;
 pub use error::SpoolError;
 pub use fifo::Bounds;
 pub use fifo::Spool;
+pub use room::Room;

@@ -63,6 +63,7 @@ impl Store {
 
     /// Writes at `offset`; `anew` drops what the file holds before.
     pub(super) fn write(&self, piece: &[u8], offset: u64, anew: bool) -> io::Result<()> {
+        self.account.room.take(piece.len() as u64)?;
         let file = if let Some(file) = self.file.get() {
             file
         } else {

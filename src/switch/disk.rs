@@ -32,8 +32,8 @@ impl Disk {
     }
 
     pub(super) fn failed(&mut self, now: Moment, reason: String) {
-        // 1 s, doubling up to 32 s: a full disk is asked again, but not in a loop.
-        let wait = Duration::from_secs(1 << self.failures.min(5));
+        // 1 s, doubling up to 4 s: a disk in trouble is asked again, but not in a loop; a move may wait for it.
+        let wait = Duration::from_secs(1 << self.failures.min(2));
         self.failures = self.failures.saturating_add(1);
         self.written = None;
         self.retry = Some(Retry {

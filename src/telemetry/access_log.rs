@@ -21,6 +21,7 @@ use std::sync::mpsc::TrySendError;
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::time::Instant;
 
 /// A worker hands over at this size at the latest.
 const BATCH: usize = 64 * 1024;
@@ -210,21 +211,57 @@ fn write_all(
     target: &LogTarget,
     dropped: &AtomicU64,
 ) {
+    let mut losses = Losses::default();
     while let Ok(message) = receiver.recv() {
-        let result = match message {
+        match message {
             Message::Batch(batch) => {
                 let written = sink.write_all(&batch).and_then(|()| sink.flush());
-                written.inspect_err(|_| {
+                if let Err(error) = written {
                     // Some of it may be there; nobody can say how much.
-                    let lines = memchr::memchr_iter(b'\n', &batch).count();
-                    dropped.fetch_add(lines as u64, Ordering::Relaxed);
-                })
+                    let lines = memchr::memchr_iter(b'\n', &batch).count() as u64;
+                    dropped.fetch_add(lines, Ordering::Relaxed);
+                    losses.lost(lines, &error, Instant::now());
+                } else {
+                    losses.are_over();
+                }
             }
-            Message::Reopen => open(target).map(|new| sink = new),
+            Message::Reopen => match open(target) {
+                Ok(new) => sink = new,
+                Err(error) => tracing::error!(%error, "access log not opened anew"),
+            },
             Message::Stop => return,
-        };
-        if let Err(error) = result {
-            tracing::error!(%error, "access log not written");
+        }
+    }
+}
+
+/// Lines that were lost since that was told: it goes on for as long as a disk is full, and is told into another
+/// log, which may lie on the same disk.
+#[derive(Debug, Default)]
+struct Losses {
+    lines: u64,
+    told: Option<Instant>,
+}
+
+/// How often it is told.
+const TOLD_EVERY: Duration = Duration::from_mins(1);
+
+impl Losses {
+    /// True when it was told now.
+    fn lost(&mut self, lines: u64, error: &io::Error, now: Instant) -> bool {
+        self.lines += lines;
+        let is_time = self.told.is_none_or(|told| now - told >= TOLD_EVERY);
+        if is_time {
+            self.told = Some(now);
+            let lost = std::mem::take(&mut self.lines);
+            tracing::error!(%error, lost, "access log not written");
+        }
+        is_time
+    }
+
+    fn are_over(&mut self) {
+        if self.told.take().is_some() {
+            let lost = std::mem::take(&mut self.lines);
+            tracing::info!(lost, "access log written again");
         }
     }
 }
@@ -302,5 +339,17 @@ mod tests {
         writer.flush();
         log.flush_and_stop();
         assert_eq!(log.dropped(), 3);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_of_once_a_minute_with_the_number_of_lines() {
+        let mut losses = Losses::default();
+        let (full, begun) = (io::Error::from(io::ErrorKind::StorageFull), Instant::now());
+        let told: Vec<bool> = (0..1200)
+            .map(|tenth| losses.lost(2, &full, begun + Duration::from_millis(tenth * 100)))
+            .collect();
+        assert_eq!(told.iter().filter(|it| **it).count(), 2);
+        assert!(told[0] && told[600], "at once, and a minute later");
+        assert_eq!(losses.lines, 2 * 599);
     }
 }

@@ -6,6 +6,7 @@ use super::clients::ClientFigures;
 use super::content::ContentFigures;
 use super::denied::DeniedFigures;
 use super::denied::ZoneFigures;
+use super::descriptors::DescriptorFigures;
 use super::gates::GateFigures;
 use super::holds::WaitFigures;
 use super::hooks;
@@ -42,6 +43,9 @@ pub struct Page {
     pub epoch: u64,
     /// The config file as it is now is in force.
     pub config_valid: bool,
+    /// The state can be written.
+    pub state_writable: bool,
+    pub descriptors: DescriptorFigures,
     pub clients: Option<ClientFigures>,
     pub content: Option<ContentFigures>,
     pub certificates: CertificateFigures,
@@ -167,7 +171,13 @@ impl Page {
             "config_valid",
             "1 while the config file is in force as it is",
         );
-        gauge(out, &about, one(u64::from(self.config_valid)))
+        gauge(out, &about, one(u64::from(self.config_valid)))?;
+        let about = About(
+            "state_writable",
+            "1 while the state directory can be written; at 0 moves survive a restart by the reserve only",
+        );
+        gauge(out, &about, one(u64::from(self.state_writable)))?;
+        self.descriptors.encode(out)
     }
 
     /// All slots of all services: labels and figures.
@@ -440,6 +450,11 @@ mod tests {
         Page {
             version: "1.2.3",
             config_valid: true,
+            state_writable: true,
+            descriptors: DescriptorFigures {
+                limit: 1024,
+                connections: 448,
+            },
             content: Some(ContentFigures::default()),
             clients: Some(ClientFigures {
                 bodies: BodyFigures {
@@ -489,6 +504,9 @@ mod tests {
         for line in [
             r#"switchd_build_info{version="1.2.3"} 1.0"#,
             "switchd_config_valid 1.0",
+            "switchd_state_writable 1.0",
+            "switchd_file_descriptors_limit 1024.0",
+            "switchd_connections_limit 448.0",
             r#"switchd_requests_total{service="odoo",slot="blue",class="2xx"} 2.0"#,
             r#"switchd_requests_total{service="odoo",slot="blue",class="5xx"} 1.0"#,
             r#"switchd_request_faults_total{service="odoo",slot="blue"} 1.0"#,

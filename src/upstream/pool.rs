@@ -67,6 +67,12 @@ impl Pools {
         }
     }
 
+    /// Closes all that are idle; how many those were.
+    pub fn shed(&self) -> usize {
+        let mut pools = self.0.borrow_mut();
+        pools.iter_mut().map(|pool| pool.idle.drain(..).len()).sum()
+    }
+
     /// Closes what is too old or was closed by the upstream, and forgets endpoints that are gone.
     pub fn sweep(&self, now: u64, is_known: impl Fn(EndpointId) -> bool) {
         let mut pools = self.0.borrow_mut();

@@ -202,7 +202,7 @@ async fn after_kill_9_nothing_of_an_upload_is_left() {
 }
 
 #[tokio::test]
-async fn without_room_an_upload_gets_a_507_that_names_the_folder_and_others_go_on() {
+async fn without_room_an_upload_gets_a_507_and_the_log_names_the_folder() {
     let pair = Pair::start().await;
     let config = buffering(&pair).set("spool.max_size = \"200KiB\"");
     let daemon = Daemon::start(&config).await;
@@ -225,13 +225,26 @@ async fn without_room_an_upload_gets_a_507_that_names_the_folder_and_others_go_o
         assert_eq!(refused.head.get("x-switchd-fault"), Some("spool-full"));
         assert!(refused.head.has("retry-after"));
         let words = refused.text();
-        assert!(words.contains(&folder), "{words}");
-        assert!(words.contains("max_size"), "{words}");
+        assert!(
+            !words.contains(&folder),
+            "strangers learn nothing of our disk: {words}"
+        );
+        assert!(words.contains("try again later"), "{words}");
     }
+    let status = daemon.status().await;
+    let told = status.spool_problem.unwrap();
+    assert!(
+        told.contains(&folder) && told.contains("max_size"),
+        "{told}"
+    );
     assert_eq!(pair.blue.count(), 0);
     let refused = ["bodies_without_room_total", "request"];
     assert!((daemon.metric(&refused).await - 2.0).abs() < 0.1);
-    assert!(daemon.stderr().contains("no room for a body"));
+    let said = daemon.stderr();
+    assert!(
+        said.contains("no room for a body") && said.contains(&folder),
+        "{said}"
+    );
     nothing_is_kept(&daemon).await;
     let mut client = Wire::connect(daemon.address).await;
     let body = String::from_utf8(text(100_000)).unwrap();
@@ -252,9 +265,13 @@ async fn a_folder_that_is_lost_while_we_run_is_a_507_too() {
     let refused = client.answer("POST").await;
     assert_eq!(refused.status(), 507);
     assert_eq!(refused.head.get("x-switchd-fault"), Some("spool-failed"));
-    let words = refused.text();
-    assert!(words.contains(folder.to_str().unwrap()), "{words}");
-    assert!(words.contains("[spool] dir"), "{words}");
+    let folder = folder.to_str().unwrap();
+    assert!(!refused.text().contains(folder), "{refused:?}");
+    let told = daemon.status().await.spool_problem.unwrap();
+    assert!(
+        told.contains(folder) && told.contains("[spool] dir"),
+        "{told}"
+    );
     nothing_is_kept(&daemon).await;
 }
 

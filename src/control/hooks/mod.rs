@@ -12,6 +12,7 @@ mod of_service;
 mod post;
 mod shapes;
 mod signature;
+mod state_disk;
 mod teller;
 
 pub(in crate::control) use board::Wishes;

@@ -1,6 +1,7 @@
 //! What happened, as hooks tell it: one arm for each kind of event.
 
 use super::of_service::of_service;
+use super::state_disk;
 use crate::api::EventKind;
 use crate::api::ReleaseCause;
 use crate::api::StreamEvent;
@@ -355,6 +356,7 @@ fn of_daemon(event: &EventKind) -> Option<Notice> {
             };
             Notice::new(Name::ConfigTaken, Info, told).resolving(Name::ConfigRejected)
         }
+        EventKind::StateNotWritten { .. } | EventKind::StateWritten => state_disk::notice(event),
         EventKind::OrderRefused {
             command,
             by,

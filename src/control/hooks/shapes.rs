@@ -113,6 +113,7 @@ fn end(letter: &Letter) -> String {
         | HookEvent::Outage
         | HookEvent::SharedDown
         | HookEvent::ConfigRejected
+        | HookEvent::StateNotWritten
         | HookEvent::CertificatesRejected
         | HookEvent::CertificateExpiring => STATE,
         _ => MOMENT,

@@ -56,9 +56,28 @@ impl Daemon {
         Self::start_in(dir, &[]).await
     }
 
+    /// Starts it as the last words of `wrapper`, a command that ends in running what follows.
+    pub(crate) async fn start_through(config: &Config, wrapper: &[&str]) -> Self {
+        let dir = Arc::new(TempDir::new().unwrap());
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        config.write_files(dir.path());
+        std::fs::write(config_path(dir.path()), config.text(dir.path())).unwrap();
+        Self::start_through_in(dir, wrapper).await
+    }
+
+    /// The same in a folder that is there already, with its config.
+    pub(crate) async fn start_through_in(dir: Arc<TempDir>, wrapper: &[&str]) -> Self {
+        let child = spawn(dir.path(), wrapper, &[]);
+        Self::answers(dir, child).await
+    }
+
     /// Starts it in a folder where another one ran before.
     pub(crate) async fn start_in(dir: Arc<TempDir>, arguments: &[&str]) -> Self {
-        let child = spawn(dir.path(), arguments);
+        let child = spawn(dir.path(), &[], arguments);
+        Self::answers(dir, child).await
+    }
+
+    async fn answers(dir: Arc<TempDir>, child: Child) -> Self {
         let mut daemon = Self {
             dir,
             child,
@@ -288,7 +307,7 @@ async fn finish(mut command: Command) -> CtlOutput {
     }
 }
 
-fn spawn(dir: &Path, arguments: &[&str]) -> Child {
+fn spawn(dir: &Path, wrapper: &[&str], arguments: &[&str]) -> Child {
     let stderr = std::fs::File::options()
         .create(true)
         .append(true)
@@ -299,8 +318,9 @@ fn spawn(dir: &Path, arguments: &[&str]) -> Child {
         .append(true)
         .open(dir.join("stdout"))
         .unwrap();
-    Command::new(env!("CARGO_BIN_EXE_switchd"))
-        .args(["run", "--config"])
+    let program = [wrapper, &[env!("CARGO_BIN_EXE_switchd"), "run", "--config"]].concat();
+    Command::new(program[0])
+        .args(&program[1..])
         .arg(config_path(dir))
         .args(arguments)
         .stdin(Stdio::null())
