@@ -71,9 +71,9 @@ pub use shadow::{
 };
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
-    EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
-    RequestList, RequestStatus, ServiceStatus, SharedStatus, SharedTroubleStatus, SlotStatus,
-    Status,
+    EndpointStatus, FailbackStatus, MemberStatus, NameStatus, OperationStatus, ProbeResult,
+    QuarantineStatus, RequestList, RequestStatus, ServiceStatus, SharedStatus, SharedTroubleStatus,
+    SlotStatus, Status,
 };
 pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 

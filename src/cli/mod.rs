@@ -24,6 +24,7 @@ mod hold;
 mod hooks;
 mod kill;
 mod modes;
+mod names;
 mod openapi;
 mod operation;
 mod output;

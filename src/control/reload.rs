@@ -18,6 +18,7 @@ use crate::config::Problem;
 use crate::config::Settings;
 use crate::config::Watcher;
 use crate::config::load;
+use crate::net::resolver;
 use crate::switch::Actor;
 use crate::switch::Event;
 use crate::switch::Moment;
@@ -153,6 +154,7 @@ impl Conductor {
             }
         }
         self.hooks.configure(&new.hooks);
+        resolver().configure(&new.resolver);
         self.settings = new;
         self.certificates.take(material, &self.jobs.events);
         self.open_doors();

@@ -17,6 +17,7 @@ use crate::control::Prepared;
 use crate::edge::Edge;
 use crate::journal::Journal;
 use crate::journal::Recover;
+use crate::net::resolver;
 use crate::telemetry::AccessLog;
 use crate::telemetry::LineFormat;
 use crate::telemetry::LogTarget;
@@ -59,6 +60,8 @@ impl Daemon {
         let api_at = api.as_ref().map(Api::address);
         let access_log = access_log(settings)?;
         let admin_socket = settings.admin.socket.clone();
+        // Before the first name is made of them.
+        resolver().configure(&settings.resolver);
         let stop = settings.stop.clone();
         let prepared = Prepared::new(settings.clone(), config.to_owned(), journal)
             .map_err(|problems| anyhow::anyhow!(summary(&problems).trim_end().to_owned()))?;
