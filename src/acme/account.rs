@@ -3,9 +3,13 @@
 use super::error::AcmeError;
 use super::files::Files;
 use crate::config::Acme;
+use crate::net::NameFailure;
+use crate::net::resolver;
 use bytes::Bytes;
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::Account;
 use instant_acme::AccountCredentials;
@@ -16,6 +20,40 @@ use rustls::ClientConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::Context;
+use std::task::Poll;
+use std::time::Duration;
+use std::vec;
+use tower_service::Service;
+
+/// An order that waits longer for a name is tried again later.
+const LOOK_UP: Duration = Duration::from_secs(30);
+
+/// Names of authorities are looked up as all others are.
+#[derive(Debug, Clone)]
+struct Names;
+
+impl Service<Name> for Names {
+    type Response = vec::IntoIter<SocketAddr>;
+    type Error = NameFailure;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, NameFailure>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), NameFailure>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, name: Name) -> Self::Future {
+        Box::pin(async move {
+            let addresses = resolver().name(name.as_str()).resolve(LOOK_UP).await?;
+            // The port is the connector's to set.
+            let addresses = addresses.into_iter().map(|address| (address, 0).into());
+            Ok(addresses.collect::<Vec<_>>().into_iter())
+        })
+    }
+}
 
 /// Logs in, with a new account where there is none yet.
 pub(super) async fn log_in(settings: &Acme, files: &Files) -> Result<Account, AcmeError> {
@@ -81,12 +119,15 @@ fn http_client(settings: &Acme) -> Result<Box<dyn HttpClient>, AcmeError> {
     .map_err(|error| AcmeError::Roots(error.to_string()))?
     .with_root_certificates(roots)
     .with_no_client_auth();
+    let mut connector = HttpConnector::new_with_resolver(Names);
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
     // The config takes http:// for an authority on this machine only.
     let connector = HttpsConnectorBuilder::new()
         .with_tls_config(tls)
         .https_or_http()
         .enable_http1()
-        .build();
+        .wrap_connector(connector);
     let client: Client<_, BodyWrapper<Bytes>> =
         Client::builder(TokioExecutor::new()).build(connector);
     Ok(Box::new(client))

@@ -71,9 +71,9 @@ pub use shadow::{
 };
 pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus,
-    DescriptorsStatus, DrainStatus, EndpointStatus, FailbackStatus, MemberStatus, OperationStatus,
-    ProbeResult, QuarantineStatus, RequestList, RequestStatus, ServiceStatus, SharedStatus,
-    SharedTroubleStatus, SlotStatus, StateStatus, Status,
+    DescriptorsStatus, DrainStatus, EndpointStatus, FailbackStatus, MemberStatus, NameStatus,
+    OperationStatus, ProbeResult, QuarantineStatus, RequestList, RequestStatus, ServiceStatus,
+    SharedStatus, SharedTroubleStatus, SlotStatus, StateStatus, Status,
 };
 pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 

@@ -40,6 +40,24 @@ pub struct Status {
     /// Certificates that get themselves, one for each host.
     #[serde(default)]
     pub acme: Vec<AcmeStatus>,
+    /// Host names that are looked up, in their order.
+    #[serde(default)]
+    pub names: Vec<NameStatus>,
+}
+
+/// How it stands with one host name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct NameStatus {
+    pub host: String,
+    /// `fresh`; `stale`: its name server fails, and the last good addresses are used; `absent`: there is no such
+    /// name; `unresolved`: its name server fails, and no address is known; `unknown`: not looked up yet.
+    pub state: String,
+    /// Those that are used.
+    pub addresses: Vec<String>,
+    /// How long ago a name server confirmed them last; none where there are none.
+    pub age_ms: Option<u64>,
+    /// Why there is no newer answer; none where there is.
+    pub error: Option<String>,
 }
 
 /// Whether the state can be written.

@@ -135,7 +135,7 @@ impl Client {
         path: &str,
         body: Bytes,
     ) -> Result<Response<Incoming>, Failure> {
-        let stream = timeout(CONNECT, self.place.connect())
+        let stream = timeout(CONNECT, self.place.connect(CONNECT))
             .await
             .map_err(|_| self.unreachable(io::ErrorKind::TimedOut.into()))?
             .map_err(|cause| self.unreachable(cause))?;

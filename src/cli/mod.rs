@@ -25,6 +25,7 @@ mod hooks;
 mod kill;
 mod machine;
 mod modes;
+mod names;
 mod openapi;
 mod operation;
 mod output;

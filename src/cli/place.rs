@@ -11,6 +11,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 const TOKEN: &str = "SWITCHD_TOKEN";
 
@@ -41,10 +42,11 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    pub(super) async fn connect(&self) -> io::Result<Stream> {
+    /// `within` is the caller's own deadline.
+    pub(super) async fn connect(&self, within: Duration) -> io::Result<Stream> {
         match self {
             Self::Socket(path) => Ok(tokio::net::UnixStream::connect(path).await?.into()),
-            Self::Web(web) => connect_web(&web.url, web.ca.as_deref()).await,
+            Self::Web(web) => connect_web(&web.url, web.ca.as_deref(), within).await,
         }
     }
 

@@ -6,9 +6,9 @@ use super::failback;
 use super::failure::Failure;
 use super::hold;
 use super::modes;
+use super::names;
 use super::operation::Interrupt;
-use super::output;
-use super::output::Format;
+use super::output::{self, Format};
 use super::session::Session;
 use super::shadow;
 use super::shared;
@@ -103,6 +103,7 @@ fn render(status: &Status, look: &Look) -> String {
             push(&mut text, &look.style.paint(Paint::Bad, &printable(&what)));
         }
     }
+    text.push_str(&names::render(&status.names, look));
     text.push_str(&render_certificates(&status.certificates, look));
     text.push_str(&render_config(&status.config, look));
     text
@@ -423,6 +424,7 @@ mod tests {
             listeners: vec!["127.0.0.1:8080".to_owned()],
             metrics: None,
             acme: Vec::new(),
+            names: Vec::new(),
             config: ConfigStatus {
                 path: "/etc/switchd/switchd.toml".to_owned(),
                 loaded: "2026-08-01T09:00:00Z".to_owned(),

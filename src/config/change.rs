@@ -22,6 +22,7 @@ use super::preview;
 use super::queue;
 use super::rate_limit;
 use super::read_only;
+use super::resolver;
 use super::sendfile;
 use super::service_limits;
 use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, Settings, Shared};
@@ -57,6 +58,7 @@ impl Change {
         limits(&mut live, old, new);
         listeners::applied(&mut live, &old.listeners, &new.listeners);
         admin_api::changes(&mut live, &old.admin_api, &new.admin_api);
+        resolver::changes(&mut live, &old.resolver, &new.resolver);
         hooks::changes(&mut live, &old.hooks, &new.hooks);
         services(&mut live, &old.services, &new.services);
         change.applied = live.lines;
@@ -397,6 +399,16 @@ total = "90s"
     }
 
     #[test]
+    fn how_names_are_looked_up_applies_at_once() {
+        let edit = edit(
+            "[runtime]",
+            "[resolver]\nservers = [\"127.0.0.1:5353\", \"::1\"]\nmax_ttl = \"1m\"\n[runtime]",
+            "resolver servers of the system -> 127.0.0.1:5353, [::1]:53\nresolver max_ttl 30s -> 1m",
+        );
+        assert_eq!(told(&edit).applied.join("\n"), edit.words);
+    }
+
+    #[test]
     fn what_applies_at_once_is_told_with_old_and_new() {
         for edit in [
             edit(
@@ -619,6 +631,8 @@ http = ["127.0.0.1:6001"]
             ("method", _) => r#""POST""#.to_owned(),
             ("member", _) => r#""http""#.to_owned(),
             ("smoke_test", _) => r#""always""#.to_owned(),
+            ("servers", _) => r#"["10.0.0.53"]"#.to_owned(),
+            ("timeout", r#""system""#) => r#""7s""#.to_owned(),
             ("modules" | "models", _) => r#"["sale"]"#.to_owned(),
             ("expect_headers", _) => r#"{ x-version = "1" }"#.to_owned(),
             ("expect_json", _) => r#"{ "/a" = 1 }"#.to_owned(),

@@ -9,6 +9,7 @@ use super::keys::TOP;
 use super::listeners;
 use super::presets;
 use super::problem::{Problem, Report, place};
+use super::resolver;
 use super::sections;
 use super::service::{self, WrittenService};
 use super::settings::Settings;
@@ -161,6 +162,7 @@ fn settings<'t>(report: &'t Report<'t>, tree: &'t DeTable<'t>) -> Option<Setting
         hooks: hooks::read(&top, &names),
         acme,
         spool: buffering::spooling(&top, &state.dir),
+        resolver: resolver::read(&top),
         state,
         log: sections::log(&top),
         access_log: sections::access_log(&top),

@@ -22,6 +22,7 @@ use super::preview::PREVIEW;
 use super::queue::QUEUE;
 use super::rate_limit::RATE_LIMIT;
 use super::read_only::READ_ONLY;
+use super::resolver::RESOLVER;
 use super::service_limits::SERVICE_LIMITS;
 use super::upstream_tls::UPSTREAM_TLS;
 use super::websocket::WEBSOCKET;
@@ -112,6 +113,7 @@ pub(super) const TOP: Section = section(
         key("access_log", "[access_log]"),
         key("acme", "[acme]"),
         key("spool", "[spool]"),
+        key("resolver", "[resolver]"),
         key("hook", "[[hook]]"),
         key("service", "[service.NAME]"),
     ],
@@ -329,6 +331,7 @@ pub(super) const SECTIONS: &[&Section] = &[
     &LOG,
     &ACCESS_LOG,
     &SPOOL,
+    &RESOLVER,
     &HOOK,
     &SERVICE,
     &ODOO,

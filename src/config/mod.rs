@@ -46,6 +46,7 @@ mod problem;
 mod queue;
 mod rate_limit;
 mod read_only;
+mod resolver;
 mod routes;
 mod rules;
 mod secret;

@@ -31,6 +31,7 @@ use super::watch::Watch;
 use super::websocket::Websocket;
 use crate::net::EndpointAddr;
 use crate::net::ProxyVersion;
+use crate::net::ResolverSettings;
 use crate::switch::FailbackRules;
 use crate::switch::MemberName;
 use crate::switch::ServiceName;
@@ -55,6 +56,7 @@ pub struct Settings {
     pub cache: CacheRoom,
     pub stop: Stop,
     pub spool: Spooling,
+    pub resolver: ResolverSettings,
     /// Each with a name of its own.
     pub hooks: Vec<Hook>,
     /// Peers whose X-Forwarded-* and X-Real-IP are believed.

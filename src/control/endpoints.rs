@@ -17,7 +17,6 @@ use crate::live::Wellness;
 use crate::net::ProxyVersion;
 use crate::switch::MemberName;
 use crate::switch::Moment;
-use crate::switch::Owner;
 use crate::switch::ServiceName;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
@@ -114,10 +113,10 @@ impl Watched {
     fn observe(&mut self, report: ProbeReport) {
         // A probe that was under way while the gate proved the endpoint knows less than the gate.
         let is_stale = !report.passed() && self.since.is_some_and(|since| report.started < since);
-        let was_ours = self.last.replace(report.as_status());
+        let before = self.last.replace(report.as_status());
         if report.is_no_result() {
-            let ours = Owner::Ours.as_str();
-            if was_ours.and_then(|last| last.owner).as_deref() != Some(ours) {
+            let owner = report.owner.as_str();
+            if before.and_then(|last| last.owner).as_deref() != Some(owner) {
                 self.unprobed(&report);
             }
             return;

@@ -26,6 +26,7 @@ mod jobs;
 mod log_level;
 mod message;
 mod modes;
+mod names;
 mod operations;
 mod orders;
 mod outages;

@@ -3,6 +3,7 @@
 use super::clock::millis;
 use super::conductor::Conductor;
 use super::drain::sum;
+use super::names;
 use super::prober::EndpointKey;
 use super::shadow::Shadowing;
 use super::status::queued;
@@ -116,6 +117,7 @@ impl Conductor {
                 .map(|service| self.service_figures(service))
                 .collect(),
             hooks: self.hooks.board().figures(),
+            names: names::figures(),
             calls: None,
         }
     }

@@ -68,9 +68,9 @@ impl ProbeReport {
         self.result.is_ok()
     }
 
-    /// The endpoint was not even asked: it is we who could not.
+    /// The endpoint was not even asked: we could not, or its name server did not say where it is.
     pub(super) fn is_no_result(&self) -> bool {
-        self.owner == Owner::Ours
+        self.owner != Owner::Slot
     }
 
     pub(super) fn as_status(&self) -> ProbeResult {

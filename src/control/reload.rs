@@ -19,6 +19,7 @@ use crate::config::Problem;
 use crate::config::Settings;
 use crate::config::Watcher;
 use crate::config::load;
+use crate::net::resolver;
 use crate::switch::Actor;
 use crate::switch::Event;
 use crate::switch::Moment;
@@ -154,6 +155,7 @@ impl Conductor {
             }
         }
         self.hooks.configure(&new.hooks);
+        resolver().configure(&new.resolver);
         self.settings = new;
         descriptors::tell(&self.settings);
         self.certificates.take(material, &self.jobs.events);

@@ -3,6 +3,7 @@
 use super::jobs::Jobs;
 use super::message::Message;
 use crate::config::Shared;
+use crate::net::Dial;
 use crate::net::Stream;
 use crate::net::is_ours;
 use crate::switch::Moment;
@@ -48,7 +49,8 @@ pub(super) async fn run(service: ServiceName, shared: Shared, nudge: Arc<Notify>
 }
 
 async fn look(shared: &Shared) -> Result<(), (Owner, String)> {
-    match tokio::time::timeout(shared.timeout, Stream::connect(&shared.tcp)).await {
+    let dial = Dial::within(shared.timeout);
+    match tokio::time::timeout(shared.timeout, Stream::connect(&shared.tcp, dial)).await {
         Ok(Ok(_closed_at_once)) => Ok(()),
         Ok(Err(error)) => {
             let owner = if is_ours(&error) {

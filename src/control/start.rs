@@ -180,7 +180,7 @@ impl Prepared {
             .spawn(move || {
                 let _alarm = Alarm;
                 runtime.block_on(main);
-                // Name look-ups that hang must not keep the process from ending.
+                // A history that is read from a slow disk must not keep the process from ending.
                 runtime.shutdown_timeout(Duration::from_millis(100));
             })?;
         Ok(Control {

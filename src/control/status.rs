@@ -9,6 +9,7 @@ use super::endpoints::words;
 use super::message::Answer;
 use super::message::Denied;
 use super::message::Message;
+use super::names;
 use super::prober::EndpointKey;
 use super::prober::once;
 use super::shadow::Shadowing;
@@ -109,6 +110,7 @@ impl Conductor {
             metrics: None,
             admin_api: None,
             acme: Vec::new(),
+            names: names::statuses(),
             config: ConfigStatus {
                 path: self.config.path.display().to_string(),
                 loaded: stamp(self.config.loaded),

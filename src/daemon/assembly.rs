@@ -18,6 +18,7 @@ use crate::edge::Edge;
 use crate::journal::Journal;
 use crate::journal::Recover;
 use crate::net::raise_descriptor_limit;
+use crate::net::resolver;
 use crate::telemetry::AccessLog;
 use crate::telemetry::LineFormat;
 use crate::telemetry::LogTarget;
@@ -61,6 +62,8 @@ impl Daemon {
         let api_at = api.as_ref().map(Api::address);
         let access_log = access_log(settings)?;
         let admin_socket = settings.admin.socket.clone();
+        // Before the first name is made of them.
+        resolver().configure(&settings.resolver);
         let stop = settings.stop.clone();
         let prepared = Prepared::new(settings.clone(), config.to_owned(), journal)
             .map_err(|problems| anyhow::anyhow!(summary(&problems).trim_end().to_owned()))?;

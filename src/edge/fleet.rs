@@ -11,6 +11,8 @@ use crate::filter::Crowd;
 use crate::live::Live;
 use crate::live::LiveReader;
 use crate::net::listen;
+use crate::proxy::ENCODERS;
+use crate::proxy::FILES;
 use crate::proxy::Proxy;
 use crate::spool::Account;
 use crate::spool::Amounts;
@@ -33,10 +35,8 @@ use tokio::sync::oneshot;
 const ORDERS: usize = 16;
 /// A worker that does not answer within this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Threads of a worker for look-ups of names: rare and short.
-const LOOKUPS: usize = 4;
-/// And for what is encoded, and for files that are sent.
-const CONTENT: usize = 4;
+/// Threads of a worker for passwords that are compared, whatever bodies, encoders and files are at.
+const PASSWORDS: usize = 8;
 
 /// The workers and their listeners.
 #[derive(Debug)]
@@ -267,8 +267,8 @@ fn keeps_bodies(service: &Service) -> bool {
 fn work((number, stores): (usize, Stores), live: Arc<Live>, log: &AccessLog, start: Start) {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        // Bodies on disk leave threads for look-ups, however slow the disk is. Threads end when idle.
-        .max_blocking_threads(LOOKUPS + JOBS + CONTENT)
+        // As many as all of them may have, each with its own bound. Threads end when idle.
+        .max_blocking_threads(JOBS + ENCODERS + FILES + PASSWORDS)
         .build_local(tokio::runtime::LocalOptions::default());
     let runtime = match runtime {
         Ok(runtime) => runtime,

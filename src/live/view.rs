@@ -19,6 +19,9 @@ use crate::config::Spooling;
 use crate::config::State;
 use crate::filter::Filter;
 use crate::net::EndpointAddr;
+use crate::net::Name;
+use crate::net::Stream;
+use crate::net::resolver;
 use crate::switch::Epoch;
 use crate::switch::Generation;
 use crate::switch::MemberName;
@@ -26,6 +29,7 @@ use crate::switch::SlotName;
 use crate::telemetry::SlotMetrics;
 use crate::tls;
 use crate::tls::Challenges;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 use std::sync::atomic::Ordering;
@@ -182,19 +186,51 @@ pub struct Endpoint {
     pub health: EndpointHealth,
     /// For balancing: requests under way here, whatever their generation.
     pub in_flight: InFlight,
+    /// None for an address that needs no looking up.
+    name: Option<Arc<Name>>,
 }
 
 impl Endpoint {
     #[must_use]
     pub fn new(id: EndpointId, address: EndpointAddr, workers: usize) -> Self {
         let label = address.to_string().into();
+        let name = match &address {
+            EndpointAddr::Named { host, .. } => Some(resolver().name(host)),
+            EndpointAddr::Tcp(_) | EndpointAddr::Unix(_) => None,
+        };
         Self {
             id,
             address,
             label,
             health: EndpointHealth::default(),
             in_flight: InFlight::new(workers),
+            name,
         }
+    }
+
+    /// Of the addresses behind its name the one whose turn it is; none where it has no name, or none is known.
+    #[must_use]
+    pub fn pick(&self) -> Option<SocketAddr> {
+        match (&self.name, &self.address) {
+            (Some(name), EndpointAddr::Named { port, .. }) => name.pick(*port),
+            _ => None,
+        }
+    }
+
+    /// Whether a connection to `peer` still leads where its name leads.
+    #[must_use]
+    pub fn is_at(&self, peer: Option<SocketAddr>) -> bool {
+        match (&self.name, peer) {
+            (Some(name), Some(peer)) => name.has(peer.ip()),
+            (Some(_), None) => false,
+            (None, _) => true,
+        }
+    }
+
+    /// What tells a connection apart from others of this endpoint; none where all of them lead to one place.
+    #[must_use]
+    pub fn place_of(&self, stream: &Stream) -> Option<SocketAddr> {
+        self.name.as_ref().and_then(|_| stream.peer())
     }
 }
 

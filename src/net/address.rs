@@ -10,7 +10,7 @@ use std::str::FromStr;
 pub enum EndpointAddr {
     Tcp(SocketAddr),
     Unix(PathBuf),
-    /// `odoo-blue:8069`: looked up at each dial, so that a recreated container is found again.
+    /// `odoo-blue:8069`: looked up in the background, so that a recreated container is found again.
     Named {
         host: String,
         port: u16,

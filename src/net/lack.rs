@@ -1,5 +1,6 @@
 //! Errors that tell of this process and its machine, not of whom it talks to.
 
+use super::resolver::NameFailure;
 use rustix::io::Errno;
 use rustix::process::Resource;
 use rustix::process::getrlimit;
@@ -41,6 +42,8 @@ impl Lack {
                 }
                 // Its own `source` skips what it was made of.
                 next = error.get_ref().map(|inner| inner as &(dyn Error + 'static));
+            } else if let Some(failure) = error.downcast_ref::<NameFailure>() {
+                return failure.lack();
             } else {
                 next = error.source();
             }

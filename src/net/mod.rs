@@ -7,19 +7,26 @@
 mod address;
 mod buffer;
 mod descriptors;
+mod dial;
 mod lack;
 mod listen;
 mod pipe;
 mod proxy_protocol;
+mod resolver;
 mod stream;
 
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
 pub use descriptors::{descriptor_limit, hard_descriptor_limit, raise_descriptor_limit};
+pub use dial::{Dial, connect_tcp};
 pub use lack::{Lack, is_ours};
 pub use listen::{close, listen, listen_alone};
 pub use pipe::Remote;
 pub use proxy_protocol::{
     Introduction, NoIntroduction, ProxyVersion, introduction, nowhere, write_introduction,
 };
-pub use stream::{Stream, connect_tcp};
+pub use resolver::{
+    Name, NameCounts, NameFailure, NameReport, NameState, NameTrouble, Resolver, ResolverSettings,
+    resolver,
+};
+pub use stream::Stream;

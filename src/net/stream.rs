@@ -2,7 +2,8 @@
 
 use super::address::EndpointAddr;
 use super::buffer::LARGE;
-use super::lack::told_apart;
+use super::dial::Dial;
+use super::dial::connect_tcp;
 use super::pipe::Pipe;
 use super::pipe::Remote;
 use super::pipe::pipe;
@@ -10,6 +11,7 @@ use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::pin::pin;
 use std::task::Context;
@@ -89,16 +91,26 @@ impl Stream {
         (Self(RefCell::new(Socket::Memory(near))), remote)
     }
 
-    /// Connects to an upstream. A name is looked up now, and its addresses are tried in order.
+    /// Connects to an upstream.
     ///
     /// # Errors
-    /// The operating system's, of the last address tried. A deadline is the caller's. Cancel safe.
-    pub async fn connect(address: &EndpointAddr) -> io::Result<Self> {
+    /// As [`connect_tcp`] has them. The deadline is the caller's. Cancel safe.
+    pub async fn connect(address: &EndpointAddr, dial: Dial) -> io::Result<Self> {
         match address {
             EndpointAddr::Unix(path) => Ok(UnixStream::connect(path).await?.into()),
             EndpointAddr::Tcp(_) | EndpointAddr::Named { .. } => {
-                Ok(connect_tcp(address).await?.into())
+                Ok(connect_tcp(address, dial).await?.into())
             }
+        }
+    }
+
+    /// The other end's address; none where it has no IP address, or is gone.
+    #[must_use]
+    pub fn peer(&self) -> Option<SocketAddr> {
+        match &*self.0.borrow() {
+            Socket::Tcp(socket) => socket.peer_addr().ok(),
+            Socket::Tls(socket) => socket.get_ref().0.peer_addr().ok(),
+            Socket::Unix(_) | Socket::Memory(_) => None,
         }
     }
 
@@ -280,23 +292,6 @@ impl Stream {
         // Where it fails the connection is gone already.
         let _ = socket2::SockRef::from(socket).set_linger(Some(Duration::ZERO));
     }
-}
-
-/// Connects over TCP. A name is looked up now, and its addresses are tried in order.
-///
-/// # Errors
-/// The operating system's, of the last address tried; a unix socket is refused. Cancel safe.
-pub async fn connect_tcp(address: &EndpointAddr) -> io::Result<TcpStream> {
-    let socket = match address {
-        EndpointAddr::Tcp(address) => {
-            let connected = TcpStream::connect(address).await;
-            connected.map_err(|error| told_apart(error, *address))?
-        }
-        EndpointAddr::Named { host, port } => TcpStream::connect((host.as_str(), *port)).await?,
-        EndpointAddr::Unix(_) => return Err(io::ErrorKind::Unsupported.into()),
-    };
-    socket.set_nodelay(true)?;
-    Ok(socket)
 }
 
 fn end_writing(socket: &socket2::SockRef<'_>) {

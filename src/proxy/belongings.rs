@@ -4,6 +4,9 @@ use super::flight::Clock;
 use super::flight::Flight;
 use super::floor::Floor;
 use super::shadow::Copies;
+use super::threads::ENCODERS;
+use super::threads::FILES;
+use super::threads::Threads;
 use crate::cache::Store;
 use crate::live::LiveReader;
 use crate::live::ViewRef;
@@ -33,6 +36,8 @@ pub struct Proxy {
     pub(super) cache: Option<Arc<Store>>,
     /// Bodies that are being encoded.
     pub(super) encoding: Rc<Cell<usize>>,
+    pub(super) encoders: Threads,
+    pub(super) files: Threads,
     /// Requests that are asked once more, of an idle slot.
     pub(super) copies: Copies,
     flights: RefCell<Vec<Rc<Flight>>>,
@@ -68,6 +73,8 @@ impl Proxy {
             stopping: Cell::new(false),
             cache: None,
             encoding: Rc::default(),
+            encoders: Threads::new(ENCODERS),
+            files: Threads::new(FILES),
             copies: Copies::default(),
             flights: RefCell::default(),
             resting: RefCell::default(),
@@ -182,15 +189,13 @@ impl Proxy {
             if let Some(cache) = &self.cache {
                 cache.set_room(view.cache);
             }
-            let endpoints = |service: &crate::live::Service| -> Vec<_> {
-                let members = service.slots.iter().flat_map(|slot| &slot.members);
-                members
-                    .flat_map(|member| &member.endpoints)
-                    .map(|endpoint| endpoint.id)
-                    .collect()
-            };
-            let known: Vec<_> = view.services.iter().flat_map(endpoints).collect();
-            self.pools.sweep(now, |id| known.contains(&id));
+            let slots = view.services.iter().flat_map(|service| &service.slots);
+            let members = slots.flat_map(|slot| &slot.members);
+            let known: Vec<_> = members.flat_map(|member| &member.endpoints).collect();
+            self.pools.sweep(now, |lane| {
+                let endpoint = known.iter().find(|endpoint| endpoint.id == lane.endpoint);
+                endpoint.is_some_and(|endpoint| endpoint.is_at(lane.address))
+            });
         }
     }
 

@@ -216,7 +216,7 @@ async fn give(
     };
     let source = match &body {
         None => Source::Memory(Arc::default()),
-        Some(body) => match open(body).await {
+        Some(body) => match open(proxy, body).await {
             Some(source) => source,
             None => return Ok(None),
         },
@@ -246,7 +246,7 @@ async fn give(
         store.put_coded(&keeping.entry, coding, bytes);
     }
     if let (Some(body), Some(store)) = (body, &proxy.cache) {
-        warm(store, entry, &body);
+        warm(proxy, store, entry, &body);
     }
     Ok(Some(if asked.keep_alive {
         Ending::KeepAlive
@@ -351,32 +351,46 @@ fn is_of_body(name: &str) -> bool {
     .any(|known| name.eq_ignore_ascii_case(known))
 }
 
-async fn open(body: &Arc<Body>) -> Option<Source> {
+async fn open(proxy: &Proxy, body: &Arc<Body>) -> Option<Source> {
     if let Some(bytes) = body.bytes() {
         return Some(Source::Memory(bytes));
     }
     let body = body.clone();
-    let opened = tokio::task::spawn_blocking(move || body.open()).await;
+    let threads = proxy.files.clone();
+    let opened = threads.run(move || body.open()).await;
     let (file, offset) = opened.ok()?.ok()?;
     let file = Arc::new(file);
-    Some(Source::File { file, offset })
+    Some(Source::File {
+        file,
+        offset,
+        threads,
+    })
 }
 
 /// What is asked for often comes back into memory, after this answer and beside the worker.
-fn warm(store: &Arc<Store>, entry: &Arc<Entry>, body: &Arc<Body>) {
+fn warm(proxy: &Proxy, store: &Arc<Store>, entry: &Arc<Entry>, body: &Arc<Body>) {
     if !store.wants_back(body) || !store.reserve(body.length) {
         return;
     }
     let (store, entry, body) = (store.clone(), entry.clone(), body.clone());
-    tokio::task::spawn_blocking(move || {
-        let read = body.open().and_then(|(file, offset)| {
-            let mut bytes = vec![0; usize::try_from(body.length).unwrap_or_default()];
-            file.read_exact_at(&mut bytes, offset)?;
-            Ok(bytes)
-        });
-        if let Ok(bytes) = read {
-            store.read_back(&entry, &body, bytes);
-        }
-        store.release(body.length);
-    });
+    let threads = proxy.files.clone();
+    let read = async move {
+        drop(
+            threads
+                .run(move || {
+                    let read = body.open().and_then(|(file, offset)| {
+                        let mut bytes = vec![0; usize::try_from(body.length).unwrap_or_default()];
+                        file.read_exact_at(&mut bytes, offset)?;
+                        Ok(bytes)
+                    });
+                    if let Ok(bytes) = read {
+                        store.read_back(&entry, &body, bytes);
+                    }
+                    store.release(body.length);
+                })
+                .await,
+        );
+    };
+    // Nobody waits for it.
+    tokio::task::spawn_local(read);
 }

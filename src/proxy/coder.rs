@@ -2,6 +2,7 @@
 
 use super::belongings::Proxy;
 use super::chunked;
+use super::threads::Threads;
 use crate::config::Coding;
 use crate::config::Compression;
 use crate::content::Encoder;
@@ -35,6 +36,7 @@ pub(super) struct Coder {
     copy: Option<Vec<u8>>,
     coding: Coding,
     metrics: Arc<EdgeMetrics>,
+    threads: Threads,
     #[allow(dead_code, reason = "held for its drop")]
     permit: Permit,
 }
@@ -87,6 +89,7 @@ impl Coder {
             copy: None,
             coding,
             metrics: proxy.metrics.clone(),
+            threads: proxy.encoders.clone(),
             permit: Permit(proxy.encoding.clone()),
         }))
     }
@@ -138,9 +141,7 @@ impl Coder {
             step,
         };
         let mut done = if work.data.len() > INLINE {
-            tokio::task::spawn_blocking(|| work.run())
-                .await
-                .map_err(io::Error::other)??
+            self.threads.run(|| work.run()).await??
         } else {
             work.run()?
         };

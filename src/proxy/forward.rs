@@ -16,6 +16,7 @@ use super::flight::Flight;
 use super::flight::State;
 use super::idlers;
 use super::orphan;
+use super::outgoing::introduction;
 use super::prepare::Prepared;
 use super::record::Record;
 use super::sendfile;
@@ -24,9 +25,8 @@ use crate::config::Keepalive;
 use crate::config::Service as ServiceSettings;
 use crate::config::Timeouts;
 use crate::live::Endpoint;
+use crate::net::Dial;
 use crate::net::Stream;
-use crate::net::nowhere;
-use crate::net::write_introduction;
 use crate::tls;
 use crate::upstream;
 use crate::upstream::Call;
@@ -91,13 +91,14 @@ async fn attempts(trip: &Trip<'_>, client: &mut Client, body: &mut Body) -> Resu
         terms,
         member,
     } = destination(&flight, prepared)?;
-    let introduction = introduction(&settings, client, prepared);
+    let introduction = introduction(&settings, &client.peer, prepared.client);
     let call = Call {
         terms: terms.as_deref(),
         dialer: tls::Dialer::Worker(proxy.worker()),
         introduction: &introduction,
+        dial: Dial::within(settings.timeouts.connect),
     };
-    let (mut tried, wait) = (Vec::new(), settings.timeouts.connect);
+    let mut tried = Vec::new();
     let keepalive = settings.keepalive.of(prepared.member.as_ref());
     let mut reuse = keepalive.enabled && !prepared.asked.upgrade;
     let mut last = Fault::NoAnswer(None);
@@ -109,11 +110,12 @@ async fn attempts(trip: &Trip<'_>, client: &mut Client, body: &mut Body) -> Resu
         let lane = Lane {
             endpoint: endpoint.1.id,
             terms: terms.as_ref().map_or(0, |terms| terms.terms),
+            address: endpoint.1.pick(),
         };
-        let (stream, used) = match lend(proxy, lane, reuse, replayable) {
-            Some(stream) => (stream, true),
-            None => match dial(trip.proxy, &flight, &endpoint.1, (wait, call)).await {
-                Ok(stream) => (stream, false),
+        let (stream, used, lane) = match lend(proxy, lane, reuse, replayable) {
+            Some(stream) => (stream, true, lane),
+            None => match dial(proxy, &flight, &endpoint.1, (lane, call)).await {
+                Ok((stream, lane)) => (stream, false, lane),
                 Err(fault) => {
                     if fault.is_suspicious() {
                         endpoint.1.health.suspect();
@@ -201,37 +203,22 @@ fn lend(proxy: &Proxy, lane: Lane, reuse: bool, replayable: bool) -> Option<Stre
     }
 }
 
-/// The PROXY header for this client, where upstreams are told.
-pub(super) fn introduction(
-    settings: &ServiceSettings,
-    client: &Client,
-    prepared: &Prepared,
-) -> Vec<u8> {
-    let mut header = Vec::new();
-    if let Some(version) = settings.upstream_proxy_protocol {
-        let peer = &client.peer;
-        let source = if prepared.client == peer.address {
-            peer.source
-        } else {
-            // Whom a trusted proxy names; nobody knows its port.
-            (prepared.client, 0).into()
-        };
-        let destination = peer.destination.unwrap_or_else(nowhere);
-        write_introduction(version, Some((source, destination)), &mut header);
-    }
-    header
-}
-
+/// A new connection, and the lane that it is of: of several addresses another one may have been quicker.
 async fn dial(
     proxy: &Proxy,
     flight: &Flight,
     endpoint: &Endpoint,
-    (wait, call): (Duration, Call<'_>),
-) -> Result<Stream, Fault> {
+    (lane, mut call): (Lane, Call<'_>),
+) -> Result<(Stream, Lane), Fault> {
     flight.at(State::Connecting);
+    call.dial.first = lane.address;
     let connect = idlers::connect(proxy, &endpoint.address, call);
-    match flight.dial(wait, connect).await {
-        Ok(connected) => connected.map_err(|cause| Fault::Connect(cause).owned()),
+    match flight.dial(call.dial.within, connect).await {
+        Ok(Ok(stream)) => {
+            let address = endpoint.place_of(&stream);
+            Ok((stream, Lane { address, ..lane }))
+        }
+        Ok(Err(cause)) => Err(Fault::Connect(cause).owned()),
         Err(timer) => Err(Fault::Timeout(timer)),
     }
 }

@@ -7,6 +7,9 @@ use super::heads;
 use super::request::RequestHead;
 use super::response::write_length;
 use crate::config::HeaderRules;
+use crate::config::Service as ServiceSettings;
+use crate::net::nowhere;
+use crate::net::write_introduction;
 use std::net::IpAddr;
 
 /// What the upstream is told besides the client's own words.
@@ -18,6 +21,22 @@ pub(super) struct Told<'a> {
     pub trusted: bool,
     pub client: Option<IpAddr>,
     pub request_id: &'a str,
+}
+
+/// The PROXY header for a client, where upstreams are told.
+pub(super) fn introduction(settings: &ServiceSettings, peer: &Peer, client: IpAddr) -> Vec<u8> {
+    let mut header = Vec::new();
+    if let Some(version) = settings.upstream_proxy_protocol {
+        let source = if client == peer.address {
+            peer.source
+        } else {
+            // Whom a trusted proxy names; nobody knows its port.
+            (client, 0).into()
+        };
+        let destination = peer.destination.unwrap_or_else(nowhere);
+        write_introduction(version, Some((source, destination)), &mut header);
+    }
+    header
 }
 
 /// Writes the head that the upstream is sent into `out`.

@@ -8,6 +8,7 @@ use super::fault::Fault;
 use super::fault::Timer;
 use super::outlet::Outlet;
 use super::outlet::Pushed;
+use super::threads::Threads;
 use crate::content::ByteRange;
 use std::fs::File;
 use std::io;
@@ -26,6 +27,8 @@ pub(super) enum Source {
     File {
         file: Arc<File>,
         offset: u64,
+        /// Where it is read.
+        threads: Threads,
     },
 }
 
@@ -62,14 +65,16 @@ impl Pieces {
                 let piece = bytes.get(start..).and_then(|rest| rest.get(..length));
                 piece.ok_or(io::ErrorKind::UnexpectedEof.into())
             }
-            Source::File { file, offset } if length > 0 => {
+            Source::File {
+                file,
+                offset,
+                threads,
+            } if length > 0 => {
                 let (file, at) = (file.clone(), offset + start);
                 let mut room = std::mem::take(&mut self.read);
                 room.resize(length, 0);
-                let read = tokio::task::spawn_blocking(move || {
-                    file.read_exact_at(&mut room, at).map(|()| room)
-                });
-                self.read = read.await.map_err(io::Error::other)??;
+                let read = threads.run(move || file.read_exact_at(&mut room, at).map(|()| room));
+                self.read = read.await??;
                 Ok(&self.read)
             }
             Source::File { .. } => Ok(&[]),

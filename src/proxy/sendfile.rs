@@ -129,9 +129,8 @@ pub(super) async fn send(
     flight.arm(Timer::Spool, DISK_PATIENCE);
     let Sending { head, root, below } = sending;
     let name = root.join(&below);
-    let opened = tokio::task::spawn_blocking(move || open(&root, &below)).await;
-    let opened =
-        opened.unwrap_or_else(|panic| Err(FileFault::Unreadable(std::io::Error::other(panic))));
+    let opened = proxy.files.run(move || open(&root, &below)).await;
+    let opened = opened.unwrap_or_else(|panic| Err(FileFault::Unreadable(panic)));
     let opened = opened.map_err(|fault| {
         tell(&settings, &name, &fault);
         Fault::File(fault)
@@ -159,6 +158,7 @@ pub(super) async fn send(
     let source = Source::File {
         file: Arc::new(opened.file),
         offset: 0,
+        threads: proxy.files.clone(),
     };
     let pieces = Pieces::new(source, plan.part);
     let idle = settings.timeouts.idle;

@@ -11,7 +11,7 @@ use super::fault::Timer;
 use super::flight::Flight;
 use super::floor::Floor;
 use super::forward::Trip;
-use super::forward::introduction;
+use super::outgoing::introduction;
 use super::record::Record;
 use super::response::Asked;
 use crate::config::Service as ServiceSettings;
@@ -132,7 +132,7 @@ fn copy(trip: &Trip<'_>, client: &Client) -> Option<Box<Copy>> {
         shadow: Arc::clone(shadow),
         member,
         head: marked(trip.out, settings),
-        introduction: introduction(settings, client, prepared),
+        introduction: introduction(settings, &client.peer, prepared.client),
         asked: prepared.asked,
         request_id: client.flight.request_id.borrow().clone(),
         active,

@@ -17,6 +17,7 @@ use crate::config::Service as ServiceSettings;
 use crate::live::Endpoint;
 use crate::live::Kind;
 use crate::net::Buffer;
+use crate::net::Dial;
 use crate::net::Stream;
 use crate::net::is_ours;
 use crate::telemetry::ShadowAnswer;
@@ -96,6 +97,7 @@ impl Copy {
         let lane = Lane {
             endpoint: endpoint.id,
             terms: terms.map_or(0, |terms| terms.terms),
+            address: endpoint.pick(),
         };
         let keepalive = service.settings.keepalive.of(Some(&member.name));
         let began = Instant::now();
@@ -117,12 +119,20 @@ impl Copy {
             terms,
             dialer: tls::Dialer::Worker(proxy.worker()),
             introduction: &self.introduction,
+            dial: Dial {
+                within: service.settings.timeouts.connect,
+                first: lane.address,
+            },
         };
         let stream = match upstream::connect(&endpoint.address, call).await {
             Ok(stream) => stream,
             // It is not even a copy that was lost: the slot has nothing to do with it.
             Err(error) if is_ours(&error) => return Err(Fault::OutOfResources(error)),
             Err(error) => return Ok(Err(connect_failure_in_words(&error))),
+        };
+        let lane = Lane {
+            address: endpoint.place_of(&stream),
+            ..lane
         };
         let (attempt, reusable) = self.exchange(&stream, began).await;
         if reusable {

@@ -19,6 +19,7 @@ mod holds;
 mod hooks;
 mod judged;
 mod metrics;
+mod names;
 mod prometheus;
 mod samples;
 mod shadow;
@@ -43,6 +44,7 @@ pub use hooks::HookFigures;
 pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
+pub use names::NameFigures;
 pub use prometheus::{
     CONTENT_TYPE, EndpointFigures, FlipFigures, InFlightFigures, Page, ServiceFigures, SlotFigures,
 };

@@ -16,6 +16,7 @@ use super::metrics::BUCKETS_US;
 use super::metrics::Histogram;
 use super::metrics::SlotCounts;
 use super::metrics::Unserved;
+use super::names::NameFigures;
 use super::samples::About;
 use super::samples::Sample;
 use super::samples::counter;
@@ -51,6 +52,7 @@ pub struct Page {
     pub certificates: CertificateFigures,
     pub services: Vec<ServiceFigures>,
     pub hooks: Vec<HookFigures>,
+    pub names: NameFigures,
     /// None where the admin API is not spoken over TCP.
     pub calls: Option<CallFigures>,
 }
@@ -154,6 +156,7 @@ impl Collector for Page {
         self.shadows(out)?;
         self.filters(out)?;
         hooks::encode(&self.hooks, out)?;
+        self.names.encode(out)?;
         self.calls.map_or(Ok(()), |calls| calls.encode(out))
     }
 }

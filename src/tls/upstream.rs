@@ -6,6 +6,7 @@ use super::roots::Roots;
 use super::words;
 use crate::config::Problem;
 use crate::config::UpstreamTls;
+use crate::net::Dial;
 use crate::net::EndpointAddr;
 use crate::net::Stream;
 use crate::net::connect_tcp;
@@ -95,12 +96,12 @@ impl Upstream {
     /// The operating system's; or, in words, what is wrong with the upstream's certificate or its TLS.
     pub async fn connect(
         &self,
-        address: &EndpointAddr,
+        (address, dial): (&EndpointAddr, Dial),
         dialer: Dialer,
         introduction: &[u8],
     ) -> io::Result<Stream> {
         let name = self.name_of(address)?;
-        let mut socket = connect_tcp(address).await?;
+        let mut socket = connect_tcp(address, dial).await?;
         if !introduction.is_empty() {
             socket.write_all(introduction).await?;
         }

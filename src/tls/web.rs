@@ -3,24 +3,29 @@
 use super::PROVIDER;
 use super::roots::Roots;
 use super::words;
+use crate::net::Dial;
+use crate::net::EndpointAddr;
 use crate::net::Stream;
+use crate::net::connect_tcp;
 use http::Uri;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
 use rustls::pki_types::ServerName;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use tokio::net::TcpStream;
+use std::time::Duration;
 use tokio_rustls::TlsConnector;
 
-/// Connects to the host of `url`, and shakes hands where it says https. A deadline is the caller's. Cancel safe.
+/// Connects to the host of `url`, and shakes hands where it says https. Cancel safe.
 ///
+/// `within` is the caller's own deadline.
 /// `ca` is whom to trust; none means the roots of this machine.
 ///
 /// # Errors
 /// The operating system's; or, in words, what is wrong with the certificate or the TLS of the host.
-pub async fn connect_web(url: &Uri, ca: Option<&Path>) -> io::Result<Stream> {
+pub async fn connect_web(url: &Uri, ca: Option<&Path>, within: Duration) -> io::Result<Stream> {
     let is_tls = url.scheme_str() == Some("https");
     let host = url.host().unwrap_or_default();
     let host = host
@@ -28,8 +33,14 @@ pub async fn connect_web(url: &Uri, ca: Option<&Path>) -> io::Result<Stream> {
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host);
     let port = url.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
-    let socket = TcpStream::connect((host, port)).await?;
-    socket.set_nodelay(true)?;
+    let address = match host.parse() {
+        Ok(address) => EndpointAddr::Tcp(SocketAddr::new(address, port)),
+        Err(_) => EndpointAddr::Named {
+            host: host.to_owned(),
+            port,
+        },
+    };
+    let socket = connect_tcp(&address, Dial::within(within)).await?;
     if !is_tls {
         return Ok(socket.into());
     }

@@ -13,6 +13,7 @@ pub use pool::{Lane, Pools};
 pub use probe::{ProbeFailure, Probed, connect_failure_in_words, printable, probe};
 pub use visit::{Asked, Opened, Place, Visited, open_websocket, visit};
 
+use crate::net::Dial;
 use crate::net::EndpointAddr;
 use crate::net::Stream;
 use crate::tls;
@@ -27,28 +28,30 @@ pub struct Call<'a> {
     pub dialer: tls::Dialer,
     /// A PROXY header, which comes before anything else; empty for none.
     pub introduction: &'a [u8],
+    pub dial: Dial,
 }
 
-/// Connects to an upstream, over TLS where there are terms for it. A deadline is the caller's. Cancel safe.
+/// Connects to an upstream, over TLS where there are terms for it. The deadline is the caller's. Cancel safe.
 ///
 /// # Errors
-/// The operating system's, or what is wrong with the upstream's TLS.
+/// The operating system's, what is wrong with the upstream's TLS, or with its name ([`crate::net::NameFailure`]).
 pub async fn connect(address: &EndpointAddr, call: Call<'_>) -> io::Result<Stream> {
     let Call {
         terms,
         dialer,
         introduction,
+        dial,
     } = call;
     match terms {
-        None if introduction.is_empty() => Stream::connect(address).await,
-        None => Box::pin(introduced(address, introduction)).await,
+        None if introduction.is_empty() => Stream::connect(address, dial).await,
+        None => Box::pin(introduced(address, introduction, dial)).await,
         // Boxed: a handshake is many times the size of what a plain connection waits for.
-        Some(terms) => Box::pin(terms.connect(address, dialer, introduction)).await,
+        Some(terms) => Box::pin(terms.connect((address, dial), dialer, introduction)).await,
     }
 }
 
-async fn introduced(address: &EndpointAddr, introduction: &[u8]) -> io::Result<Stream> {
-    let mut stream = Stream::connect(address).await?;
+async fn introduced(address: &EndpointAddr, introduction: &[u8], dial: Dial) -> io::Result<Stream> {
+    let mut stream = Stream::connect(address, dial).await?;
     stream.write_all(introduction).await?;
     Ok(stream)
 }

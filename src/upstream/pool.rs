@@ -3,6 +3,7 @@
 use crate::live::EndpointId;
 use crate::net::Stream;
 use std::cell::RefCell;
+use std::net::SocketAddr;
 
 /// Connections that stand for each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,6 +11,8 @@ pub struct Lane {
     pub endpoint: EndpointId,
     /// See [`crate::tls::Upstream::terms`]; 0 without TLS.
     pub terms: u64,
+    /// Of an endpoint with a name: which of its addresses.
+    pub address: Option<SocketAddr>,
 }
 
 /// Idle connections per lane, the last one used first: the others may grow old and be closed.
@@ -73,16 +76,17 @@ impl Pools {
         pools.iter_mut().map(|pool| pool.idle.drain(..).len()).sum()
     }
 
-    /// Closes what is too old or was closed by the upstream, and forgets endpoints that are gone.
-    pub fn sweep(&self, now: u64, is_known: impl Fn(EndpointId) -> bool) {
+    /// Closes what is too old or was closed by the upstream, and forgets places that are gone.
+    pub fn sweep(&self, now: u64, is_known: impl Fn(Lane) -> bool) {
         let mut pools = self.0.borrow_mut();
         for pool in pools.iter_mut() {
             pool.idle
                 .retain(|idle| now < idle.until && idle.stream.is_quiet());
         }
-        // Without TLS a lane is as old as its endpoint; terms come and go.
-        pools.retain(|pool| {
-            is_known(pool.lane.endpoint) && (pool.lane.terms == 0 || !pool.idle.is_empty())
+        // Without TLS and names a lane is as old as its endpoint; terms and addresses come and go.
+        pools.retain(|Pool { lane, idle }| {
+            let is_lasting = lane.terms == 0 && lane.address.is_none();
+            is_known(*lane) && (is_lasting || !idle.is_empty())
         });
     }
 
@@ -107,6 +111,7 @@ mod tests {
     const ONE: Lane = Lane {
         endpoint: EndpointId(1),
         terms: 0,
+        address: None,
     };
     const NEXT: (u64, usize) = (1000, 2);
 

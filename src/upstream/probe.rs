@@ -3,8 +3,10 @@
 use super::Call;
 use super::connect;
 use crate::config::Health;
+use crate::net::Dial;
 use crate::net::EndpointAddr;
 use crate::net::Lack;
+use crate::net::NameFailure;
 use crate::net::ProxyVersion;
 use crate::net::write_introduction;
 use crate::switch::Owner;
@@ -39,6 +41,9 @@ pub struct Probed {
 pub enum ProbeFailure {
     #[error("{}", unreached_in_words(.0))]
     Connect(#[source] io::Error),
+    /// There is no such name: nobody is there who could be well or not.
+    #[error("{0}")]
+    Absent(#[source] NameFailure),
     #[error("timeout after {0:?}")]
     Timeout(Duration),
     /// `body` is the beginning of it, made printable.
@@ -60,9 +65,21 @@ impl ProbeFailure {
             Self::Connect(cause) => Lack::of(cause).is_some(),
             Self::Broken(cause) => Lack::of(cause).is_some(),
             Self::Unsendable(_) => true,
-            Self::Timeout(_) | Self::Status { .. } | Self::Body { .. } => false,
+            Self::Absent(_) | Self::Timeout(_) | Self::Status { .. } | Self::Body { .. } => false,
         };
-        if is_lack { Owner::Ours } else { Owner::Slot }
+        match self {
+            _ if is_lack => Owner::Ours,
+            // Its name server says nothing, so nobody was asked.
+            Self::Connect(cause) if NameFailure::of(cause).is_some() => Owner::Shared,
+            _ => Owner::Slot,
+        }
+    }
+
+    pub(super) fn of_connect(error: io::Error) -> Self {
+        match NameFailure::of(&error) {
+            Some(absent @ NameFailure::Absent { .. }) => Self::Absent(absent.clone()),
+            _ => Self::Connect(error),
+        }
     }
 
     /// A program that is starting fails in all these ways before it is ready; what no waiting mends is the rest.
@@ -72,7 +89,12 @@ impl ProbeFailure {
     pub fn may_pass_later(&self) -> bool {
         match self {
             Self::Connect(cause) => !tls::refuses_certificate(cause),
-            Self::Timeout(_) | Self::Status { .. } | Self::Body { .. } | Self::Broken(_) => true,
+            // A container has a name once it runs.
+            Self::Absent(_)
+            | Self::Timeout(_)
+            | Self::Status { .. }
+            | Self::Body { .. }
+            | Self::Broken(_) => true,
             Self::Unsendable(_) => false,
         }
     }
@@ -99,6 +121,7 @@ pub async fn probe(
         terms,
         dialer: tls::Dialer::Probe,
         introduction: &introduction,
+        dial: Dial::within(health.timeout),
     };
     let mut asked = pin!(ask(address, call, health, host));
     let mut end = started + health.timeout;
@@ -142,7 +165,7 @@ async fn ask(
 ) -> Result<u16, ProbeFailure> {
     let request = request(health, host).map_err(ProbeFailure::Unsendable)?;
     let stream = connect(address, call).await;
-    let stream = stream.map_err(ProbeFailure::Connect)?;
+    let stream = stream.map_err(ProbeFailure::of_connect)?;
     let (mut sender, connection) = hyper::client::conn::http1::Builder::new()
         .handshake(TokioIo::new(stream))
         .await

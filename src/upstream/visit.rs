@@ -3,6 +3,7 @@
 use super::Call;
 use super::ProbeFailure;
 use super::connect;
+use crate::net::Dial;
 use crate::net::EndpointAddr;
 use crate::net::ProxyVersion;
 use crate::net::Stream;
@@ -72,7 +73,7 @@ pub async fn visit(
     let keep = asked.keep;
     let asking = async {
         let request = request(asked)?;
-        let stream = dial(place).await?;
+        let stream = dial(place, within).await?;
         let (mut sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(stream))
             .await
@@ -136,7 +137,7 @@ pub async fn open_websocket(
     }
     let opening = async {
         let request = request(asked)?;
-        let stream = dial(place).await?;
+        let stream = dial(place, within).await?;
         let (mut sender, connection) = http1::Builder::new()
             .handshake(TokioIo::new(stream))
             .await
@@ -186,7 +187,7 @@ async fn goodbye(answer: http::Response<Incoming>) {
     }
 }
 
-async fn dial(place: Place<'_>) -> Result<Stream, ProbeFailure> {
+async fn dial(place: Place<'_>, within: Duration) -> Result<Stream, ProbeFailure> {
     let mut introduction = Vec::new();
     if let Some(version) = place.proxy_protocol {
         write_introduction(version, None, &mut introduction);
@@ -195,9 +196,10 @@ async fn dial(place: Place<'_>) -> Result<Stream, ProbeFailure> {
         terms: place.terms,
         dialer: tls::Dialer::Probe,
         introduction: &introduction,
+        dial: Dial::within(within),
     };
     let stream = connect(place.address, call).await;
-    stream.map_err(ProbeFailure::Connect)
+    stream.map_err(ProbeFailure::of_connect)
 }
 
 fn request(asked: Asked) -> Result<http::Request<Full<Bytes>>, ProbeFailure> {

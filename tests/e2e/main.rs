@@ -67,6 +67,7 @@ mod log_levels;
 mod metrics;
 mod modes;
 mod moving;
+mod names;
 mod odoo;
 mod odoo_corpus;
 mod odoo_hold;

@@ -122,7 +122,7 @@ impl Asker<'_> {
             match &asked {
                 // What cannot be sent now cannot be sent later either.
                 Err(ProbeFailure::Unsendable(_)) => return asked,
-                Err(failure) if failure.owner() == Owner::Ours => {
+                Err(failure) if failure.owner() != Owner::Slot => {
                     has_lacked = true;
                     self.lacked.note(Some(failure.to_string()));
                     if started.elapsed() >= within {

@@ -98,7 +98,7 @@ impl Wishes {
         }
     }
 
-    /// On a thread of their own: name look-ups and handshakes of theirs delay nobody.
+    /// On a thread of their own: handshakes of theirs delay nobody.
     fn start(&self) -> io::Result<()> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()

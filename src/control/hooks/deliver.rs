@@ -62,7 +62,7 @@ pub(super) async fn attempt(hook: &Hook, letter: &Letter) -> Result<(), Failed> 
 async fn exchange(hook: &Hook, letter: &Letter) -> Result<(StatusCode, HeaderMap), Failed> {
     let url = hook.url.reveal();
     let request = request(hook, &url, letter)?;
-    let stream = connect_web(&url, hook.ca.as_deref())
+    let stream = connect_web(&url, hook.ca.as_deref(), hook.timeout)
         .await
         .map_err(|error| Failed::passing(format!("cannot connect: {error}")))?;
     let broken = |error: hyper::Error| {

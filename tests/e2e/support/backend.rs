@@ -60,9 +60,15 @@ impl Backend {
     /// Answers everything with 200 and its name, `/echo` with the request's body, and greets websockets on `/ws`.
     #[allow(clippy::unused_async, reason = "asks for a runtime to run in")]
     pub(crate) async fn start(name: &str) -> Self {
+        Self::start_at(name, ([127, 0, 0, 1], 0).into()).await
+    }
+
+    /// The same at this address.
+    #[allow(clippy::unused_async, reason = "asks for a runtime to run in")]
+    pub(crate) async fn start_at(name: &str, address: SocketAddr) -> Self {
         let reserved = TcpSocket::new_v4().unwrap();
         reserved.set_reuseaddr(true).unwrap();
-        reserved.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        reserved.bind(address).unwrap();
         let backend = Self {
             address: reserved.local_addr().unwrap(),
             shared: Arc::new(Shared {
