@@ -7,7 +7,7 @@ use super::hold::OutageStatus;
 use super::modes::MaintenanceStatus;
 use super::modes::ReadOnlyStatus;
 use super::shadow::ShadowStatus;
-use super::watch::{ConfirmStatus, WatchStatus};
+use super::watch::{ConfirmStatus, LastMinute, WatchStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -193,6 +193,9 @@ pub struct SlotStatus {
     pub queued: u64,
     /// Requests since the daemon started.
     pub requests: u64,
+    /// What it did in the last minute, whether it is watched or not.
+    #[serde(default)]
+    pub last_minute: LastMinute,
     pub members: Vec<MemberStatus>,
     /// How it last stood before its gates; none where none were tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -38,6 +38,24 @@ pub struct WatchFigures {
     pub handshakes_refused: u64,
 }
 
+/// What a slot did in the last minute.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct LastMinute {
+    /// How long it really was: less right after a start.
+    pub seconds: f64,
+    pub requests: u64,
+    pub requests_per_second: f64,
+    /// Answers of 500 and above, failed connections, and requests that got no place in time.
+    pub failed: u64,
+    /// JSON-RPC errors in answers of 200.
+    pub rpc_errors: u64,
+    /// Both kinds, in percent of the requests.
+    pub error_percent: f64,
+    /// Until an answer began; none where there was none.
+    pub p50_ms: Option<u64>,
+    pub p95_ms: Option<u64>,
+}
+
 /// A move that goes back unless it is confirmed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ConfirmStatus {

@@ -3,11 +3,12 @@
 use super::style::{Look, Paint};
 use super::table::printable;
 use super::words;
-use crate::api::{ConfirmStatus, ServiceStatus, WatchFigures, WatchStatus};
+use crate::api::{ConfirmStatus, LastMinute, ServiceStatus, SlotStatus, WatchFigures, WatchStatus};
+use std::fmt::Write;
 
 /// The lines of `status`, in the order in which they are read.
 pub(super) fn lines(service: &ServiceStatus, look: &Look) -> Vec<String> {
-    let mut lines = Vec::new();
+    let mut lines = last_minutes(service, look);
     if let Some(confirm) = &service.confirm {
         lines.push(
             look.style
@@ -17,7 +18,11 @@ pub(super) fn lines(service: &ServiceStatus, look: &Look) -> Vec<String> {
     if let Some(watch) = &service.watch {
         let text = printable(&headline(&service.active, watch, look));
         lines.push(look.style.paint(of_verdict(&watch.verdict), &text));
-        lines.push(format!("  now: {}", figures(&watch.figures)));
+        lines.push(format!(
+            "  {}: {}",
+            when(watch, look),
+            figures(&watch.figures)
+        ));
         if let Some(baseline) = &watch.baseline {
             lines.push(format!("  before the move: {}", figures(baseline)));
         }
@@ -42,11 +47,68 @@ fn headline(active: &str, watch: &WatchStatus, look: &Look) -> String {
         [] => String::new(),
         reasons => format!(": {}", reasons.join("; ")),
     };
-    let left = match words::until(&watch.until, look).as_str() {
-        "0 s" => "over".to_owned(),
-        left => format!("{left} left"),
+    let left = if is_over(watch, look) {
+        "over".to_owned()
+    } else {
+        format!("{} left", words::until(&watch.until, look))
     };
     format!("watch of {active}, {left}: {}{why}", watch.verdict)
+}
+
+/// What its figures are of: those of a watch that is over are not of the present.
+fn when(watch: &WatchStatus, look: &Look) -> String {
+    if is_over(watch, look) {
+        return format!("at its end ({})", words::clock(&watch.until, look));
+    }
+    "now".to_owned()
+}
+
+fn is_over(watch: &WatchStatus, look: &Look) -> bool {
+    words::until(&watch.until, look) == "0 s"
+}
+
+/// What every slot that is used did in the last minute.
+fn last_minutes(service: &ServiceStatus, look: &Look) -> Vec<String> {
+    let used = |slot: &&SlotStatus| slot.active || slot.last_minute.requests > 0;
+    let slots = service.slots.iter().filter(used);
+    slots
+        .map(|slot| last_minute(&slot.name, &slot.last_minute, look))
+        .collect()
+}
+
+/// `green in the last minute: 12.3 requests/s, 0.5 % errors (3 failed, 1 JSON-RPC), p95 12 ms`.
+fn last_minute(slot: &str, minute: &LastMinute, look: &Look) -> String {
+    let when = if minute.seconds < 55.0 {
+        format!("last {:.0} s", minute.seconds)
+    } else {
+        "last minute".to_owned()
+    };
+    let mut text = format!("{slot} in the {when}: ");
+    if minute.requests == 0 {
+        text.push_str("no requests");
+        return text;
+    }
+    let _ = write!(
+        text,
+        "{} requests/s, {} % errors",
+        minute.requests_per_second, minute.error_percent
+    );
+    if minute.failed + minute.rpc_errors > 0 {
+        let _ = write!(
+            text,
+            " ({} failed, {} JSON-RPC)",
+            minute.failed, minute.rpc_errors
+        );
+    }
+    if let Some(time) = minute.p95_ms {
+        let _ = write!(text, ", p95 {}", words::took(time));
+    }
+    let paint = match minute.error_percent {
+        10.0.. => Paint::Bad,
+        1.0.. => Paint::Notable,
+        _ => Paint::Plain,
+    };
+    look.style.paint(paint, &text)
 }
 
 /// `212 requests, 0.5 % errors (1 failed, 0 JSON-RPC), p95 120 ms, p99 300 ms, 4 of 5 websockets opened`.
@@ -127,12 +189,38 @@ mod tests {
     }
 
     #[test]
-    fn a_watch_that_is_over_says_so() {
+    fn the_last_minute_is_told_with_what_went_wrong_in_it() {
+        let minute = LastMinute {
+            seconds: 60.2,
+            requests: 360,
+            requests_per_second: 6.0,
+            failed: 360,
+            error_percent: 100.0,
+            p95_ms: Some(1),
+            ..LastMinute::default()
+        };
+        assert_eq!(
+            last_minute("green", &minute, &look()),
+            "green in the last minute: 6 requests/s, 100 % errors (360 failed, 0 JSON-RPC), p95 1 ms"
+        );
+        let young = LastMinute {
+            seconds: 12.3,
+            ..LastMinute::default()
+        };
+        assert_eq!(
+            last_minute("green", &young, &look()),
+            "green in the last 12 s: no requests"
+        );
+    }
+
+    #[test]
+    fn a_watch_that_is_over_says_so_and_when_its_figures_are_from() {
         let watch = WatchStatus {
             verdict: "good".to_owned(),
             until: "2026-08-01T11:00:00Z".to_owned(),
             ..WatchStatus::default()
         };
+        assert_eq!(when(&watch, &look()), "at its end (11:00:00)");
         assert_eq!(
             headline("green", &watch, &look()),
             "watch of green, over: good"

@@ -191,6 +191,7 @@ impl Conductor {
             in_flight: counts_status(sum(&pictures)),
             queued: queued(&pictures),
             requests: requests.unwrap_or_default(),
+            last_minute: service.last_minute(&slot.name, self.jobs.clock.now()),
             members: slot
                 .members
                 .iter()

@@ -79,6 +79,7 @@ impl Exchange<'_> {
     pub(super) fn is_sent(&self) {
         if self.flight.state.get() == State::Sending {
             self.flight.at(State::Waiting);
+            self.record.is_uploaded();
             self.flight.arm(Timer::FirstByte, self.timeouts.first_byte);
         }
     }

@@ -131,7 +131,10 @@ async fn answer(
         return Ok(ending);
     }
     let received = if receive::is_needed(&prepared, client) {
-        Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
+        record.uploads();
+        let received = Box::pin(receive(proxy, client, &prepared, record)).await?;
+        record.is_uploaded();
+        Some(received)
     } else {
         None
     };
@@ -148,6 +151,9 @@ async fn answer(
         body.take(&mut client.input, out, &flight)?;
         client.input.release();
         record.body_taken.set(body.is_complete());
+        if !body.is_complete() {
+            record.uploads();
+        }
         body
     };
     loop {

@@ -37,6 +37,10 @@ pub(super) struct Record {
     pub body: Cell<u64>,
     /// The client's body was taken whole: its connection can go on.
     pub body_taken: Cell<bool>,
+    /// Since when more of its body is waited for, while it is.
+    pub uploading: Cell<Option<Instant>>,
+    /// How long its body was waited for.
+    pub client_took: Cell<Duration>,
     /// What the cache had; none where it has no say.
     pub looked: Cell<Option<Looked>>,
     /// The answer is a JSON-RPC error that calls itself a success.
@@ -56,8 +60,23 @@ impl Record {
             sent: Cell::new(None),
             body: Cell::new(0),
             body_taken: Cell::new(false),
+            uploading: Cell::new(None),
+            client_took: Cell::new(Duration::ZERO),
             looked: Cell::new(None),
             rpc_error: Cell::new(false),
+        }
+    }
+
+    /// The body is not here yet: what passes until it is, is the client's time.
+    pub(super) fn uploads(&self) {
+        self.uploading.set(Some(Instant::now()));
+    }
+
+    /// All of the request is here, and sent.
+    pub(super) fn is_uploaded(&self) {
+        if let Some(since) = self.uploading.take() {
+            self.client_took
+                .set(self.client_took.get() + since.elapsed());
         }
     }
 
@@ -111,6 +130,7 @@ impl Record {
                     fault,
                     took,
                     waited: held + in_line.unwrap_or_default(),
+                    state: flight.state.get(),
                 },
             );
         } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {

@@ -54,7 +54,7 @@ pub use quarantine::Quarantine;
 pub use rules::{FailbackMode, FailbackRules, Rules};
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};
 pub use status::{Draining, Phase};
-pub use tally::{Share, Tally, Track};
+pub use tally::{Marked, Share, Tally, Track};
 pub use times::{TIME_BUCKETS, time_bucket};
 pub use verdict::{Finding, Judge, Thresholds, WatchRules, WatchVerdict};
 pub use watch::{Starting, Terms};

@@ -133,6 +133,13 @@ pub struct Track {
     marks: VecDeque<Mark>,
 }
 
+/// What had been counted at some moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Marked<'a> {
+    pub at: Moment,
+    pub tally: &'a Tally,
+}
+
 #[derive(Debug, Clone)]
 struct Mark {
     at: Moment,
@@ -179,6 +186,20 @@ impl Track {
         let mut marks = self.marks.iter().rev();
         let mark = marks.find(|mark| now.since(mark.at) >= ago)?;
         Some(&mark.tally)
+    }
+
+    /// What it was about `ago`, or at the beginning, and when exactly that was.
+    ///
+    /// # Panics
+    ///
+    /// Never: there is a mark since the beginning.
+    #[must_use]
+    pub fn mark_before(&self, now: Moment, ago: Duration) -> Marked<'_> {
+        let mut marks = self.marks.iter().rev();
+        let mark = marks.find(|mark| now.since(mark.at) >= ago);
+        let mark = mark.or(self.marks.front());
+        let Mark { at, tally } = mark.expect("`new` puts one there, and the last one stays");
+        Marked { at: *at, tally }
     }
 
     /// What it was at the beginning, or a whole length ago.

@@ -12,6 +12,7 @@ use crate::support::Step;
 use crate::support::Wire;
 use crate::support::eventually;
 use crate::support::request;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Instant;
 use switchd::api::EventKind;
@@ -404,6 +405,70 @@ async fn websockets_that_do_not_open_speak_against_a_slot() {
     );
     let labels = ["switchd_websocket_handshakes_total", "green", "refused"];
     assert!(daemon.metric(&labels).await >= 3.0);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_websockets_where_there_are_none_speaks_against_nobody() {
+    let pair = Pair::start().await;
+    for status in [400, 401, 403, 404, 426] {
+        let reply = Reply::status(status, "no");
+        pair.green.on(&format!("/none/{status}"), reply);
+    }
+    let config = config(&pair)
+        .set(&format!("{RULES}.critical.window = \"300ms\""))
+        .set(&format!("{RULES}.warning.window = \"300ms\""))
+        .set(&format!("{RULES}.time = \"1s\""))
+        .set(&format!("{RULES}.min_handshakes = 3"));
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    let mut events = daemon.stream("GET /v1/events", "").await;
+    daemon.flip("green").await;
+    let stranger = IpAddr::from([127, 0, 9, 9]);
+    let asks = tokio::spawn(async move {
+        for at in (0..5).cycle() {
+            let path = format!("/none/{}", [400, 401, 403, 404, 426][at]);
+            let ask = format!(
+                "GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            );
+            let mut wire = Wire::connect_from(stranger, daemon.address).await;
+            assert!(wire.ask(ask).await.status() < 500);
+        }
+    });
+    let event = events
+        .until(|kind| matches!(kind, EventKind::Watch { over: true, .. }))
+        .await;
+    asks.abort();
+    let EventKind::Watch { verdict, .. } = event.kind else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(verdict, "inconclusive");
+}
+
+#[tokio::test]
+async fn the_last_minute_of_every_slot_is_shown_watched_or_not() {
+    let pair = Pair::start().await;
+    pair.blue.on("/bad", Reply::status(500, "no"));
+    let daemon = Daemon::start(&config(&pair)).await;
+    daemon.healthy().await;
+    let mut client = Wire::connect(daemon.address).await;
+    for path in ["/ok", "/bad", "/ok", "/ok"] {
+        client.ask(request(&format!("GET {path}"), "", "")).await;
+    }
+    eventually("the last minute is told", async || {
+        let minute = daemon.slot("blue").await.last_minute;
+        (minute.requests, minute.failed) == (4, 1)
+    })
+    .await;
+    let minute = daemon.slot("blue").await.last_minute;
+    assert!((minute.error_percent - 25.0).abs() < 0.01, "{minute:?}");
+    assert!(minute.requests_per_second > 0.0 && minute.p95_ms.is_some());
+    assert_eq!(daemon.slot("green").await.last_minute.requests, 0);
+    let shown = daemon.ctl(&["status"]).await.stdout;
+    assert!(shown.contains("blue in the last "), "{shown}");
+    assert!(
+        shown.contains("25 % errors (1 failed, 0 JSON-RPC)"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]

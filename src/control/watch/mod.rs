@@ -5,6 +5,9 @@
 //! move; a verdict is told when it changes, not each time it is reached.
 
 mod figures;
+mod minute;
+
+pub(super) use minute::LastMinutes;
 
 use super::conductor::Conductor;
 use super::events::About;
@@ -26,8 +29,8 @@ use crate::switch::Track;
 use crate::switch::WatchVerdict;
 use std::time::Duration;
 
-/// How often the active slot is looked at: while it is watched, and otherwise.
-const PACE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
+/// How often slots are looked at, at least: `status` tells their last minute.
+const PACE: Duration = Duration::from_secs(1);
 const QUICKEST: Duration = Duration::from_millis(50);
 
 /// What is known of one service's active slot.
@@ -78,10 +81,12 @@ struct News {
 
 fn pace(settings: &WatchSettings, is_watched: bool) -> Duration {
     let rules = &settings.rules;
-    if is_watched {
-        return (rules.at_once_window / 10).clamp(QUICKEST, PACE[0]);
-    }
-    (rules.baseline / 40).clamp(QUICKEST, PACE[1])
+    let shortest = if is_watched {
+        rules.at_once_window / 10
+    } else {
+        rules.baseline / 40
+    };
+    shortest.clamp(QUICKEST, PACE)
 }
 
 impl Steered {
@@ -89,8 +94,12 @@ impl Steered {
     fn look(&mut self, now: Moment) -> Option<News> {
         let settings = self.settings.clone();
         let rules = &settings.watch.rules;
+        self.mark_last_minutes(now);
         if !rules.enabled {
-            self.watching = Watching::default();
+            self.watching = Watching {
+                next: Some(now.after(PACE)),
+                ..Watching::default()
+            };
             return None;
         }
         let tally = self.active_slot().metrics.tally();
@@ -255,7 +264,7 @@ impl Conductor {
             service.watching.watched = Some(Watched::new(generation, judge, until));
         }
         let pace = pace(&service.settings.watch, true);
-        service.watching.next = rules.enabled.then(|| now.after(pace));
+        service.watching.next = Some(now.after(pace));
     }
 
     /// Whether `flip` goes back to a slot that is well anyway: then its endpoints alone prove it, once each.
