@@ -7,7 +7,7 @@ use super::hold::OutageStatus;
 use super::modes::MaintenanceStatus;
 use super::modes::ReadOnlyStatus;
 use super::shadow::ShadowStatus;
-use super::watch::{ConfirmStatus, LastMinute, WatchStatus};
+use super::watch::{ConfirmStatus, LastMinute, WarningStatus, WatchStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -119,6 +119,9 @@ pub struct ServiceStatus {
     /// None before an operator's first move, and after one that traffic made by itself.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
+    /// None while the active slot does well, or is watched.
+    #[serde(default)]
+    pub warning: Option<WarningStatus>,
     /// None when nothing waits to be confirmed.
     #[serde(default)]
     pub confirm: Option<ConfirmStatus>,

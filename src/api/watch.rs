@@ -15,6 +15,16 @@ pub struct WatchStatus {
     pub until: String,
     /// What was counted lately.
     pub figures: WatchFigures,
+    /// Failures that do not count: what anybody can ask for and make fail, on paths or by clients that the old slot
+    /// never served well.
+    #[serde(default)]
+    pub not_counted: u64,
+    /// Errors of what all slots share (`shared_errors`), which speak against none of them.
+    #[serde(default)]
+    pub shared_errors: u64,
+    /// What the last of those calls itself.
+    #[serde(default)]
+    pub shared_error: Option<String>,
     /// What the slot that was left did before; none when that was too little to compare with.
     pub baseline: Option<WatchFigures>,
 }
@@ -36,6 +46,15 @@ pub struct WatchFigures {
     pub handshakes: u64,
     /// Websockets that were asked for and not opened.
     pub handshakes_refused: u64,
+}
+
+/// The active slot does badly while no watch runs: nothing moves by itself for that.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct WarningStatus {
+    /// `warning` or `critical`.
+    pub severity: String,
+    pub since: String,
+    pub reasons: Vec<String>,
 }
 
 /// What a slot did in the last minute.

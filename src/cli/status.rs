@@ -391,8 +391,8 @@ mod tests {
     use super::super::style::tests::look;
     use super::*;
     use crate::api::{
-        CertificateStatus, CountsStatus, FailbackStatus, LastMinute, QuarantineStatus, SharedStatus,
-        SharedTroubleStatus,
+        CertificateStatus, CountsStatus, FailbackStatus, LastMinute, QuarantineStatus,
+        SharedStatus, SharedTroubleStatus,
     };
 
     fn slot(name: &str, health: &str) -> SlotStatus {
@@ -461,6 +461,7 @@ mod tests {
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
                 watch: None,
+                warning: None,
                 confirm: None,
                 shadow: None,
             }],

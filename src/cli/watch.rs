@@ -1,9 +1,12 @@
 //! The watch over a slot that traffic moved to, as `status` and `events` tell it.
 
+use super::sentence::{Sentence, say};
 use super::style::{Look, Paint};
 use super::table::printable;
 use super::words;
-use crate::api::{ConfirmStatus, LastMinute, ServiceStatus, SlotStatus, WatchFigures, WatchStatus};
+use crate::api::{
+    ConfirmStatus, EventKind, LastMinute, ServiceStatus, SlotStatus, WatchFigures, WatchStatus,
+};
 use std::fmt::Write;
 
 /// The lines of `status`, in the order in which they are read.
@@ -26,6 +29,19 @@ pub(super) fn lines(service: &ServiceStatus, look: &Look) -> Vec<String> {
         if let Some(baseline) = &watch.baseline {
             lines.push(format!("  before the move: {}", figures(baseline)));
         }
+        lines.extend(aside(watch).map(|text| printable(&format!("  {text}"))));
+    }
+    if let Some(warning) = &service.warning {
+        let text = format!(
+            "{} does badly for {}: {}; no watch runs, so nothing moves by itself for that",
+            service.active,
+            words::since(&warning.since, look),
+            warning.reasons.join("; "),
+        );
+        lines.push(
+            look.style
+                .paint(of_verdict(&warning.severity), &printable(&text)),
+        );
     }
     if let Some(blocked) = &service.failback.blocked {
         let text = format!("no failback by itself: {blocked}");
@@ -53,6 +69,24 @@ fn headline(active: &str, watch: &WatchStatus, look: &Look) -> String {
         format!("{} left", words::until(&watch.until, look))
     };
     format!("watch of {active}, {left}: {}{why}", watch.verdict)
+}
+
+/// What went wrong and is no fault of the slot.
+fn aside(watch: &WatchStatus) -> impl Iterator<Item = String> {
+    let not_counted = (watch.not_counted > 0).then(|| {
+        format!(
+            "not counted: {} of clients or on paths that the old slot never served well",
+            words::many(watch.not_counted, "failure")
+        )
+    });
+    let shared = (watch.shared_errors > 0).then(|| {
+        let name = watch.shared_error.as_deref().unwrap_or("unnamed");
+        format!(
+            "shared trouble: {} (last {name}); both slots depend on it, look there first",
+            words::many(watch.shared_errors, "error")
+        )
+    });
+    not_counted.into_iter().chain(shared)
 }
 
 /// What its figures are of: those of a watch that is over are not of the present.
@@ -144,14 +178,53 @@ pub(super) fn of_verdict(verdict: &str) -> Paint {
     }
 }
 
+/// The event of a slot that is not watched.
+fn unwatched((slot, verdict): (&str, &str), reasons: &[String]) -> String {
+    match verdict {
+        "warning" | "critical" => format!(
+            "{slot} does badly ({verdict}), and nothing moves by itself for that: {}",
+            reasons.join("; ")
+        ),
+        _ => format!("{slot} does well again"),
+    }
+}
+
 /// The event.
-pub(super) fn sentence((slot, verdict): (&str, &str), reasons: &[String], over: bool) -> String {
+fn sentence((slot, verdict): (&str, &str), reasons: &[String], over: bool) -> String {
     let over = if over { " to the end" } else { "" };
     let why = match reasons {
         [] => String::new(),
         reasons => format!(": {}", reasons.join("; ")),
     };
     format!("the watch finds {slot} {verdict}{over}{why}")
+}
+
+/// How the active slot does, and that it stays.
+pub(super) fn said(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::Watch {
+            slot,
+            verdict,
+            reasons,
+            moves_nothing: true,
+            ..
+        } => say(unwatched((slot, verdict), reasons), of_verdict(verdict)),
+        EventKind::Watch {
+            slot,
+            verdict,
+            reasons,
+            over,
+            ..
+        } => say(
+            sentence((slot, verdict), reasons, *over),
+            of_verdict(verdict),
+        ),
+        EventKind::Confirmed { slot, by } => say(
+            format!("{slot} stays: the move was confirmed by {by}"),
+            Paint::Good,
+        ),
+        _ => say("", Paint::Plain),
+    }
 }
 
 #[cfg(test)]
@@ -176,6 +249,7 @@ mod tests {
                 ..WatchFigures::default()
             },
             baseline: Some(WatchFigures::default()),
+            ..WatchStatus::default()
         };
         assert_eq!(
             headline("green", &watch, &look()),
@@ -238,5 +312,10 @@ mod tests {
             sentence(("green", "good"), &[], true),
             "the watch finds green good to the end"
         );
+        assert_eq!(
+            unwatched(("green", "critical"), &reasons),
+            "green does badly (critical), and nothing moves by itself for that: too slow"
+        );
+        assert_eq!(unwatched(("green", "good"), &[]), "green does well again");
     }
 }

@@ -160,6 +160,7 @@ impl Conductor {
                 .collect(),
             draining: service.drains.iter().rev().map(drain_status).collect(),
             watch: service.watch_status(),
+            warning: service.warning_status(),
             confirm: service.confirm_status(),
             shadow: service.shadow.as_ref().and_then(Shadowing::status),
         }

@@ -220,8 +220,8 @@ pub(super) async fn answer(
     exchange.flight.at(State::Answering);
     if meta.status == 101 {
         if let Some(seat) = exchange.flight.seat.borrow().as_ref() {
-            let metrics = &seat.ticket.slot().metrics;
-            metrics.websocket_opened(exchange.proxy.worker());
+            let (slot, worker) = (seat.ticket.slot(), exchange.proxy.worker());
+            exchange.record.opened(slot, exchange.flight, worker);
         }
         exchange.write(&out).await?;
         exchange.proxy.return_output(out);

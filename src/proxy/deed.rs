@@ -3,11 +3,15 @@
 use super::fault::Fault;
 use super::fault::Side;
 use super::fault::Timer;
+use super::flight::Flight;
 use super::flight::State;
 use super::record::Record;
 use crate::live::Slot;
+use crate::switch::Met;
 use crate::switch::Owner;
 use crate::telemetry::Deed;
+use crate::telemetry::Sighting;
+use crate::telemetry::SlotMetrics;
 use std::time::Duration;
 
 /// One request at its end.
@@ -22,14 +26,23 @@ pub(super) struct Closed<'a> {
     pub waited: Duration,
     /// What the request did last.
     pub state: State,
+    pub flight: &'a Flight,
 }
 
 impl Record {
     /// What clients, operators and limits did is not held against the slot, nor for it.
     pub(super) fn judge(&self, slot: &Slot, closed: Closed<'_>) {
         let Closed { worker, status, .. } = closed;
-        // That a websocket was opened was counted when it was.
-        if status == 101 || owner(closed.fault, closed.state) != Owner::Slot {
+        let took = closed.waited + self.client_took.get();
+        let begun = self.upstream.get().unwrap_or(closed.took);
+        let took = begun.saturating_sub(took);
+        let observe = |met| self.observe(&slot.metrics, closed.flight, (worker, met, took));
+        if status == 101 {
+            // That it was opened was counted when it was.
+            observe(Met::Closed);
+            return;
+        }
+        if owner(closed.fault, closed.state) != Owner::Slot {
             return;
         }
         let failed = closed.fault.is_some() || status >= 500;
@@ -38,19 +51,45 @@ impl Record {
             // by a slot that is well.
             if failed {
                 slot.metrics.websocket_refused(worker);
+                observe(Met::Unopened);
             }
             return;
         }
-        let deed = match (failed, self.rpc_error.get()) {
-            (true, _) => Deed::Failed,
-            (false, true) => Deed::RpcError,
-            (false, false) => Deed::Answered,
+        let (deed, met) = match (failed, self.rpc_error.get()) {
+            (true, _) => (Deed::Failed, Met::Failed),
+            (false, true) => (Deed::RpcError, Met::RpcError),
+            (false, false) if status >= 400 => (Deed::Answered, Met::Refused),
+            (false, false) => (Deed::Answered, Met::Served),
         };
-        let begun = self.upstream.get().unwrap_or(closed.took);
-        slot.metrics.did(
+        slot.metrics.did(worker, deed, took);
+        observe(met);
+    }
+
+    /// A websocket was opened.
+    pub(super) fn opened(&self, slot: &Slot, flight: &Flight, worker: usize) {
+        slot.metrics.websocket_opened(worker);
+        self.observe(&slot.metrics, flight, (worker, Met::Opened, Duration::ZERO));
+    }
+
+    /// Tells those who judge the slot, if they want to know.
+    pub(super) fn observe(
+        &self,
+        metrics: &SlotMetrics,
+        flight: &Flight,
+        (worker, met, took): (usize, Met, Duration),
+    ) {
+        let Some(client) = self.client.get() else {
+            return;
+        };
+        metrics.observe(
             worker,
-            deed,
-            begun.saturating_sub(closed.waited + self.client_took.get()),
+            &Sighting {
+                client,
+                path: &flight.target.borrow(),
+                met,
+                error: self.error_name.borrow().as_deref(),
+                took,
+            },
         );
     }
 }

@@ -30,6 +30,7 @@ use super::reply::Reply;
 use super::response::Asked;
 use super::shadow;
 use crate::config::Errors;
+use crate::telemetry::client_id;
 use crate::upstream::connect_failure_in_words;
 use std::pin::pin;
 use std::rc::Rc;
@@ -123,6 +124,7 @@ async fn answer(
         Decision::Peek(_) => return Err(Fault::ReadOnly),
     };
     record.asked.set(Some(prepared.asked));
+    record.client.set(Some(client_id(prepared.client)));
     record.body_taken.set(prepared.framing.is_empty());
     record.unused_head.set(prepared.length);
     if prepared.wishes.is_some()

@@ -7,6 +7,8 @@ use super::fault::Timer;
 use super::flight::Flight;
 use super::hold;
 use super::response::Asked;
+use crate::switch::ClientId;
+use crate::switch::Met;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Looked;
 use crate::telemetry::Outcome;
@@ -14,6 +16,7 @@ use crate::telemetry::Parting;
 use crate::telemetry::Protocol;
 use crate::telemetry::Unserved;
 use std::cell::Cell;
+use std::cell::RefCell;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -45,6 +48,10 @@ pub(super) struct Record {
     pub looked: Cell<Option<Looked>>,
     /// The answer is a JSON-RPC error that calls itself a success.
     pub rpc_error: Cell<bool>,
+    /// What that error calls itself.
+    pub error_name: RefCell<Option<Box<str>>>,
+    /// Who asks, once that is known.
+    pub client: Cell<Option<ClientId>>,
 }
 
 impl Record {
@@ -64,6 +71,8 @@ impl Record {
             client_took: Cell::new(Duration::ZERO),
             looked: Cell::new(None),
             rpc_error: Cell::new(false),
+            error_name: RefCell::new(None),
+            client: Cell::new(None),
         }
     }
 
@@ -107,6 +116,10 @@ impl Record {
                 _ => Unserved::Left,
             };
             queued.is_unserved(proxy.worker(), reason);
+            let is_late = matches!(fault, Some(Fault::QueueFull | Fault::Timeout(Timer::Queue)));
+            if is_late && !queued.is_one_clients() {
+                self.observe(&queued.metrics, flight, (proxy.worker(), Met::Failed, took));
+            }
         }
         let held = hold::close(flight, fault);
         let (bytes_in, bytes_out) = (flight.bytes_in.get(), flight.bytes_out.get());
@@ -131,6 +144,7 @@ impl Record {
                     took,
                     waited: held + in_line.unwrap_or_default(),
                     state: flight.state.get(),
+                    flight,
                 },
             );
         } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {

@@ -1,7 +1,7 @@
 //! What a slot is judged by: counts of its answers, and what they were some time ago.
 
 use super::moment::Moment;
-use super::times::{TIME_BUCKETS, percentile};
+use super::times::{TIME_BUCKETS, bound, percentile};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -122,6 +122,22 @@ impl Tally {
     #[must_use]
     pub fn percentile(&self, percent: u64) -> Option<Duration> {
         percentile(&self.times, percent)
+    }
+}
+
+impl Tally {
+    /// Answers that took longer than `limit`, up to an eighth too many.
+    #[must_use]
+    pub fn slower_than(&self, limit: Duration) -> u64 {
+        let times = self.times.iter().enumerate();
+        let slow = times.filter(|(bucket, _)| bound(*bucket) > limit);
+        slow.map(|(_, count)| count).sum()
+    }
+
+    /// Answers whose times are known.
+    #[must_use]
+    pub fn timed(&self) -> u64 {
+        self.times.iter().sum()
     }
 }
 

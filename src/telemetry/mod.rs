@@ -18,6 +18,7 @@ mod holds;
 mod hooks;
 mod judged;
 mod metrics;
+mod observations;
 mod prometheus;
 mod samples;
 mod shadow;
@@ -41,6 +42,7 @@ pub use hooks::HookFigures;
 pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
+pub use observations::{Batch, Noted, Sighting, client_id};
 pub use prometheus::{
     CONTENT_TYPE, EndpointFigures, FlipFigures, InFlightFigures, Page, ServiceFigures, SlotFigures,
 };

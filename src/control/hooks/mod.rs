@@ -13,6 +13,7 @@ mod post;
 mod shapes;
 mod signature;
 mod teller;
+mod watched;
 
 pub(in crate::control) use board::Wishes;
 pub use board::{Board, Tested};
