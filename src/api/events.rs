@@ -197,6 +197,9 @@ pub enum EventKind {
         reasons: Vec<String>,
         /// Nothing more is said: the watch is over.
         over: bool,
+        /// No watch runs: this is a warning, or its end, and traffic stays where it is.
+        #[serde(default)]
+        moves_nothing: bool,
     },
     /// Somebody said that the last move stays.
     Confirmed {

@@ -75,7 +75,7 @@ pub use status::{
     OperationStatus, ProbeResult, QuarantineStatus, RequestList, RequestStatus, ServiceStatus,
     SharedStatus, SharedTroubleStatus, SlotStatus, StateStatus, Status,
 };
-pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
+pub use watch::{ConfirmStatus, Confirmed, LastMinute, WarningStatus, WatchFigures, WatchStatus};
 
 /// The version of every JSON document, in its field `schema`.
 pub const SCHEMA: u32 = 1;

@@ -7,7 +7,7 @@ use super::hold::OutageStatus;
 use super::modes::MaintenanceStatus;
 use super::modes::ReadOnlyStatus;
 use super::shadow::ShadowStatus;
-use super::watch::{ConfirmStatus, WatchStatus};
+use super::watch::{ConfirmStatus, LastMinute, WarningStatus, WatchStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -187,6 +187,9 @@ pub struct ServiceStatus {
     /// None before an operator's first move, and after one that traffic made by itself.
     #[serde(default)]
     pub watch: Option<WatchStatus>,
+    /// None while the active slot does well, or is watched.
+    #[serde(default)]
+    pub warning: Option<WarningStatus>,
     /// None when nothing waits to be confirmed.
     #[serde(default)]
     pub confirm: Option<ConfirmStatus>,
@@ -261,6 +264,9 @@ pub struct SlotStatus {
     pub queued: u64,
     /// Requests since the daemon started.
     pub requests: u64,
+    /// What it did in the last minute, whether it is watched or not.
+    #[serde(default)]
+    pub last_minute: LastMinute,
     pub members: Vec<MemberStatus>,
     /// How it last stood before its gates; none where none were tried.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -52,7 +52,7 @@ impl Sentence {
                 by,
                 message,
             } => modes::sentence(mode, *on, by, message.as_deref()),
-            EventKind::Watch { .. } | EventKind::Confirmed { .. } => watched(&event.kind),
+            EventKind::Watch { .. } | EventKind::Confirmed { .. } => watch::said(&event.kind),
             _ => beside(&event.kind),
         };
         Self {
@@ -239,26 +239,6 @@ fn after_the_move(event: &EventKind) -> Sentence {
             };
             say(format!("{words}; {active} is active{because}"), paint)
         }
-        _ => say("", Paint::Plain),
-    }
-}
-
-/// How the new slot does, and that it stays.
-fn watched(event: &EventKind) -> Sentence {
-    match event {
-        EventKind::Watch {
-            slot,
-            verdict,
-            reasons,
-            over,
-        } => say(
-            watch::sentence((slot, verdict), reasons, *over),
-            watch::of_verdict(verdict),
-        ),
-        EventKind::Confirmed { slot, by } => say(
-            format!("{slot} stays: the move was confirmed by {by}"),
-            Paint::Good,
-        ),
         _ => say("", Paint::Plain),
     }
 }

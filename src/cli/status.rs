@@ -393,8 +393,8 @@ mod tests {
     use super::super::style::tests::look;
     use super::*;
     use crate::api::{
-        CertificateStatus, CountsStatus, DescriptorsStatus, FailbackStatus, QuarantineStatus,
-        SharedStatus, SharedTroubleStatus, StateStatus,
+        CertificateStatus, CountsStatus, DescriptorsStatus, FailbackStatus, LastMinute,
+        QuarantineStatus, SharedStatus, SharedTroubleStatus, StateStatus,
     };
 
     fn slot(name: &str, health: &str) -> SlotStatus {
@@ -409,6 +409,10 @@ mod tests {
             in_flight: CountsStatus::default(),
             queued: 0,
             requests: 0,
+            last_minute: LastMinute {
+                seconds: 60.0,
+                ..LastMinute::default()
+            },
             members: Vec::new(),
             gates: None,
         }
@@ -463,6 +467,7 @@ mod tests {
                 slots: vec![slot("blue", "healthy"), slot("green", "healthy")],
                 draining: Vec::new(),
                 watch: None,
+                warning: None,
                 confirm: None,
                 shadow: None,
             }],
@@ -552,6 +557,7 @@ odoo (erp.example.com): green is active, steady (generation 1)
   SLOT           REQUESTS  TRANSFERS  WEBSOCKETS  QUEUED  SERVED  HEALTH
   blue                  0          0           0       0       0  healthy for 3 h
   green  active         0          0           0       0       0  healthy for 3 h
+  green in the last minute: no requests
   failback: always, 0 of 3 moves used
 "
         );
@@ -573,6 +579,7 @@ odoo (erp.example.com): green is active, settling (generation 8 since 12 s)
   forced flip #7 from blue to green by uid 1000 (alice), 13 s ago: release 18.0.4
   blue (generation 7) drains for 12 s: 3 requests, 12 websockets left, cut off in 18 s at the latest
   traffic stays on green: blue is not healthy either
+  green in the last minute: no requests
   failback: always, 0 of 3 moves used
 
 certificates

@@ -675,9 +675,10 @@ http = ["127.0.0.1:6001"]
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
             ("headers" | "exposed" | "remove", "[]") => r#"["X-Other"]"#.to_owned(),
-            ("names" | "ignored_errors" | "known_cookies" | "hash_headers", _) => {
-                r#"["other"]"#.to_owned()
-            }
+            (
+                "names" | "ignored_errors" | "shared_errors" | "known_cookies" | "hash_headers",
+                _,
+            ) => r#"["other"]"#.to_owned(),
             ("origins", _) => r#"["https://a.example"]"#.to_owned(),
             ("same_site", _) => r#""strict""#.to_owned(),
             ("headers" | "set" | "add", _) => r#"{ X-Other = "1" }"#.to_owned(),

@@ -22,6 +22,8 @@ pub struct Watch {
     pub json_rpc: bool,
     /// Names of errors that are none of the slot's faults, as an answer's `error.data.name` tells them.
     pub ignored_errors: Vec<String>,
+    /// Names of errors of what all slots share.
+    pub shared_errors: Vec<String>,
 }
 
 impl Default for Watch {
@@ -31,6 +33,7 @@ impl Default for Watch {
             rules: quick(),
             json_rpc: false,
             ignored_errors: Vec::new(),
+            shared_errors: Vec::new(),
         }
     }
 }
@@ -60,6 +63,7 @@ fn classic() -> WatchRules {
         baseline: Duration::from_mins(10),
         min_requests: 50,
         min_handshakes: 10,
+        min_clients: 3,
         worse_by: Share::percent(50),
         latency_floor: SECOND / 10,
         at_once: Some(Share::percent(10)),
@@ -67,6 +71,7 @@ fn classic() -> WatchRules {
         critical: Thresholds {
             window: Duration::from_mins(5),
             error_rate: Some(Share::percent(1)),
+            part_error_rate: Some(Share::percent(50)),
             p95: Some(5 * SECOND),
             p99: None,
             latency_rise: None,
@@ -75,6 +80,7 @@ fn classic() -> WatchRules {
         warning: Thresholds {
             window: Duration::from_mins(10),
             error_rate: Some(Share(50)),
+            part_error_rate: Some(Share::percent(10)),
             p95: Some(3 * SECOND),
             p99: None,
             latency_rise: Some(Share::percent(50)),
@@ -92,12 +98,14 @@ pub(super) const WATCH: Section = section(
         key("baseline", r#""10m""#),
         key("min_requests", "50"),
         key("min_handshakes", "10"),
+        key("min_clients", "3"),
         key("worse_by", r#""50%""#),
         key("latency_floor", r#""100ms""#),
         key("at_once", r#""10%""#),
         key("at_once_window", r#""10s""#),
         key("json_rpc", "true"),
         key("ignored_errors", r#"["odoo.exceptions.UserError"]"#),
+        key("shared_errors", r#"["psycopg2.OperationalError"]"#),
         key("critical", "[service.NAME.watch.critical]"),
         key("warning", "[service.NAME.watch.warning]"),
     ],
@@ -106,6 +114,7 @@ pub(super) const WATCH: Section = section(
 const THRESHOLD_KEYS: &[super::keys::Key] = &[
     key("window", r#""5m""#),
     key("error_rate", r#""1%""#),
+    key("part_error_rate", r#""50%""#),
     key("p95", r#""5s""#),
     key("p99", r#""10s""#),
     key("latency_rise", r#""50%""#),
@@ -156,6 +165,7 @@ pub(super) fn read(service: &Table<'_>) -> Watch {
             baseline: table.duration("baseline", Zero::Refused, rules.baseline),
             min_requests: table.number("min_requests", 1..=1_000_000, rules.min_requests),
             min_handshakes: table.number("min_handshakes", 1..=1_000_000, rules.min_handshakes),
+            min_clients: table.number("min_clients", 1..=1000, rules.min_clients),
             worse_by: share(&table, "worse_by", Some(rules.worse_by)).unwrap_or_default(),
             latency_floor: table.duration("latency_floor", Zero::Allowed, rules.latency_floor),
             at_once: share(&table, "at_once", rules.at_once),
@@ -164,7 +174,8 @@ pub(super) fn read(service: &Table<'_>) -> Watch {
             warning: thresholds(&table.table("warning", &WARNING), rules.warning, time),
         },
         json_rpc: table.flag("json_rpc", default.json_rpc),
-        ignored_errors: names(&table).unwrap_or(default.ignored_errors),
+        ignored_errors: names(&table, "ignored_errors").unwrap_or(default.ignored_errors),
+        shared_errors: names(&table, "shared_errors").unwrap_or(default.shared_errors),
     }
 }
 
@@ -190,6 +201,7 @@ fn thresholds(table: &Table<'_>, default: Thresholds, longest: Duration) -> Thre
     Thresholds {
         window: window.min(longest),
         error_rate: share(table, "error_rate", default.error_rate),
+        part_error_rate: share(table, "part_error_rate", default.part_error_rate),
         p95: time("p95", default.p95),
         p99: time("p99", default.p99),
         latency_rise: share(table, "latency_rise", default.latency_rise),
@@ -238,8 +250,8 @@ fn hundredths(text: &str) -> Option<u32> {
     Some(whole.parse::<u32>().ok()? * 100 + rest)
 }
 
-fn names(table: &Table<'_>) -> Option<Vec<String>> {
-    let items = table.get("ignored_errors")?.list()?;
+fn names(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
+    let items = table.get(key)?.list()?;
     let mut names = Vec::new();
     for item in items {
         let Some(text) = item.text() else { continue };
@@ -261,16 +273,30 @@ pub(super) fn changes(lines: &mut Differences, old: &Watch, new: &Watch) {
     lines.time("watch baseline", a.baseline, b.baseline);
     lines.value("watch min_requests", &a.min_requests, &b.min_requests);
     lines.value("watch min_handshakes", &a.min_handshakes, &b.min_handshakes);
+    lines.value("watch min_clients", &a.min_clients, &b.min_clients);
     lines.value("watch worse_by", &a.worse_by, &b.worse_by);
     lines.time("watch latency_floor", a.latency_floor, b.latency_floor);
     lines.value("watch at_once", &shown(a.at_once), &shown(b.at_once));
     lines.time("watch at_once_window", a.at_once_window, b.at_once_window);
     lines.value("watch json_rpc", &old.json_rpc, &new.json_rpc);
-    let ignored = |watch: &Watch| match watch.ignored_errors.as_slice() {
+    let listed = |names: &[String]| match names {
         [] => "none".to_owned(),
         names => names.join(", "),
     };
-    lines.value("watch ignored_errors", &ignored(old), &ignored(new));
+    for (key, old, new) in [
+        (
+            "watch ignored_errors",
+            &old.ignored_errors,
+            &new.ignored_errors,
+        ),
+        (
+            "watch shared_errors",
+            &old.shared_errors,
+            &new.shared_errors,
+        ),
+    ] {
+        lines.value(key, &listed(old), &listed(new));
+    }
     for (name, a, b) in [
         ("critical", &a.critical, &b.critical),
         ("warning", &a.warning, &b.warning),
@@ -279,6 +305,7 @@ pub(super) fn changes(lines: &mut Differences, old: &Watch, new: &Watch) {
         lines.time(&key("window"), a.window, b.window);
         for (part, a, b) in [
             ("error_rate", a.error_rate, b.error_rate),
+            ("part_error_rate", a.part_error_rate, b.part_error_rate),
             ("latency_rise", a.latency_rise, b.latency_rise),
             (
                 "handshake_failures",

@@ -18,16 +18,20 @@ use crate::live::Choices;
 use crate::live::Sides;
 use crate::live::Slot;
 use crate::switch::Actor;
+use crate::switch::Before;
+use crate::switch::Believes;
 use crate::switch::CanaryEvent;
 use crate::switch::CanaryNotice;
 use crate::switch::CanaryOrder;
 use crate::switch::CanaryStep;
 use crate::switch::Event;
+use crate::switch::Evidence;
 use crate::switch::FlipId;
 use crate::switch::Generation;
 use crate::switch::Judge;
 use crate::switch::Judgement;
 use crate::switch::Moment;
+use crate::switch::Now;
 use crate::switch::Operation;
 use crate::switch::Percent;
 use crate::switch::PersistedCanary;
@@ -49,6 +53,7 @@ pub(super) struct CanaryJudge {
     /// When the share was set that it is judged at.
     since: Moment,
     judge: Judge,
+    pub(super) evidence: Evidence,
     /// As the machine and everybody else was told.
     told: Told,
 }
@@ -102,7 +107,6 @@ impl Conductor {
     /// Looks at what the visitors of a canary got.
     pub(super) fn judge_canary(&mut self, at: usize) {
         let now = self.jobs.clock.now();
-        let baseline = self.baseline(at);
         let service = &mut self.services[at];
         let rules = &service.settings.watch.rules;
         let Some(canary) = service.switch.canary().filter(|_| rules.enabled) else {
@@ -115,17 +119,34 @@ impl Conductor {
         };
         let tally = service.slots[index].metrics.tally();
         service.canary_judge.take_if(|it| it.since != since);
-        let fresh = || CanaryJudge {
-            since,
-            judge: Judge::new(rules, now, &tally, baseline),
-            // That nothing is known at first goes without saying.
-            told: Told {
-                verdict: WatchVerdict::Inconclusive,
-                is_breach: false,
-            },
+        if service.canary_judge.is_none() {
+            let left = service.left_behind();
+            // New visitors are nobody's old acquaintances.
+            let evidence = Evidence::new(rules, Believes::Anybody, left.history);
+            let before = Before {
+                shown: left.shown,
+                fair: evidence.before(),
+            };
+            service.canary_judge = Some(CanaryJudge {
+                since,
+                judge: Judge::new(rules, now, &tally, before),
+                evidence,
+                // That nothing is known at first goes without saying.
+                told: Told {
+                    verdict: WatchVerdict::Inconclusive,
+                    is_breach: false,
+                },
+            });
+        }
+        let Some(watch) = &mut service.canary_judge else {
+            return;
         };
-        let watch = service.canary_judge.get_or_insert_with(fresh);
-        let finding = watch.judge.look(rules, now, (&tally, None));
+        let seen = Now {
+            tally: &tally,
+            evidence: &watch.evidence,
+            sick: None,
+        };
+        let finding = watch.judge.look(rules, now, seen);
         let told = Told {
             verdict: finding.verdict,
             is_breach: finding.breach.is_some(),
@@ -146,6 +167,7 @@ impl Conductor {
             verdict: verdict.to_owned(),
             reasons: finding.reasons,
             over: false,
+            moves_nothing: false,
         };
         let about = About::service(service.name.as_str());
         self.jobs.events.tell(about, kind);

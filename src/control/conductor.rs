@@ -293,7 +293,7 @@ impl Conductor {
     }
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {
-        let baseline = self.baseline(at);
+        let left_behind = self.leave(at);
         self.end_shadow(at, &format!("traffic moved to {slot}"));
         let service = &mut self.services[at];
         let left = service.activate(slot, generation, &mut self.stock);
@@ -307,7 +307,7 @@ impl Conductor {
             self.dismiss(left);
         }
         self.end_outage(at);
-        self.watch_begins(at, baseline);
+        self.watch_begins(at, left_behind);
     }
 
     /// Shows the workers everything as it is now.

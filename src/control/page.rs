@@ -153,6 +153,7 @@ impl Conductor {
             zones: zones(service.filter.as_deref()),
             waits: waits(service),
             watch: service.watch_metrics(),
+            is_warned_of: service.is_warned_of(),
             slots: slots.map(|slot| self.slot_figures(service, slot)).collect(),
         }
     }

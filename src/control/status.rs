@@ -165,6 +165,7 @@ impl Conductor {
                 .collect(),
             draining: service.drains.iter().rev().map(drain_status).collect(),
             watch: service.watch_status(),
+            warning: service.warning_status(),
             confirm: service.confirm_status(),
             shadow: service.shadow.as_ref().and_then(Shadowing::status),
         }
@@ -196,6 +197,7 @@ impl Conductor {
             in_flight: counts_status(sum(&pictures)),
             queued: queued(&pictures),
             requests: requests.unwrap_or_default(),
+            last_minute: service.last_minute(&slot.name, self.jobs.clock.now()),
             members: slot
                 .members
                 .iter()

@@ -8,6 +8,7 @@ use super::shadow::Shadowing;
 use super::shared_trouble::SharedTroubles;
 use super::underway::Underway;
 use super::views::Stock;
+use super::watch::LastMinutes;
 use super::watch::Watching;
 use crate::config::Service as ServiceSettings;
 use crate::filter::Filter;
@@ -63,6 +64,7 @@ pub(super) struct Steered {
     pub(super) shared: Option<SharedCheck>,
     pub(super) shared_troubles: SharedTroubles,
     pub(super) watching: Watching,
+    pub(super) last_minutes: LastMinutes,
     pub(super) holds: HoldDesk,
     /// Copies that were asked for last.
     pub(super) shadow: Option<Shadowing>,
@@ -197,6 +199,7 @@ impl Steered {
             withheld: None,
             shared_troubles: SharedTroubles::default(),
             watching: Watching::default(),
+            last_minutes: LastMinutes::default(),
             shadow: None,
             flips: BTreeMap::new(),
             gates: SlotGates::default(),

@@ -111,6 +111,12 @@ impl Line {
         inner.order.len() + sides
     }
 
+    /// Most of those who wait are one client's: that others get no place in time is its doing.
+    #[must_use]
+    pub fn is_one_clients(&self) -> bool {
+        self.lock().order.is_one_clients()
+    }
+
     /// Sends everybody away to look at the newest View; called when that holds no such line any more.
     pub fn close(&self) {
         let mut inner = self.lock();

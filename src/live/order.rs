@@ -21,6 +21,9 @@ impl From<IpAddr> for Origin {
     }
 }
 
+/// Fewer who wait are no crowd.
+const CROWDED: usize = 4;
+
 /// A number for everybody who waits, in the order of their coming.
 pub(super) type Turn = u64;
 
@@ -52,6 +55,12 @@ impl Order {
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiting == 0
+    }
+
+    /// One client has more than half of all who wait, and keeps others waiting.
+    pub(super) fn is_one_clients(&self) -> bool {
+        let most = self.by_count.last().map_or(0, |(count, _)| *count);
+        self.waiting >= CROWDED && most * 2 > self.waiting
     }
 
     /// To the end of the client's own line; a client that had nobody waiting comes last in the round.
@@ -194,6 +203,22 @@ mod tests {
         order.join_again(0);
         assert_eq!(order.len(), 4);
         assert_eq!(order.list(), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_line_is_one_clients_when_it_has_more_than_half_of_it() {
+        let mut order = Order::default();
+        for turn in 0..3 {
+            order.join(client(1), turn);
+        }
+        assert!(!order.is_one_clients(), "three are no crowd");
+        order.join(client(1), 3);
+        order.join(client(2), 4);
+        assert!(order.is_one_clients());
+        for (number, turn) in (5..9).zip(5..) {
+            order.join(client(number), turn);
+        }
+        assert!(!order.is_one_clients());
     }
 
     #[test]

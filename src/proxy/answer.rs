@@ -79,6 +79,7 @@ impl Exchange<'_> {
     pub(super) fn is_sent(&self) {
         if self.flight.state.get() == State::Sending {
             self.flight.at(State::Waiting);
+            self.record.is_uploaded();
             self.flight.arm(Timer::FirstByte, self.timeouts.first_byte);
         }
     }
@@ -219,8 +220,8 @@ pub(super) async fn answer(
     exchange.flight.at(State::Answering);
     if meta.status == 101 {
         if let Some(seat) = exchange.flight.seat.borrow().as_ref() {
-            let metrics = &seat.ticket.slot().metrics;
-            metrics.websocket_opened(exchange.proxy.worker());
+            let (slot, worker) = (seat.ticket.slot(), exchange.proxy.worker());
+            exchange.record.opened(slot, exchange.flight, worker);
         }
         exchange.write(&out).await?;
         exchange.proxy.return_output(out);

@@ -30,6 +30,7 @@ use super::reply::Reply;
 use super::response::Asked;
 use super::shadow;
 use crate::config::Errors;
+use crate::telemetry::client_id;
 use crate::upstream::connect_failure_in_words;
 use std::pin::pin;
 use std::rc::Rc;
@@ -123,6 +124,7 @@ async fn answer(
         Decision::Peek(_) => return Err(Fault::ReadOnly),
     };
     record.asked.set(Some(prepared.asked));
+    record.client.set(Some(client_id(prepared.client)));
     record.body_taken.set(prepared.framing.is_empty());
     record.unused_head.set(prepared.length);
     if prepared.wishes.is_some()
@@ -131,7 +133,10 @@ async fn answer(
         return Ok(ending);
     }
     let received = if receive::is_needed(&prepared, client) {
-        Some(Box::pin(receive(proxy, client, &prepared, record)).await?)
+        record.uploads();
+        let received = Box::pin(receive(proxy, client, &prepared, record)).await?;
+        record.is_uploaded();
+        Some(received)
     } else {
         None
     };
@@ -148,6 +153,9 @@ async fn answer(
         body.take(&mut client.input, out, &flight)?;
         client.input.release();
         record.body_taken.set(body.is_complete());
+        if !body.is_complete() {
+            record.uploads();
+        }
         body
     };
     loop {

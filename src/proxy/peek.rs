@@ -101,6 +101,8 @@ fn note(name: Option<&[u8]>, exchange: &Exchange<'_>) {
     let ignored = settings.is_some_and(|settings| is_ignored(name, settings));
     if !ignored {
         exchange.record.rpc_error.set(true);
+        let name = name.map(|name| String::from_utf8_lossy(name).into());
+        exchange.record.error_name.replace(name);
     }
 }
 

@@ -9,6 +9,7 @@ use super::flight::Flight;
 use super::flight::State;
 use super::prepare::Prepared;
 use crate::config::Service as ServiceSettings;
+use crate::live::Line;
 use crate::live::Origin;
 use crate::live::Place;
 use crate::live::Places;
@@ -31,7 +32,9 @@ use std::time::Instant;
 #[derive(Debug)]
 pub struct Queued {
     pub service: Arc<ServiceSettings>,
-    metrics: Arc<SlotMetrics>,
+    pub(super) metrics: Arc<SlotMetrics>,
+    /// Whose line it is or was.
+    line: Arc<Line>,
     /// None when it was refused at the door.
     spot: Option<Spot>,
     since: Instant,
@@ -55,6 +58,11 @@ impl Queued {
     #[must_use]
     pub fn spot(&self) -> Option<&Spot> {
         self.spot.as_ref().filter(|_| !self.is_over)
+    }
+
+    /// Most of those who wait with it are one client's.
+    pub(super) fn is_one_clients(&self) -> bool {
+        self.line.is_one_clients()
     }
 
     /// It waits for something else meanwhile; its time in line does not go on.
@@ -137,7 +145,7 @@ pub(super) async fn wait(
     };
     match joined {
         Ok(waiting) => {
-            enter(&flight, bid, Some(waiting.spot()));
+            enter(&flight, bid, (places, Some(waiting.spot())));
             let outcome = stand(client, &flight, waiting).await;
             flight.is_unwatched.set(false);
             match outcome? {
@@ -148,7 +156,7 @@ pub(super) async fn wait(
         }
         Err(Refused::Outdated) => Ok(None),
         Err(Refused::Full) => {
-            enter(&flight, bid, before);
+            enter(&flight, bid, (places, before));
             Err(full(proxy, &flight))
         }
     }
@@ -162,7 +170,7 @@ fn full(proxy: &Proxy, flight: &Flight) -> Fault {
 }
 
 /// From now on it waits. One that comes back has no more time than what was left.
-fn enter(flight: &Flight, bid: Bid<'_>, spot: Option<Spot>) {
+fn enter(flight: &Flight, bid: Bid<'_>, (places, spot): (&Places, Option<Spot>)) {
     let service = bid.service();
     let timeout = service.settings.queue.timeout;
     let mut queued = flight.queued.borrow_mut();
@@ -178,6 +186,7 @@ fn enter(flight: &Flight, bid: Bid<'_>, spot: Option<Spot>) {
     *queued = Some(Box::new(Queued {
         service: Arc::clone(&service.settings),
         metrics: Arc::clone(&service.slots[bid.slot].metrics),
+        line: Arc::clone(places.line()),
         spot,
         since: Instant::now(),
         earlier,

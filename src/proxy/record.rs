@@ -7,6 +7,8 @@ use super::fault::Timer;
 use super::flight::Flight;
 use super::hold;
 use super::response::Asked;
+use crate::switch::ClientId;
+use crate::switch::Met;
 use crate::telemetry::AccessRecord;
 use crate::telemetry::Looked;
 use crate::telemetry::Outcome;
@@ -14,6 +16,7 @@ use crate::telemetry::Parting;
 use crate::telemetry::Protocol;
 use crate::telemetry::Unserved;
 use std::cell::Cell;
+use std::cell::RefCell;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -37,10 +40,18 @@ pub(super) struct Record {
     pub body: Cell<u64>,
     /// The client's body was taken whole: its connection can go on.
     pub body_taken: Cell<bool>,
+    /// Since when more of its body is waited for, while it is.
+    pub uploading: Cell<Option<Instant>>,
+    /// How long its body was waited for.
+    pub client_took: Cell<Duration>,
     /// What the cache had; none where it has no say.
     pub looked: Cell<Option<Looked>>,
     /// The answer is a JSON-RPC error that calls itself a success.
     pub rpc_error: Cell<bool>,
+    /// What that error calls itself.
+    pub error_name: RefCell<Option<Box<str>>>,
+    /// Who asks, once that is known.
+    pub client: Cell<Option<ClientId>>,
 }
 
 impl Record {
@@ -56,8 +67,25 @@ impl Record {
             sent: Cell::new(None),
             body: Cell::new(0),
             body_taken: Cell::new(false),
+            uploading: Cell::new(None),
+            client_took: Cell::new(Duration::ZERO),
             looked: Cell::new(None),
             rpc_error: Cell::new(false),
+            error_name: RefCell::new(None),
+            client: Cell::new(None),
+        }
+    }
+
+    /// The body is not here yet: what passes until it is, is the client's time.
+    pub(super) fn uploads(&self) {
+        self.uploading.set(Some(Instant::now()));
+    }
+
+    /// All of the request is here, and sent.
+    pub(super) fn is_uploaded(&self) {
+        if let Some(since) = self.uploading.take() {
+            self.client_took
+                .set(self.client_took.get() + since.elapsed());
         }
     }
 
@@ -88,6 +116,10 @@ impl Record {
                 _ => Unserved::Left,
             };
             queued.is_unserved(proxy.worker(), reason);
+            let is_late = matches!(fault, Some(Fault::QueueFull | Fault::Timeout(Timer::Queue)));
+            if is_late && !queued.is_one_clients() {
+                self.observe(&queued.metrics, flight, (proxy.worker(), Met::Failed, took));
+            }
         }
         let held = hold::close(flight, fault);
         let (bytes_in, bytes_out) = (flight.bytes_in.get(), flight.bytes_out.get());
@@ -111,6 +143,8 @@ impl Record {
                     fault,
                     took,
                     waited: held + in_line.unwrap_or_default(),
+                    state: flight.state.get(),
+                    flight,
                 },
             );
         } else if !matches!(self.looked.get(), Some(Looked::Hit | Looked::Waited)) {

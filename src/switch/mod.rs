@@ -8,18 +8,25 @@
 //! never outlives a move of all traffic; what changed without a move is written when no
 //! move is being written.
 
+mod account;
+mod bounds;
+mod breach;
+mod broken;
 mod canary;
 mod canary_course;
 mod canary_event;
 mod command;
 mod disk;
 mod event;
+mod evidence;
 mod failback;
 mod invariants;
 mod label;
+mod limits;
 mod machine;
 mod moment;
 mod owner;
+mod parts;
 mod percent;
 mod quarantine;
 mod restore;
@@ -37,7 +44,10 @@ mod canary_promises;
 mod promises;
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod watch_world;
 
+pub use account::{Account, ClientId, Met, Observation};
 pub use canary_event::{
     CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, Judgement, PersistedCanary, Portion,
 };
@@ -45,7 +55,9 @@ pub use event::{
     Actor, Command, Direction, Effect, Event, Notice, Operation, Passed, Persisted,
     PersistedConfirm, PersistedQuarantine, Refusal, SlotHealth, Transition,
 };
+pub use evidence::{Aside, Believes, Evidence, History};
 pub use label::{Label, LabelError};
+pub use limits::{Thresholds, WatchRules};
 pub use machine::Switch;
 pub use moment::Moment;
 pub use owner::Owner;
@@ -54,7 +66,9 @@ pub use quarantine::Quarantine;
 pub use rules::{FailbackMode, FailbackRules, Rules};
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};
 pub use status::{Draining, Phase};
-pub use tally::{Share, Tally, Track};
+pub use tally::{Marked, Share, Tally, Track};
 pub use times::{TIME_BUCKETS, time_bucket};
 pub use verdict::{Finding, Judge, Thresholds, WatchRules, WatchVerdict};
 pub use watch::{Starting, Terms};
+pub use verdict::{Before, Finding, Judge, Now, WatchVerdict};
+pub use watch::Terms;

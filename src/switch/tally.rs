@@ -1,7 +1,7 @@
 //! What a slot is judged by: counts of its answers, and what they were some time ago.
 
 use super::moment::Moment;
-use super::times::{TIME_BUCKETS, percentile};
+use super::times::{TIME_BUCKETS, bound, percentile};
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -125,12 +125,35 @@ impl Tally {
     }
 }
 
+impl Tally {
+    /// Answers that took longer than `limit`, up to an eighth too many.
+    #[must_use]
+    pub fn slower_than(&self, limit: Duration) -> u64 {
+        let times = self.times.iter().enumerate();
+        let slow = times.filter(|(bucket, _)| bound(*bucket) > limit);
+        slow.map(|(_, count)| count).sum()
+    }
+
+    /// Answers whose times are known.
+    #[must_use]
+    pub fn timed(&self) -> u64 {
+        self.times.iter().sum()
+    }
+}
+
 /// Tallies of the recent past.
 #[derive(Debug, Clone)]
 pub struct Track {
     length: Duration,
     /// Oldest first.
     marks: VecDeque<Mark>,
+}
+
+/// What had been counted at some moment.
+#[derive(Debug, Clone, Copy)]
+pub struct Marked<'a> {
+    pub at: Moment,
+    pub tally: &'a Tally,
 }
 
 #[derive(Debug, Clone)]
@@ -179,6 +202,20 @@ impl Track {
         let mut marks = self.marks.iter().rev();
         let mark = marks.find(|mark| now.since(mark.at) >= ago)?;
         Some(&mark.tally)
+    }
+
+    /// What it was about `ago`, or at the beginning, and when exactly that was.
+    ///
+    /// # Panics
+    ///
+    /// Never: there is a mark since the beginning.
+    #[must_use]
+    pub fn mark_before(&self, now: Moment, ago: Duration) -> Marked<'_> {
+        let mut marks = self.marks.iter().rev();
+        let mark = marks.find(|mark| now.since(mark.at) >= ago);
+        let mark = mark.or(self.marks.front());
+        let Mark { at, tally } = mark.expect("`new` puts one there, and the last one stays");
+        Marked { at: *at, tally }
     }
 
     /// What it was at the beginning, or a whole length ago.

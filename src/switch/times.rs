@@ -22,7 +22,7 @@ pub fn time_bucket(time: Duration) -> usize {
 }
 
 /// The longest time of a bucket; of the last one, its shortest.
-fn bound(bucket: usize) -> Duration {
+pub(super) fn bound(bucket: usize) -> Duration {
     let Some(at) = bucket.min(TIME_BUCKETS - 2).checked_sub(1) else {
         return Duration::from_micros(1 << FIRST);
     };

@@ -3,45 +3,16 @@
 //! Counts come in, a verdict comes out. What the old slot did as badly is no reason to leave the new one;
 //! too little traffic is a reason for nothing.
 
+use super::breach::{Measure, Tracks, Witnesses, span};
+use super::evidence::Evidence;
+use super::limits::WatchRules;
 use super::moment::Moment;
 use super::status::words;
-use super::tally::{Share, Tally, Track};
+use super::tally::{Tally, Track};
 use std::time::Duration;
 
-/// By what a slot is judged; none of a limit means that it is not looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WatchRules {
-    pub enabled: bool,
-    /// How far back the old slot is looked at.
-    pub baseline: Duration,
-    /// In a window, before it says anything.
-    pub min_requests: u64,
-    pub min_handshakes: u64,
-    /// So much more than the old slot a figure must be.
-    pub worse_by: Share,
-    /// What is quicker is never too slow.
-    pub latency_floor: Duration,
-    /// Errors that need no window to be full.
-    pub at_once: Option<Share>,
-    pub at_once_window: Duration,
-    /// What moves traffic back.
-    pub critical: Thresholds,
-    /// What is only told.
-    pub warning: Thresholds,
-}
-
-/// What is too much, when it lasts for the window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Thresholds {
-    pub window: Duration,
-    pub error_rate: Option<Share>,
-    pub p95: Option<Duration>,
-    pub p99: Option<Duration>,
-    /// So much slower than the old slot, however fast both are.
-    pub latency_rise: Option<Share>,
-    /// Of websockets that were asked for, those that were not opened.
-    pub handshake_failures: Option<Share>,
-}
+/// Parts of a site are judged from then on.
+const SETTLED: Duration = Duration::from_secs(10);
 
 /// How a slot does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,13 +60,35 @@ pub struct Finding {
 #[derive(Debug, Clone)]
 pub struct Judge {
     since: Moment,
-    /// What the slot that was left did before; none when that was too little.
+    /// What the slot that was left did before, whoever asked; none when that was too little.
     baseline: Option<Tally>,
-    at_once: Track,
-    critical: Track,
-    warning: Track,
+    /// What it did as far as that is comparable.
+    before: Option<Tally>,
+    /// All that was counted, whoever asked.
+    recent: Track,
+    counted: Tracks,
+    strangers: Tracks,
     /// What was last wrong: it is told until it has been better for a while, or it would come and go.
     worry: Option<Worry>,
+}
+
+/// What is known of the slot that was left.
+#[derive(Debug, Clone, Default)]
+pub struct Before {
+    /// Whoever asked: as everybody is shown it.
+    pub shown: Option<Tally>,
+    /// As far as it is comparable.
+    pub fair: Option<Tally>,
+}
+
+/// All that was seen of a slot up to now.
+#[derive(Debug, Clone, Copy)]
+pub struct Now<'a> {
+    /// Whoever asked.
+    pub tally: &'a Tally,
+    pub evidence: &'a Evidence,
+    /// Why it fails its health checks.
+    pub sick: Option<&'a str>,
 }
 
 #[derive(Debug, Clone)]
@@ -104,32 +97,18 @@ struct Worry {
     reasons: Vec<String>,
 }
 
-/// A stretch of time with what was counted in it.
-struct Span {
-    tally: Tally,
-    /// In thirds, where it must last; none where it need not.
-    thirds: Option<[Tally; 3]>,
-    length: Duration,
-}
-
-impl Span {
-    /// Whether something holds of the whole and, where it must last, of each third: one bad stretch does not last.
-    fn lasts(&self, holds: impl Fn(&Tally) -> bool) -> bool {
-        holds(&self.tally) && self.thirds.iter().flatten().all(holds)
-    }
-}
-
 impl Judge {
-    /// `start` is what had been counted before; `baseline` what the slot that was left did in its last time.
+    /// `start` is what had been counted before.
     #[must_use]
-    pub fn new(rules: &WatchRules, since: Moment, start: &Tally, baseline: Option<Tally>) -> Self {
-        let track = |length| Track::new(length, since, start);
+    pub fn new(rules: &WatchRules, since: Moment, start: &Tally, before: Before) -> Self {
+        let enough = |it: &Tally| it.requests >= rules.min_requests;
         Self {
             since,
-            baseline: baseline.filter(|it| it.requests >= rules.min_requests),
-            at_once: track(rules.at_once_window),
-            critical: track(rules.critical.window),
-            warning: track(rules.warning.window),
+            baseline: before.shown.filter(enough),
+            before: before.fair.filter(enough),
+            recent: Track::new(rules.warning.window, since, start),
+            counted: Tracks::new(rules, since),
+            strangers: Tracks::new(rules, since),
             worry: None,
         }
     }
@@ -144,38 +123,25 @@ impl Judge {
         self.baseline.as_ref()
     }
 
-    /// Looks at all that was counted up to now. `sick` is why the slot fails its health checks.
-    pub fn look(
-        &mut self,
-        rules: &WatchRules,
-        now: Moment,
-        (tally, sick): (&Tally, Option<&str>),
-    ) -> Finding {
-        let windows = [
-            (&mut self.at_once, rules.at_once_window),
-            (&mut self.critical, rules.critical.window),
-            (&mut self.warning, rules.warning.window),
-        ];
-        for (track, length) in windows {
-            track.set_length(length);
-            track.mark(now, tally);
-        }
-        let mut critical: Vec<String> = self.too_bad_at_once(rules, tally).into_iter().collect();
-        let full = span(&self.critical, now, (tally, rules.critical.window));
-        if let Some(span) = full {
-            critical.extend(self.breaches(rules, &rules.critical, &span));
-        }
+    /// Looks at all that was seen up to now.
+    pub fn look(&mut self, rules: &WatchRules, now: Moment, seen: Now<'_>) -> Finding {
+        let Now {
+            tally,
+            evidence,
+            sick,
+        } = seen;
+        self.recent.set_length(rules.warning.window);
+        self.recent.mark(now, tally);
+        self.counted.mark(rules, now, evidence.counted());
+        self.strangers.mark(rules, now, evidence.strangers());
+        let mut critical = self.critical(rules, now, evidence);
         let breach = (!critical.is_empty()).then(|| critical.join("; "));
         critical.extend(sick.map(|reason| format!("its health check fails: {reason}")));
-        let mut warning = Vec::new();
-        let full = span(&self.warning, now, (tally, rules.warning.window));
-        if let Some(span) = full {
-            warning.extend(self.breaches(rules, &rules.warning, &span));
-        }
+        let mut warning = self.warning(rules, now, evidence);
         if critical.is_empty() {
             self.worries(rules, now, &mut warning);
         }
-        let recent = tally.since(self.warning.oldest().unwrap_or(tally));
+        let recent = tally.since(self.recent.oldest().unwrap_or(tally));
         let too_few = recent.requests < rules.min_requests;
         let (verdict, reasons) = match (critical.is_empty(), warning.is_empty()) {
             (false, _) => (WatchVerdict::Critical, critical),
@@ -192,6 +158,76 @@ impl Judge {
             breach,
             recent,
         }
+    }
+
+    /// The first seconds are the whole site's to judge, and a part's start is often a bumpy one.
+    fn knows_parts(&self, rules: &WatchRules, now: Moment, evidence: &Evidence) -> bool {
+        evidence.seen() >= rules.min_requests && now.since(self.since) >= SETTLED
+    }
+
+    fn measure<'a>(&'a self, rules: &'a WatchRules) -> Measure<'a> {
+        Measure {
+            rules,
+            before: self.before.as_ref(),
+        }
+    }
+
+    /// Those who are believed first; what only strangers met is believed of many of them alone.
+    fn witnesses<'a>(&'a self, now: Moment, evidence: &'a Evidence) -> [Witnesses<'a>; 2] {
+        let counted = Witnesses {
+            now,
+            evidence,
+            tracks: &self.counted,
+            tally: evidence.counted(),
+            are_strangers: false,
+        };
+        let strangers = Witnesses {
+            tracks: &self.strangers,
+            tally: evidence.strangers(),
+            are_strangers: true,
+            ..counted
+        };
+        [counted, strangers]
+    }
+
+    fn critical(&self, rules: &WatchRules, now: Moment, evidence: &Evidence) -> Vec<String> {
+        let mut found = Vec::new();
+        let measure = self.measure(rules);
+        for who in self.witnesses(now, evidence) {
+            found.extend(measure.too_bad_at_once(who));
+            let length = rules.critical.window;
+            if let Some(span) = span(&who.tracks.critical, now, (who.tally, length)) {
+                found.extend(measure.breaches(&rules.critical, (&span, who)));
+            }
+            if !found.is_empty() {
+                break;
+            }
+        }
+        let is_enough = self.knows_parts(rules, now, evidence);
+        let limit = rules.critical.part_error_rate.filter(|_| is_enough);
+        found.extend(
+            limit
+                .map(|limit| evidence.broken_parts(now, limit))
+                .unwrap_or_default(),
+        );
+        found
+    }
+
+    fn warning(&self, rules: &WatchRules, now: Moment, evidence: &Evidence) -> Vec<String> {
+        let [who, _] = self.witnesses(now, evidence);
+        let mut found = Vec::new();
+        let length = rules.warning.window;
+        if let Some(span) = span(&who.tracks.warning, now, (who.tally, length)) {
+            found.extend(self.measure(rules).breaches(&rules.warning, (&span, who)));
+        }
+        let is_enough = self.knows_parts(rules, now, evidence);
+        let limit = rules.warning.part_error_rate.filter(|_| is_enough);
+        found.extend(
+            limit
+                .map(|limit| evidence.doubtful_parts(now, limit))
+                .unwrap_or_default(),
+        );
+        found
     }
 
     /// What was wrong within the last window still is a warning.
@@ -217,150 +253,14 @@ impl Judge {
             rules.min_requests
         )
     }
-
-    fn too_bad_at_once(&self, rules: &WatchRules, tally: &Tally) -> Option<String> {
-        let limit = rules.at_once?;
-        let span = Span {
-            tally: tally.since(self.at_once.oldest()?),
-            thirds: None,
-            length: rules.at_once_window,
-        };
-        self.too_many_errors(rules, limit, &span)
-    }
-
-    /// What of a full window is above its limits.
-    fn breaches(&self, rules: &WatchRules, limits: &Thresholds, span: &Span) -> Vec<String> {
-        let errors = limits
-            .error_rate
-            .and_then(|limit| self.too_many_errors(rules, limit, span));
-        // One reason is enough: the slowest of a hundred are among the slowest of twenty.
-        let slow = self
-            .too_slow(rules, (95, limits.p95, limits.latency_rise), span)
-            .or_else(|| self.too_slow(rules, (99, limits.p99, limits.latency_rise), span));
-        let handshakes = limits
-            .handshake_failures
-            .and_then(|limit| self.too_many_refused(rules, limit, span));
-        [errors, slow, handshakes].into_iter().flatten().collect()
-    }
-
-    fn too_many_errors(&self, rules: &WatchRules, limit: Share, span: &Span) -> Option<String> {
-        let before = self.baseline.as_ref().map(Tally::error_rate);
-        let least = limit.max(worse(rules, before));
-        // A third of a window has a third of the requests.
-        let enough = |tally: &Tally| tally.requests >= rules.min_requests / 3;
-        let bad = |tally: &Tally| enough(tally) && tally.error_rate() > least;
-        let tally = &span.tally;
-        if tally.requests < rules.min_requests || !span.lasts(bad) {
-            return None;
-        }
-        let rpc = match tally.rpc_errors {
-            0 => String::new(),
-            count => format!(", {count} of them JSON-RPC errors"),
-        };
-        Some(format!(
-            "{} of {} requests failed within {} ({}{rpc}), more than {limit}{}",
-            tally.errors(),
-            tally.requests,
-            words(span.length),
-            tally.error_rate(),
-            compared(before),
-        ))
-    }
-
-    fn too_many_refused(&self, rules: &WatchRules, limit: Share, span: &Span) -> Option<String> {
-        let known = |it: &&Tally| it.handshakes >= rules.min_handshakes;
-        let before = self.baseline.as_ref().filter(known);
-        let before = before.map(Tally::handshake_failures);
-        let least = limit.max(worse(rules, before));
-        let enough = |tally: &Tally| tally.handshakes >= rules.min_handshakes / 3;
-        let bad = |tally: &Tally| enough(tally) && tally.handshake_failures() > least;
-        let tally = &span.tally;
-        if tally.handshakes < rules.min_handshakes || !span.lasts(bad) {
-            return None;
-        }
-        Some(format!(
-            "{} of {} websockets were not opened within {}, more than {limit}{}",
-            tally.refused,
-            tally.handshakes,
-            words(span.length),
-            compared(before),
-        ))
-    }
-
-    fn too_slow(
-        &self,
-        rules: &WatchRules,
-        (percent, bound, rise): (u64, Option<Duration>, Option<Share>),
-        span: &Span,
-    ) -> Option<String> {
-        let tally = &span.tally;
-        // The slowest of a hundred is one of a hundred.
-        let needed = rules.min_requests.max(if percent > 95 { 100 } else { 20 });
-        if tally.requests < needed {
-            return None;
-        }
-        let before = self.baseline.as_ref().and_then(|it| it.percentile(percent));
-        let at_least = |limit: Duration| limit.max(rules.latency_floor);
-        let bound = bound.map(|bound| {
-            let worse = before.map_or(Duration::ZERO, |before| rules.worse_by.above(before));
-            (at_least(bound.max(worse)), words(bound))
-        });
-        let risen = rise.zip(before).map(|(rise, before)| {
-            let limit = format!("{rise} above the {} of the old slot", words(whole(before)));
-            (at_least(rise.above(before)), limit)
-        });
-        let lasts = |limit: Duration| {
-            span.lasts(|tally| tally.percentile(percent).is_some_and(|time| time > limit))
-        };
-        let (_, limit) = [bound, risen]
-            .into_iter()
-            .flatten()
-            .find(|(limit, _)| lasts(*limit))?;
-        let time = tally.percentile(percent).unwrap_or_default();
-        Some(format!(
-            "p{percent} is {} over {}, more than {limit}",
-            words(whole(time)),
-            words(span.length)
-        ))
-    }
-}
-
-/// A full window up to now; none when the track is younger.
-fn span(track: &Track, now: Moment, (tally, length): (&Tally, Duration)) -> Option<Span> {
-    let begun = track.before(now, length)?;
-    let first = track.before(now, length * 2 / 3)?;
-    let second = track.before(now, length / 3)?;
-    Some(Span {
-        tally: tally.since(begun),
-        thirds: Some([first.since(begun), second.since(first), tally.since(second)]),
-        length,
-    })
-}
-
-/// What a share must exceed to be worse than before.
-fn worse(rules: &WatchRules, before: Option<Share>) -> Share {
-    let before = before.unwrap_or_default();
-    let more = u64::from(before.0) * u64::from(rules.worse_by.0) / 10_000;
-    Share(
-        before
-            .0
-            .saturating_add(u32::try_from(more).unwrap_or(u32::MAX)),
-    )
-}
-
-fn compared(before: Option<Share>) -> String {
-    before.map_or(String::new(), |before| {
-        format!("; on the old slot it was {before}")
-    })
-}
-
-/// As fine as anybody reads it.
-fn whole(time: Duration) -> Duration {
-    Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::account::{ClientId, Met, Observation};
+    use super::super::evidence::Believes;
+    use super::super::limits::Thresholds;
+    use super::super::tally::Share;
     use super::super::times::time_bucket;
     use super::*;
 
@@ -374,6 +274,7 @@ mod tests {
             baseline: minutes(10),
             min_requests: 50,
             min_handshakes: 10,
+            min_clients: 3,
             worse_by: Share::percent(50),
             latency_floor: Duration::from_millis(100),
             at_once: Some(Share::percent(10)),
@@ -381,6 +282,7 @@ mod tests {
             critical: Thresholds {
                 window: minutes(5),
                 error_rate: Some(Share::percent(1)),
+                part_error_rate: Some(Share::percent(50)),
                 p95: Some(5 * SECOND),
                 p99: None,
                 latency_rise: None,
@@ -389,6 +291,7 @@ mod tests {
             warning: Thresholds {
                 window: minutes(10),
                 error_rate: Some(Share(50)),
+                part_error_rate: Some(Share::percent(10)),
                 p95: Some(3 * SECOND),
                 p99: None,
                 latency_rise: Some(Share::percent(50)),
@@ -431,6 +334,7 @@ mod tests {
         judge: Judge,
         now: Moment,
         tally: Tally,
+        evidence: Evidence,
     }
 
     impl Bench {
@@ -443,8 +347,13 @@ mod tests {
                 tally
             });
             let tally = Tally::default();
+            let before = Before {
+                shown: baseline.clone(),
+                fair: baseline,
+            };
             Self {
-                judge: Judge::new(&rules, now, &tally, baseline),
+                judge: Judge::new(&rules, now, &tally, before),
+                evidence: Evidence::new(&rules, Believes::Anybody, None),
                 rules,
                 now,
                 tally,
@@ -452,13 +361,35 @@ mod tests {
         }
 
         fn look(&mut self) -> Finding {
-            self.judge.look(&self.rules, self.now, (&self.tally, None))
+            let seen = Now {
+                tally: &self.tally,
+                evidence: &self.evidence,
+                sick: None,
+            };
+            self.judge.look(&self.rules, self.now, seen)
+        }
+
+        fn note(&mut self, met: Met, weight: u64, took: Duration) {
+            let seen = Observation {
+                client: ClientId(1),
+                part: "/",
+                met,
+                error: None,
+                time: time_bucket(took),
+                weight,
+            };
+            if weight > 0 {
+                self.evidence.note(self.now, &seen);
+            }
         }
 
         /// Each second as `traffic` says; the last finding.
         fn pass(&mut self, seconds: u64, traffic: impl Fn(u64) -> Traffic) -> Finding {
             for second in 0..seconds {
-                add(&mut self.tally, traffic(second));
+                let one = traffic(second);
+                add(&mut self.tally, one);
+                self.note(Met::Served, one.requests - one.errors, one.took);
+                self.note(Met::RpcError, one.errors, one.took);
                 self.now = self.now.after(SECOND);
                 self.look();
             }
@@ -544,7 +475,7 @@ mod tests {
         let one = traffic(10, 2);
         let mut bench = Bench::new(Some(one));
         assert_eq!(bench.turns(700, WatchVerdict::Critical, one), None);
-        let worse = traffic(10, 4);
+        let worse = traffic(10, 6);
         let soon = bench.turns(60, WatchVerdict::Critical, worse);
         assert!(soon.is_some());
         let old = slow(8 * SECOND);
@@ -595,8 +526,7 @@ mod tests {
     fn websockets_that_do_not_open_are_critical() {
         let mut bench = Bench::new(None);
         for _ in 0..310 {
-            bench.tally.handshakes += 1;
-            bench.tally.refused += 1;
+            bench.note(Met::Unopened, 1, SECOND);
             bench.pass(1, |_| traffic(1, 0));
         }
         let finding = bench.look();
@@ -608,8 +538,12 @@ mod tests {
     fn a_failing_health_check_is_critical() {
         let mut bench = Bench::new(None);
         let sick = Some("HTTP 503");
-        let tally = bench.tally.clone();
-        let finding = bench.judge.look(&bench.rules, bench.now, (&tally, sick));
+        let seen = Now {
+            tally: &bench.tally,
+            evidence: &bench.evidence,
+            sick,
+        };
+        let finding = bench.judge.look(&bench.rules, bench.now, seen);
         assert_eq!(finding.verdict, WatchVerdict::Critical);
         assert_eq!(finding.reasons, ["its health check fails: HTTP 503"]);
     }
@@ -619,8 +553,13 @@ mod tests {
         let rules = rules();
         let mut before = Tally::default();
         (0..600).for_each(|_| add(&mut before, traffic(10, 10)));
-        let mut judge = Judge::new(&rules, Moment(0), &before, None);
-        let finding = judge.look(&rules, Moment(1000), (&before, None));
+        let mut judge = Judge::new(&rules, Moment(0), &before, Before::default());
+        let seen = Now {
+            tally: &before,
+            evidence: &Evidence::new(&rules, Believes::Anybody, None),
+            sick: None,
+        };
+        let finding = judge.look(&rules, Moment(1000), seen);
         assert_eq!(finding.verdict, WatchVerdict::Inconclusive);
         assert_eq!(finding.recent.requests, 0);
     }

@@ -156,6 +156,7 @@ mod tests {
             flips: Vec::new(),
             gates: Vec::new(),
             watch: None,
+            is_warned_of: false,
             denied: DeniedFigures::default(),
             zones: Vec::new(),
             shared: crate::telemetry::SharedFigures::default(),

@@ -146,6 +146,15 @@ impl Page {
             "1 for what the watch says of the slot that traffic was moved to last",
         );
         gauge(out, &about, verdicts)?;
+        let warned = self
+            .services
+            .iter()
+            .map(|it| Sample::new(&[("service", it.name.as_str())], u64::from(it.is_warned_of)));
+        let about = About(
+            "active_slot_bad",
+            "1 while the active slot does badly and no watch runs that would move traffic",
+        );
+        gauge(out, &about, warned)?;
         let unconfirmed = watched.map(|(service, watch)| {
             Sample::new(&[("service", service)], u64::from(watch.is_unconfirmed))
         });

@@ -5,6 +5,7 @@ use super::content::ContentMetrics;
 use super::handshakes::Handshake;
 use super::handshakes::HandshakeFailure;
 use super::judged::JudgedCounters;
+use super::observations::Observations;
 use super::unwelcome::Unwelcome;
 use super::unwelcome::UnwelcomeCounts;
 use super::websockets::Farewell;
@@ -79,6 +80,7 @@ struct WorkerCounts {
     unserved: [AtomicU64; Unserved::ALL.len()],
     websockets: WebsocketCounters,
     judged: JudgedCounters,
+    observations: Observations,
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +155,14 @@ impl SlotMetrics {
 
     pub(super) fn all_judged(&self) -> impl Iterator<Item = &JudgedCounters> {
         self.0.iter().map(|worker| &worker.judged)
+    }
+
+    pub(super) fn observations(&self, worker: usize) -> &Observations {
+        &self.0[worker].observations
+    }
+
+    pub(super) fn all_observations(&self) -> impl Iterator<Item = &Observations> {
+        self.0.iter().map(|worker| &worker.observations)
     }
 
     #[must_use]

@@ -20,6 +20,7 @@ mod hooks;
 mod judged;
 mod metrics;
 mod names;
+mod observations;
 mod prometheus;
 mod samples;
 mod shadow;
@@ -45,6 +46,7 @@ pub use judged::{Deed, WatchFigures};
 pub use metrics::BUCKETS_US;
 pub use metrics::{EdgeCounts, EdgeMetrics, Histogram, Outcome, SlotCounts, SlotMetrics, Unserved};
 pub use names::NameFigures;
+pub use observations::{Batch, Noted, Sighting, client_id};
 pub use prometheus::{
     CONTENT_TYPE, EndpointFigures, FlipFigures, InFlightFigures, Page, ServiceFigures, SlotFigures,
 };

@@ -72,6 +72,8 @@ pub struct ServiceFigures {
     pub slots: Vec<SlotFigures>,
     /// None while nothing is watched and nothing was.
     pub watch: Option<WatchFigures>,
+    /// The active slot does badly while no watch runs.
+    pub is_warned_of: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -491,6 +493,7 @@ mod tests {
                     outages: 3,
                 },
                 slots: vec![blue],
+                is_warned_of: true,
                 watch: Some(WatchFigures {
                     verdict: WatchVerdict::Warning,
                     is_unconfirmed: true,
@@ -530,6 +533,7 @@ mod tests {
             r#"switchd_websocket_handshakes_total{service="odoo",slot="blue",result="refused"} 1.0"#,
             r#"switchd_watch{service="odoo",verdict="warning"} 1.0"#,
             r#"switchd_watch{service="odoo",verdict="good"} 0.0"#,
+            r#"switchd_active_slot_bad{service="odoo"} 1.0"#,
             r#"switchd_unconfirmed{service="odoo"} 1.0"#,
             r#"switchd_generation{service="odoo"} 9.0"#,
             r#"switchd_gate_checks_total{service="odoo",gate="odoo",outcome="failed"} 2.0"#,

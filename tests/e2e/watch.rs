@@ -12,6 +12,7 @@ use crate::support::Step;
 use crate::support::Wire;
 use crate::support::eventually;
 use crate::support::request;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::time::Instant;
 use switchd::api::EventKind;
@@ -328,6 +329,7 @@ async fn a_warning_is_told_and_moves_nothing() {
     let config = config(&pair)
         .set(&format!("{RULES}.at_once = \"off\""))
         .set(&format!("{RULES}.critical.error_rate = \"50%\""))
+        .set(&format!("{RULES}.critical.part_error_rate = \"off\""))
         .set(&format!("{RULES}.min_requests = 10"))
         .set(&format!("{RULES}.warning.window = \"3s\""));
     let daemon = Daemon::start(&config).await;
@@ -404,6 +406,248 @@ async fn websockets_that_do_not_open_speak_against_a_slot() {
     );
     let labels = ["switchd_websocket_handshakes_total", "green", "refused"];
     assert!(daemon.metric(&labels).await >= 3.0);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_websockets_where_there_are_none_speaks_against_nobody() {
+    let pair = Pair::start().await;
+    for status in [400, 401, 403, 404, 426] {
+        let reply = Reply::status(status, "no");
+        pair.green.on(&format!("/none/{status}"), reply);
+    }
+    let config = config(&pair)
+        .set(&format!("{RULES}.critical.window = \"300ms\""))
+        .set(&format!("{RULES}.warning.window = \"300ms\""))
+        .set(&format!("{RULES}.time = \"1s\""))
+        .set(&format!("{RULES}.min_handshakes = 3"));
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    let mut events = daemon.stream("GET /v1/events", "").await;
+    daemon.flip("green").await;
+    let stranger = IpAddr::from([127, 0, 9, 9]);
+    let asks = tokio::spawn(async move {
+        for at in (0..5).cycle() {
+            let path = format!("/none/{}", [400, 401, 403, 404, 426][at]);
+            let ask = format!(
+                "GET {path} HTTP/1.1\r\nHost: app.test\r\nConnection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+            );
+            let mut wire = Wire::connect_from(stranger, daemon.address).await;
+            assert!(wire.ask(ask).await.status() < 500);
+        }
+    });
+    let event = events
+        .until(|kind| matches!(kind, EventKind::Watch { over: true, .. }))
+        .await;
+    asks.abort();
+    let EventKind::Watch { verdict, .. } = event.kind else {
+        unreachable!("it was waited for")
+    };
+    assert_eq!(verdict, "inconclusive");
+}
+
+#[tokio::test]
+async fn the_last_minute_of_every_slot_is_shown_watched_or_not() {
+    let pair = Pair::start().await;
+    pair.blue.on("/bad", Reply::status(500, "no"));
+    let daemon = Daemon::start(&config(&pair)).await;
+    daemon.healthy().await;
+    let mut client = Wire::connect(daemon.address).await;
+    for path in ["/ok", "/bad", "/ok", "/ok"] {
+        client.ask(request(&format!("GET {path}"), "", "")).await;
+    }
+    eventually("the last minute is told", async || {
+        let minute = daemon.slot("blue").await.last_minute;
+        (minute.requests, minute.failed) == (4, 1)
+    })
+    .await;
+    let minute = daemon.slot("blue").await.last_minute;
+    assert!((minute.error_percent - 25.0).abs() < 0.01, "{minute:?}");
+    assert!(minute.requests_per_second > 0.0 && minute.p95_ms.is_some());
+    assert_eq!(daemon.slot("green").await.last_minute.requests, 0);
+    let shown = daemon.ctl(&["status"]).await.stdout;
+    assert!(shown.contains("blue in the last "), "{shown}");
+    assert!(
+        shown.contains("25 % errors (1 failed, 0 JSON-RPC)"),
+        "{shown}"
+    );
+}
+
+/// Asks for honest things from some addresses of its own: of twenty-five requests one is for the method.
+struct Site(JoinSet<()>);
+
+const METHOD: &str = "/web/dataset/call_kw/sale.order/action_confirm";
+
+impl Site {
+    fn start(to: SocketAddr, clients: u8) -> Self {
+        let mut site = JoinSet::new();
+        for number in 1..=clients {
+            let from = IpAddr::from([127, 0, 1, number]);
+            site.spawn(async move {
+                let mut wire = Wire::connect_from(from, to).await;
+                for at in 0_u64.. {
+                    let path = if at % 25 == 24 { METHOD } else { "/ok" };
+                    let answer = wire.ask(request(&format!("POST {path}"), "", "{}")).await;
+                    if answer.head.names_token("connection", "close") {
+                        wire = Wire::connect_from(from, to).await;
+                    }
+                }
+            });
+        }
+        Self(site)
+    }
+
+    async fn gone(mut self) {
+        self.0.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_method_that_always_fails_takes_traffic_back_however_rare_it_is() {
+    let pair = Pair::start().await;
+    let error = ERROR.replace("psycopg2.OperationalError", "builtins.ZeroDivisionError");
+    pair.blue.on(METHOD, json("", RESULT));
+    pair.green.on(METHOD, json("", &error));
+    let daemon = Daemon::start(&config(&pair)).await;
+    daemon.healthy().await;
+    let site = Site::start(daemon.address, 5);
+    eventually("blue has a past", async || {
+        daemon.slot("blue").await.requests >= 1000
+    })
+    .await;
+    daemon.flip("green").await;
+    daemon.becomes_active("blue").await;
+    site.gone().await;
+    let quarantine = daemon.slot("green").await.quarantine.unwrap();
+    let reason = &quarantine.reason;
+    assert!(
+        reason.contains("sale.order/action_confirm: ")
+            && reason.contains("(builtins.ZeroDivisionError) by ")
+            && reason.contains("; on blue 0 of "),
+        "{reason}"
+    );
+}
+
+/// Twelve kinds of rubbish; none where the connection is of no more use.
+async fn molest(mut wire: Wire, kind: usize) -> Option<Wire> {
+    let ask = |line: &str, more: &str, body: &str| request(line, more, body);
+    let upgrade = "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n";
+    let text = match kind {
+        0 => ask("GET /nothing", upgrade, ""),
+        1 => ask("GET /crash", upgrade, ""),
+        2 => ask("GET /crash?x=1", "", ""),
+        3 => ask(&format!("GET /crash/{kind}/a"), "", ""),
+        4 => ask("POST /crash-of-a-method", "", "{}"),
+        5 => ask("GET /cut", "", ""),
+        6 => "GET / HTTP/1.1\r\nHost app.test\r\n\r\n".to_owned(),
+        7 => "NONSENSE\r\n\r\n".to_owned(),
+        8 => "POST /ok HTTP/1.1\r\nHost: app.test\r\nContent-Length: 9999\r\n\r\nhalf".to_owned(),
+        9 => ask("GET /ok", "", ""),
+        10 => ask("GET /missing", "", ""),
+        _ => "GET /ok HTTP/1.1\r\nHost: app.test\r\nX-Half".to_owned(),
+    };
+    wire.send(text).await;
+    if matches!(kind, 8 | 11) {
+        wire.reset();
+        return None;
+    }
+    wire.ask_politely("GET", "").await.map(|_| wire)
+}
+
+#[tokio::test]
+async fn a_thousand_requests_of_strangers_take_nothing_back() {
+    let pair = Pair::start().await;
+    let green = &pair.green;
+    for path in ["/crash", "/crash?x=1", "/crash/3/a", "/crash-of-a-method"] {
+        green.on(path, Reply::status(500, "no"));
+    }
+    green.on("/cut", Reply::steps([Step::TakeBody, Step::Close]));
+    green.on("/nothing", Reply::status(404, "no"));
+    green.on("/missing", Reply::status(404, "no"));
+    let config = config(&pair)
+        .set(&format!("{RULES}.critical.window = \"1s\""))
+        .set(&format!("{RULES}.min_handshakes = 3"));
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    let site = Site::start(daemon.address, 2);
+    blue_has_a_past(&daemon).await;
+    daemon.flip("green").await;
+    let mut strangers = JoinSet::new();
+    for number in 1..=20 {
+        let (from, to) = (IpAddr::from([127, 0, 66, number]), daemon.address);
+        strangers.spawn(async move {
+            let mut wire = None;
+            for at in 0..50 {
+                let open = match wire.take() {
+                    Some(open) => open,
+                    None => Wire::connect_from(from, to).await,
+                };
+                wire = molest(open, at % 12).await;
+            }
+        });
+    }
+    while let Some(one) = strangers.join_next().await {
+        one.unwrap();
+    }
+    eventually("what they did was looked at", async || {
+        let service = daemon.service("app").await;
+        service.watch.is_some_and(|watch| watch.not_counted >= 100)
+    })
+    .await;
+    let watch = watch(&daemon).await;
+    let shown = daemon.ctl(&["status"]).await.stdout;
+    site.gone().await;
+    assert_eq!(watch.verdict, "good", "{watch:?}");
+    assert_eq!(daemon.active().await, "green");
+    assert!(shown.contains("not counted: "), "{shown}");
+}
+
+#[tokio::test]
+async fn errors_of_what_both_slots_share_are_told_and_move_nothing() {
+    let pair = Pair::start().await;
+    pair.green.on("/call", json("", ERROR));
+    let config = config(&pair).set(&format!(
+        "{RULES}.shared_errors = [\"psycopg2.OperationalError\"]"
+    ));
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    let clients = Clients::start(daemon.address);
+    blue_has_a_past(&daemon).await;
+    daemon.flip("green").await;
+    eventually("they are counted", async || {
+        let service = daemon.service("app").await;
+        service
+            .watch
+            .is_some_and(|watch| watch.shared_errors >= 100)
+    })
+    .await;
+    verdict_is(&daemon, "good").await;
+    let shown = daemon.ctl(&["status"]).await.stdout;
+    clients.gone().await;
+    assert!(shown.contains("shared trouble: "), "{shown}");
+    assert_eq!(daemon.active().await, "green");
+}
+
+#[tokio::test]
+async fn a_slot_that_turns_bad_when_no_watch_runs_is_warned_of_and_stays() {
+    let pair = Pair::start().await;
+    let config = config(&pair).set("service.app.failback.mode = \"always\"");
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    let mut events = daemon.stream("GET /v1/events", "").await;
+    let clients = Clients::start(daemon.address);
+    blue_has_a_past(&daemon).await;
+    pair.blue.on("/ok", Reply::status(500, "no"));
+    pair.blue.on("/call", Reply::status(500, "no"));
+    let bad = |kind: &EventKind| matches!(kind, EventKind::Watch { moves_nothing: true, verdict, .. } if verdict == "critical");
+    events.until(bad).await;
+    let service = daemon.service("app").await;
+    assert_eq!(service.active, "blue", "nothing moves");
+    assert!(service.warning.is_some());
+    assert!((daemon.metric(&["switchd_active_slot_bad"]).await - 1.0).abs() < 0.1);
+    let shown = daemon.ctl(&["status"]).await.stdout;
+    assert!(shown.contains("blue does badly for "), "{shown}");
+    clients.gone().await;
+    assert!(daemon.stderr().contains("active slot does badly"));
 }
 
 #[tokio::test]

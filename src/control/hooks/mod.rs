@@ -14,6 +14,7 @@ mod shapes;
 mod signature;
 mod state_disk;
 mod teller;
+mod watched;
 
 pub(in crate::control) use board::Wishes;
 pub use board::{Board, Tested};

@@ -2,6 +2,7 @@
 
 use super::of_service::of_service;
 use super::state_disk;
+use super::watched;
 use crate::api::EventKind;
 use crate::api::ReleaseCause;
 use crate::api::StreamEvent;
@@ -68,7 +69,7 @@ impl Notice {
         }
     }
 
-    fn also(mut self, name: HookEvent) -> Self {
+    pub(super) fn also(mut self, name: HookEvent) -> Self {
         self.names.push(name);
         self
     }
@@ -139,8 +140,9 @@ impl Reader {
                 slot,
                 verdict,
                 reasons,
+                moves_nothing,
                 ..
-            } => watch(slot, verdict, reasons)?,
+            } => watched::watch((slot, verdict), reasons, *moves_nothing)?,
             EventKind::GatesDone(done) if !done.passed => {
                 let told = format!(
                     "{} does not pass its gates: {}",
@@ -299,26 +301,6 @@ fn canary(event: &EventKind) -> Option<Notice> {
             Notice::new(HookEvent::CanaryHalted, Severity::Warning, told).about(slot)
         }
         _ => return None,
-    })
-}
-
-/// None for what is no news.
-fn watch(slot: &str, verdict: &str, reasons: &[String]) -> Option<Notice> {
-    let (name, severity) = match verdict {
-        "warning" => (HookEvent::WatchWarning, Severity::Warning),
-        "critical" => (HookEvent::WatchWarning, Severity::Critical),
-        "good" => (HookEvent::WatchGood, Severity::Info),
-        _ => return None,
-    };
-    let why = reasons.join("; ");
-    let told = match name {
-        HookEvent::WatchGood => format!("{slot} does well since traffic moved to it"),
-        _ => format!("{slot} does not do well since traffic moved to it ({verdict}): {why}"),
-    };
-    let notice = Notice::new(name, severity, told).about(slot);
-    Some(match name {
-        HookEvent::WatchGood => notice.resolving(HookEvent::WatchWarning),
-        _ => notice,
     })
 }
 

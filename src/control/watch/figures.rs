@@ -14,12 +14,16 @@ use crate::telemetry::WatchFigures as WatchMetrics;
 impl Watched {
     fn status(&self) -> WatchStatus {
         let latest = self.latest.as_ref();
+        let aside = self.evidence.aside();
         WatchStatus {
             verdict: self.verdict().as_str().to_owned(),
             reasons: latest.map(|it| it.reasons.clone()).unwrap_or_default(),
             since: stamp(self.judge.since()),
             until: stamp(self.until),
             figures: latest.map(|it| figures(&it.recent)).unwrap_or_default(),
+            not_counted: aside.discounted,
+            shared_errors: aside.shared,
+            shared_error: aside.shared_name.clone(),
             baseline: self.judge.baseline().map(figures),
         }
     }

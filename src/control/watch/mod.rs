@@ -5,6 +5,13 @@
 //! move; a verdict is told when it changes, not each time it is reached.
 
 mod figures;
+mod gather;
+mod guard;
+mod minute;
+mod part;
+
+pub(super) use gather::Left;
+pub(super) use minute::LastMinutes;
 
 use super::conductor::Conductor;
 use super::events::About;
@@ -13,21 +20,26 @@ use super::log_level::of_verdict;
 use super::steered::Steered;
 use crate::api::EventKind;
 use crate::config::Watch as WatchSettings;
+use crate::switch::Before;
+use crate::switch::Believes;
 use crate::switch::Direction;
 use crate::switch::Event;
+use crate::switch::Evidence;
 use crate::switch::Finding;
 use crate::switch::FlipId;
 use crate::switch::Generation;
 use crate::switch::Judge;
 use crate::switch::Moment;
-use crate::switch::SlotHealth;
+use crate::switch::Now;
 use crate::switch::Tally;
-use crate::switch::Track;
+use crate::switch::WatchRules;
 use crate::switch::WatchVerdict;
+use gather::Past;
+use guard::Guard;
 use std::time::Duration;
 
-/// How often the active slot is looked at: while it is watched, and otherwise.
-const PACE: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(15)];
+/// How often slots are looked at, at least: `status` tells their last minute.
+const PACE: Duration = Duration::from_secs(1);
 const QUICKEST: Duration = Duration::from_millis(50);
 
 /// What is known of one service's active slot.
@@ -35,16 +47,14 @@ const QUICKEST: Duration = Duration::from_millis(50);
 pub(super) struct Watching {
     /// When it is looked at next; none while nothing is.
     pub(super) next: Option<Moment>,
+    /// When workers were last asked what requests met.
+    gathered: Option<Moment>,
     /// Its recent past, for the day when it is left.
     past: Option<Past>,
     /// None after a move by itself.
     watched: Option<Watched>,
-}
-
-#[derive(Debug)]
-struct Past {
-    generation: Generation,
-    track: Track,
+    /// While it is not watched.
+    guard: Option<Guard>,
 }
 
 /// The slot that an operator moved traffic to last.
@@ -52,6 +62,7 @@ struct Past {
 pub(super) struct Watched {
     generation: Generation,
     judge: Judge,
+    evidence: Evidence,
     until: Moment,
     latest: Option<Finding>,
     /// The machine was told that it does too badly.
@@ -78,10 +89,12 @@ struct News {
 
 fn pace(settings: &WatchSettings, is_watched: bool) -> Duration {
     let rules = &settings.rules;
-    if is_watched {
-        return (rules.at_once_window / 10).clamp(QUICKEST, PACE[0]);
-    }
-    (rules.baseline / 40).clamp(QUICKEST, PACE[1])
+    let shortest = if is_watched {
+        rules.at_once_window / 10
+    } else {
+        rules.baseline / 40
+    };
+    shortest.clamp(QUICKEST, PACE)
 }
 
 impl Steered {
@@ -89,34 +102,43 @@ impl Steered {
     fn look(&mut self, now: Moment) -> Option<News> {
         let settings = self.settings.clone();
         let rules = &settings.watch.rules;
+        self.mark_last_minutes(now);
         if !rules.enabled {
-            self.watching = Watching::default();
+            self.watching = Watching {
+                next: Some(now.after(PACE)),
+                ..Watching::default()
+            };
             return None;
         }
+        self.gather(now);
         let tally = self.active_slot().metrics.tally();
         let generation = self.switch.generation();
         let sick = self.health.get(self.switch.active());
-        let sick = sick.and_then(|told| match &told.health {
-            SlotHealth::Unhealthy { reason } => Some(reason.clone()),
-            SlotHealth::Unknown | SlotHealth::Healthy => None,
-        });
+        let sick = sick.and_then(|told| told.reason().map(str::to_owned));
         let until = self.switch.watched_until();
         let watching = &mut self.watching;
-        watching.remember(generation, rules.baseline, (now, &tally));
         watching
             .watched
             .take_if(|it| it.generation != generation || until.is_none());
         if let Some(until) = until.filter(|until| *until > now) {
             // Also after a start: then nothing is known of the slot that was left.
-            let judge = || Judge::new(rules, now, &tally, None);
-            let fresh = || Watched::new(generation, judge(), until);
-            watching.watched.get_or_insert_with(fresh).until = until;
+            let fresh = || Watched::new(rules, now, &tally, Left::default());
+            let watched = watching.watched.get_or_insert_with(|| Watched {
+                generation,
+                ..fresh()
+            });
+            watched.until = until;
         }
         let news = watching.watched.as_mut().and_then(|watched| {
             if watched.is_over {
                 return None;
             }
-            let finding = watched.judge.look(rules, now, (&tally, sick.as_deref()));
+            let seen = Now {
+                tally: &tally,
+                evidence: &watched.evidence,
+                sick: sick.as_deref(),
+            };
+            let finding = watched.judge.look(rules, now, seen);
             watched.take(finding, now)
         });
         let is_watched =
@@ -133,11 +155,17 @@ impl Steered {
 }
 
 impl Watched {
-    fn new(generation: Generation, judge: Judge, until: Moment) -> Self {
+    fn new(rules: &WatchRules, now: Moment, tally: &Tally, left: Left) -> Self {
+        let evidence = Evidence::new(rules, Believes::Known, left.history);
+        let before = Before {
+            shown: left.shown,
+            fair: evidence.before(),
+        };
         Self {
-            generation,
-            judge,
-            until,
+            generation: Generation::default(),
+            judge: Judge::new(rules, now, tally, before),
+            evidence,
+            until: now,
             latest: None,
             is_breach: false,
             is_over: false,
@@ -164,28 +192,13 @@ impl Watched {
     }
 }
 
-impl Watching {
-    fn remember(
-        &mut self,
-        generation: Generation,
-        length: Duration,
-        (now, tally): (Moment, &Tally),
-    ) {
-        self.past.take_if(|past| past.generation != generation);
-        let past = self.past.get_or_insert_with(|| Past {
-            generation,
-            track: Track::new(length, now, tally),
-        });
-        past.track.set_length(length);
-        past.track.mark(now, tally);
-    }
-}
-
 impl Conductor {
     /// Looks at the active slot of one service.
     pub(super) fn look_at_watch(&mut self, at: usize) {
         let now = self.jobs.clock.now();
-        let Some(news) = self.services[at].look(now) else {
+        let news = self.services[at].look(now);
+        self.look_at_guard(at, now);
+        let Some(news) = news else {
             return;
         };
         if news.verdict_is_new || news.is_over {
@@ -230,32 +243,41 @@ impl Conductor {
             verdict: words.to_owned(),
             reasons: reasons.clone(),
             over,
+            moves_nothing: false,
         };
         self.jobs.events.tell(About::service(service), kind);
     }
 
     /// Traffic is about to move: what the slot that is left did so far is what the next one is measured by.
-    pub(super) fn baseline(&self, at: usize) -> Option<Tally> {
-        let service = &self.services[at];
-        let past = service.watching.past.as_ref()?;
-        let before = past.track.oldest()?;
-        Some(service.active_slot().metrics.tally().since(before))
+    pub(super) fn leave(&mut self, at: usize) -> Left {
+        let now = self.jobs.clock.now();
+        let service = &mut self.services[at];
+        if service.settings.watch.rules.enabled {
+            service.gather(now);
+        }
+        service.left_behind()
     }
 
     /// Traffic has moved: from now on the new slot is watched, unless it moved by itself.
-    pub(super) fn watch_begins(&mut self, at: usize, baseline: Option<Tally>) {
+    pub(super) fn watch_begins(&mut self, at: usize, left: Left) {
         let now = self.jobs.clock.now();
         let service = &mut self.services[at];
         let generation = service.switch.generation();
         let rules = &service.settings.watch.rules;
-        service.watching = Watching::default();
+        service.watching = Watching {
+            gathered: Some(now),
+            ..Watching::default()
+        };
         if let Some(until) = service.switch.watched_until().filter(|_| rules.enabled) {
             let tally = service.active_slot().metrics.tally();
-            let judge = Judge::new(rules, now, &tally, baseline);
-            service.watching.watched = Some(Watched::new(generation, judge, until));
+            service.watching.watched = Some(Watched {
+                generation,
+                until,
+                ..Watched::new(rules, now, &tally, left)
+            });
         }
         let pace = pace(&service.settings.watch, true);
-        service.watching.next = rules.enabled.then(|| now.after(pace));
+        service.watching.next = Some(now.after(pace));
     }
 
     /// Whether `flip` goes back to a slot that is well anyway: then its endpoints alone prove it, once each.

@@ -4,12 +4,14 @@ use super::DEADLINE;
 use super::link::Link;
 use super::message::{Answer, Body, End, Framing, Head, fields};
 use std::io;
+use std::net::IpAddr;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::rustls::ClientConnection;
@@ -29,6 +31,14 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
         let stream = TcpStream::connect(to).await.expect("the proxy listens");
+        Self::over(stream)
+    }
+
+    /// From an address of this machine's own: any of 127.0.0.0/8.
+    pub(crate) async fn connect_from(from: IpAddr, to: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::new(from, 0)).expect("loopback");
+        let stream = socket.connect(to).await.expect("the proxy listens");
         Self::over(stream)
     }
 
