@@ -1,5 +1,6 @@
 //! What the conductor is told and asked.
 
+use super::afresh::Heard;
 use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
@@ -53,6 +54,8 @@ pub(super) enum Message {
     CertificatesAge,
     Probed(ProbeReport),
     Shared(SharedReport),
+    /// What all slots of a service said at one moment.
+    Answered(Heard),
     Shadow(ShadowMessage),
     Preview(PreviewMessage),
     Gated {

@@ -8,6 +8,8 @@
 //! never outlives a move of all traffic; what changed without a move is written when no
 //! move is being written.
 
+mod afresh;
+mod blame;
 mod canary;
 mod canary_course;
 mod canary_event;
@@ -15,6 +17,7 @@ mod command;
 mod disk;
 mod event;
 mod failback;
+mod health;
 mod invariants;
 mod label;
 mod machine;
@@ -32,19 +35,23 @@ mod verdict;
 mod watch;
 
 #[cfg(test)]
+mod blame_promises;
+#[cfg(test)]
 mod canary_promises;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod properties;
 
+pub use afresh::{Answer, Answers, AskId, Said, Stretch, Trouble};
 pub use canary_event::{
     CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, Judgement, PersistedCanary, Portion,
 };
 pub use event::{
     Actor, Command, Direction, Effect, Event, Notice, Operation, Passed, Persisted,
-    PersistedConfirm, PersistedQuarantine, Refusal, SlotHealth, Transition,
+    PersistedConfirm, PersistedQuarantine, Refusal, Transition,
 };
+pub use health::SlotHealth;
 pub use label::{Label, LabelError};
 pub use machine::Switch;
 pub use moment::Moment;

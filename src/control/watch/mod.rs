@@ -20,7 +20,6 @@ use crate::switch::FlipId;
 use crate::switch::Generation;
 use crate::switch::Judge;
 use crate::switch::Moment;
-use crate::switch::SlotHealth;
 use crate::switch::Tally;
 use crate::switch::Track;
 use crate::switch::WatchVerdict;
@@ -96,10 +95,7 @@ impl Steered {
         let tally = self.active_slot().metrics.tally();
         let generation = self.switch.generation();
         let sick = self.health.get(self.switch.active());
-        let sick = sick.and_then(|told| match &told.health {
-            SlotHealth::Unhealthy { reason } => Some(reason.clone()),
-            SlotHealth::Unknown | SlotHealth::Healthy => None,
-        });
+        let sick = sick.and_then(|told| told.reason().map(str::to_owned));
         let until = self.switch.watched_until();
         let watching = &mut self.watching;
         watching.remember(generation, rules.baseline, (now, &tally));
