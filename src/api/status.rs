@@ -250,7 +250,7 @@ pub struct SharedTroubleStatus {
 pub struct SlotStatus {
     pub name: String,
     pub active: bool,
-    /// `healthy`, `unhealthy` or `unknown`.
+    /// `healthy`, `unhealthy`, `unknown`, or `absent`: the names of its addresses do not exist.
     pub health: String,
     pub since: Option<String>,
     /// Why it is not healthy, in words.

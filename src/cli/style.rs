@@ -42,7 +42,7 @@ impl Style {
 }
 
 impl Paint {
-    /// Of `healthy`, `unhealthy` and `unknown`.
+    /// Of `healthy`, `unhealthy`, `unknown` and `absent`.
     pub(super) fn of_health(health: &str) -> Self {
         match health {
             "healthy" => Self::Good,

@@ -320,6 +320,7 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("failback quarantine", a.quarantine, b.quarantine);
     lines.value("failback acknowledge", &a.acknowledge, &b.acknowledge);
     lines.time("failback start_grace", a.start_grace, b.start_grace);
+    lines.time("failback shared_grace", a.shared_grace, b.shared_grace);
     lines.value("failback max_moves", &a.max_moves, &b.max_moves);
     lines.time("failback window", a.window, b.window);
     watch::changes(lines, &old.watch, &new.watch);

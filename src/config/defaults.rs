@@ -95,6 +95,7 @@ impl Default for Health {
             timeout: Duration::from_secs(2),
             rise: 2,
             fall: 3,
+            min_healthy: 1,
             busy_timeout: None,
             expect_status: vec![(200, 299)],
             expect_body: String::new(),
@@ -137,6 +138,7 @@ pub fn default_failback() -> FailbackRules {
         quarantine: Duration::from_mins(5),
         acknowledge: true,
         start_grace: Duration::from_secs(30),
+        shared_grace: Duration::from_secs(30),
         max_moves: 3,
         window: Duration::from_hours(1),
     }

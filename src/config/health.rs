@@ -97,6 +97,7 @@ fn check(table: &Table<'_>, base: &Health) -> Health {
         timeout: table.duration("timeout", Zero::Refused, base.timeout),
         rise: table.number("rise", 1..=100, base.rise),
         fall: table.number("fall", 1..=100, base.fall),
+        min_healthy: table.number("min_healthy", 1..=1000, base.min_healthy),
         busy_timeout: busy_timeout(table, base),
         expect_status: table
             .get("expect_status")

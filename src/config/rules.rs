@@ -57,6 +57,7 @@ pub(super) fn failback(service: &Table<'_>, watch: Duration) -> FailbackRules {
         quarantine: table.duration("quarantine", Zero::Allowed, default.quarantine),
         acknowledge: table.flag("acknowledge", default.acknowledge),
         start_grace: table.duration("start_grace", Zero::Allowed, default.start_grace),
+        shared_grace: table.duration("shared_grace", Zero::Allowed, default.shared_grace),
         max_moves: table.number("max_moves", 0..=1000, default.max_moves),
         window: table.duration("window", Zero::Refused, default.window),
     }

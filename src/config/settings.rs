@@ -259,6 +259,8 @@ pub struct Health {
     pub rise: u32,
     /// Failures in a row until unhealthy.
     pub fall: u32,
+    /// So many of a member's addresses have to be healthy for the member to be; more than there are means all.
+    pub min_healthy: u32,
     /// How long a probe may take instead while the endpoint has requests under way; none means no longer.
     pub busy_timeout: Option<Duration>,
     /// Inclusive ranges, for instance 200..=299.

@@ -76,6 +76,7 @@ fn check(lines: &mut Differences, old: &Health, new: &Health) {
     lines.time("timeout", old.timeout, new.timeout);
     lines.value("rise", &old.rise, &new.rise);
     lines.value("fall", &old.fall, &new.fall);
+    lines.value("min_healthy", &old.min_healthy, &new.min_healthy);
     let busy = |health: &Health| {
         health
             .busy_timeout

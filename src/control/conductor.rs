@@ -168,9 +168,8 @@ impl Conductor {
                 continue;
             };
             if check.task.is_none() {
-                let nudge = Arc::clone(&check.nudge);
                 let name = service.name.clone();
-                let looks = shared::run(name, settings.clone(), nudge, self.jobs.clone());
+                let looks = shared::run(name, settings.clone(), self.jobs.clone());
                 check.task = Some(tokio::spawn(looks).abort_handle());
             }
         }
@@ -197,6 +196,7 @@ impl Conductor {
             Message::CertificatesAge => self.certificates.warn(&self.jobs.events),
             Message::Probed(report) => self.probed(report),
             Message::Shared(report) => self.shared(&report),
+            Message::Answered(heard) => self.heard(heard),
             Message::Shadow(message) => self.shadow(message),
             Message::Preview(message) => self.preview(message),
             Message::Gated {
@@ -248,6 +248,7 @@ impl Conductor {
             let effects = self.services[at].switch.apply(now, answer)?;
             answers.extend(self.perform_all(at, effects));
         }
+        self.look_at_shared_cause(at);
         Ok(())
     }
 
@@ -261,6 +262,7 @@ impl Conductor {
     /// Carries out one effect. Anything slow runs as a job that reports back.
     fn perform(&mut self, at: usize, effect: Effect) -> Option<Event> {
         match effect {
+            Effect::Ask(ask) => self.ask_all(at, ask),
             Effect::RunGate { flip, slot } => self.run_gate(at, flip, &slot),
             Effect::Record(transition) => return self.record(at, &transition),
             Effect::Publish {
@@ -297,7 +299,6 @@ impl Conductor {
         self.end_shadow(at, &format!("traffic moved to {slot}"));
         let service = &mut self.services[at];
         let left = service.activate(slot, generation, &mut self.stock);
-        service.withheld = None;
         self.publish();
         // Who waits for a place waits for one on the new slot, now that it can be found.
         if let Some(places) = &self.services[at].active_slot().places {

@@ -1,16 +1,21 @@
 //! Every configured endpoint: its prober, its verdict, its last result. Kept over flips and reloads.
 
+use super::course::Course;
+use super::course::Courses;
+use super::course::MemberKey;
 use super::jobs::Jobs;
 use super::log_level::log_at;
 use super::prober;
 use super::prober::EndpointKey;
 use super::prober::ProbeReport;
+use super::prober::Reach;
 use super::prober::Target;
 use super::verdict::Thresholds;
 use super::verdict::Verdict;
 use crate::api::ProbeResult;
 use crate::config::Health;
 use crate::config::Settings;
+use crate::config::Slot;
 use crate::live::Endpoint;
 use crate::live::EndpointId;
 use crate::live::Wellness;
@@ -31,6 +36,7 @@ use tracing::Level;
 #[derive(Debug)]
 pub(super) struct Endpoints {
     watched: BTreeMap<EndpointKey, Watched>,
+    courses: Courses,
     next: u32,
     workers: usize,
 }
@@ -42,6 +48,8 @@ pub(super) struct Watched {
     verdict: Verdict,
     /// When the verdict came to be; none while there is none.
     pub(super) since: Option<Moment>,
+    /// The latest probe at which it had passed often enough to be healthy.
+    well: Option<Moment>,
     /// Why it is not healthy.
     reason: Option<Reason>,
     pub(super) last: Option<ProbeResult>,
@@ -60,6 +68,7 @@ struct Check<'a> {
 struct Reason {
     words: String,
     kind: String,
+    is_absent: bool,
 }
 
 impl Drop for Watched {
@@ -74,6 +83,7 @@ impl Watched {
             target: Arc::new(target),
             verdict: Verdict::default(),
             since: None,
+            well: None,
             reason: None,
             last: None,
             prober: None,
@@ -126,6 +136,9 @@ impl Watched {
         }
         let passed = report.passed();
         let changed = self.verdict.observe(passed, self.thresholds());
+        if self.is_steady() {
+            self.well = Some(report.started);
+        }
         match report.result {
             Ok(_) if self.verdict.wellness() == Wellness::Healthy => self.reason = None,
             // Details that differ from probe to probe (an id in an error page) are no news.
@@ -133,6 +146,7 @@ impl Watched {
                 self.reason = Some(Reason {
                     words,
                     kind: report.kind,
+                    is_absent: report.reach == Reach::Absent,
                 });
             }
             _ => {}
@@ -152,13 +166,31 @@ impl Watched {
 
     fn prove(&mut self, at: Moment) {
         self.reason = None;
+        self.well = Some(at);
         if self.verdict.prove(self.thresholds()) {
             self.decided(at);
         }
     }
 
+    pub(super) fn last_passed(&self) -> Option<bool> {
+        self.verdict.last_passed()
+    }
+
+    pub(super) fn is_steady(&self) -> bool {
+        self.verdict.is_steady(self.thresholds())
+    }
+
+    pub(super) fn well(&self) -> Option<Moment> {
+        self.well
+    }
+
     pub(super) fn wellness(&self) -> Wellness {
         self.verdict.wellness()
+    }
+
+    fn is_absent(&self) -> bool {
+        let is_absent = self.reason.as_ref().is_some_and(|it| it.is_absent);
+        self.wellness() == Wellness::Unhealthy && is_absent
     }
 
     fn in_words(&self) -> String {
@@ -166,6 +198,13 @@ impl Watched {
         let words = self.reason.as_ref().map_or("no result yet", |it| &it.words);
         format!("{} {}: {words}", key.member, key.address)
     }
+}
+
+/// So many endpoints of a member have to be well for the member to be.
+pub(super) fn needed(endpoints: &[&Watched]) -> usize {
+    let wanted = endpoints.first().map(|it| it.target.health.min_healthy);
+    let wanted = wanted.and_then(|wanted| usize::try_from(wanted).ok());
+    wanted.unwrap_or(1).min(endpoints.len()).max(1)
 }
 
 /// As the API spells it.
@@ -181,6 +220,7 @@ impl Endpoints {
     pub(super) fn new(workers: usize) -> Self {
         Self {
             watched: BTreeMap::new(),
+            courses: Courses::default(),
             next: 1,
             workers,
         }
@@ -188,6 +228,7 @@ impl Endpoints {
 
     /// Takes up what is new in `settings`, keeps what stays, drops what is gone.
     pub(super) fn configure(&mut self, settings: &Settings, material: &Material) {
+        self.courses.configure(settings);
         let mut old = std::mem::take(&mut self.watched);
         for (at, service) in settings.services.iter().enumerate() {
             for slot in &service.slots {
@@ -296,9 +337,34 @@ impl Endpoints {
 
     /// Takes one probe into account.
     pub(super) fn observe(&mut self, report: ProbeReport) {
-        if let Some(watched) = self.watched.get_mut(&report.key) {
+        let (key, at) = (report.key.clone(), report.started);
+        if let Some(watched) = self.watched.get_mut(&key) {
             watched.observe(report);
+            let member = MemberKey::of(&key);
+            let mut courses = std::mem::take(&mut self.courses);
+            let endpoints: Vec<_> = self.of_member(&member).collect();
+            courses.follow(&member, &endpoints, at);
+            self.courses = courses;
         }
+    }
+
+    /// When a slot failed last, and when it was well last.
+    pub(super) fn course(&self, service: &ServiceName, slot: &Slot) -> Course {
+        let members = slot.members.iter().map(|member| {
+            let key = MemberKey {
+                service: service.clone(),
+                slot: slot.name.clone(),
+                member: member.name.clone(),
+            };
+            let endpoints: Vec<_> = self.of_member(&key).collect();
+            self.courses.of(&key, &endpoints)
+        });
+        Course::of_all(members)
+    }
+
+    fn of_member<'a>(&'a self, member: &'a MemberKey) -> impl Iterator<Item = &'a Watched> {
+        let all = self.of(&member.service, &member.slot);
+        all.filter(|it| it.target.key.member == member.member)
     }
 
     /// The gate has seen every endpoint of the slot pass, often enough in a row.
@@ -310,25 +376,41 @@ impl Endpoints {
         }
     }
 
-    /// Healthy when every endpoint of every member is; unhealthy when one is unhealthy.
+    /// Healthy when every member is; unhealthy when one is. A member is healthy while enough of its endpoints are.
     pub(super) fn slot_health(&self, service: &ServiceName, slot: &SlotName) -> SlotHealth {
-        let bad: Vec<String> = self
-            .of(service, slot)
-            .filter(|it| it.wellness() == Wellness::Unhealthy)
-            .map(Watched::in_words)
-            .collect();
-        if !bad.is_empty() {
-            let reason = bad.join("; ");
-            return SlotHealth::Unhealthy { reason };
+        let mut members: BTreeMap<&MemberName, Vec<&Watched>> = BTreeMap::new();
+        for watched in self.of(service, slot) {
+            let member = &watched.target.key.member;
+            members.entry(member).or_default().push(watched);
         }
-        let all_healthy = self
-            .of(service, slot)
-            .all(|it| it.wellness() == Wellness::Healthy);
-        if all_healthy {
-            SlotHealth::Healthy
-        } else {
-            SlotHealth::Unknown
+        let count = |endpoints: &[&Watched], wanted: Wellness| {
+            let all = endpoints.iter();
+            all.filter(|it| it.wellness() == wanted).count()
+        };
+        let mut bad: Vec<&&Watched> = Vec::new();
+        let mut all_healthy = true;
+        for endpoints in members.values() {
+            let needed = needed(endpoints);
+            all_healthy &= count(endpoints, Wellness::Healthy) >= needed;
+            if count(endpoints, Wellness::Unhealthy) > endpoints.len() - needed {
+                let all = endpoints.iter();
+                bad.extend(all.filter(|it| it.wellness() == Wellness::Unhealthy));
+            }
         }
+        if bad.is_empty() {
+            return match all_healthy {
+                true => SlotHealth::Healthy,
+                false => SlotHealth::Unknown,
+            };
+        }
+        let words: Vec<_> = bad.iter().map(|it| it.in_words()).collect();
+        let reason = words.join("; ");
+        // A name that is gone beside another one that answers is a fault.
+        let mut all = members.values().flatten();
+        if all.all(|it| it.is_absent()) {
+            return SlotHealth::Absent { reason };
+        }
+        SlotHealth::Unhealthy { reason }
     }
 
     /// Why a slot is not known to be well, where its endpoints have failed probes.

@@ -9,10 +9,8 @@ use super::prober::ProbeReport;
 use super::shared::SharedReport;
 use super::shared_trouble::SharedCause;
 use super::shared_trouble::SharedTrouble;
-use super::steered::health_words;
 use crate::api::EventKind;
 use crate::switch::Event;
-use crate::switch::Moment;
 use crate::switch::Owner;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
@@ -43,22 +41,8 @@ impl Conductor {
 
     /// Tells the machine when a slot's health is not what it was told last.
     pub(super) fn look_at_health(&mut self, at: usize, slot: &SlotName) {
-        let now = self.jobs.clock.now();
-        let service = &mut self.services[at];
-        let health = self.stock.endpoints.slot_health(&service.name, slot);
-        let told = service.health.entry(slot.clone()).or_default();
-        let turns_bad = told.reason().is_none() && matches!(health, SlotHealth::Unhealthy { .. });
-        if service.slots[service.active].name == *slot {
-            if turns_bad && let Some(shared) = &service.shared {
-                // Both slots may be about to fail for the same reason: look at it before anything moves.
-                if service.withheld.is_none() {
-                    service.withheld = Some(now);
-                    shared.nudge.notify_one();
-                }
-                return;
-            }
-            service.withheld = None;
-        }
+        let service = &self.services[at].name;
+        let health = self.stock.endpoints.slot_health(service, slot);
         self.tell_health(at, slot, health);
     }
 
@@ -77,7 +61,7 @@ impl Conductor {
             return;
         }
         let reason = told.reason();
-        let words = health_words(&health);
+        let words = health.as_str();
         let level = of_health(role, &before, &health);
         log_at!(level, service = %service.name, %slot, health = words, reason, "slot health changed");
         let kind = EventKind::Health {
@@ -106,6 +90,21 @@ impl Conductor {
             _ => self.shared_recovers(at, SharedCause::Configured),
         }
         self.event(at, Event::Shared { health });
+    }
+
+    /// All slots fail alike, as far as they have been asked; or do so no more.
+    pub(super) fn look_at_shared_cause(&mut self, at: usize) {
+        match self.services[at].switch.shared_cause() {
+            Some(reason) => {
+                let trouble = SharedTrouble {
+                    cause: SharedCause::Inferred,
+                    address: None,
+                    reason: reason.to_owned(),
+                };
+                self.shared_fails(at, trouble);
+            }
+            None => self.shared_recovers(at, SharedCause::Inferred),
+        }
     }
 
     /// After a reload: what was said of something that is looked at no more holds no longer.
@@ -143,13 +142,6 @@ impl Conductor {
         // What we lack ourselves says nothing of it: what was known before stands.
         if report.owner != Owner::Ours && check.told.update(health.clone(), now) {
             self.shared_changed(at, health);
-        }
-        let service = &mut self.services[at];
-        let fresh = |since: &mut Moment| report.started >= *since;
-        if service.withheld.take_if(fresh).is_some() {
-            let slot = service.active_slot().name.clone();
-            let health = self.stock.endpoints.slot_health(&report.service, &slot);
-            self.tell_health(at, &slot, health);
         }
     }
 }

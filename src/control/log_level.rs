@@ -32,9 +32,10 @@ pub(super) enum Role {
 /// Of a slot whose health was `before` and is `now`.
 pub(super) fn of_health(role: Role, before: &SlotHealth, now: &SlotHealth) -> Level {
     match (role, now, before) {
-        (Role::Active, SlotHealth::Unhealthy { .. }, _) => Level::ERROR,
-        (Role::Idle, SlotHealth::Unhealthy { .. }, _)
-        | (Role::Active, SlotHealth::Healthy, SlotHealth::Unhealthy { .. }) => Level::WARN,
+        (Role::Active, SlotHealth::Unhealthy { .. } | SlotHealth::Absent { .. }, _) => Level::ERROR,
+        // An idle slot that is not there is no trouble.
+        (Role::Idle, SlotHealth::Unhealthy { .. }, _) => Level::WARN,
+        (Role::Active, SlotHealth::Healthy, before) if before.trouble().is_some() => Level::WARN,
         _ => Level::INFO,
     }
 }
@@ -56,6 +57,9 @@ mod tests {
         let bad = SlotHealth::Unhealthy {
             reason: "HTTP 500".to_owned(),
         };
+        let absent = SlotHealth::Absent {
+            reason: "no such name".to_owned(),
+        };
         let (good, unknown) = (SlotHealth::Healthy, SlotHealth::Unknown);
         for (role, before, now, level) in [
             (Role::Active, &good, &bad, Level::ERROR),
@@ -65,6 +69,9 @@ mod tests {
             (Role::Starting, &unknown, &bad, Level::INFO),
             (Role::Starting, &bad, &good, Level::INFO),
             (Role::Idle, &good, &bad, Level::WARN),
+            (Role::Idle, &good, &absent, Level::INFO),
+            (Role::Active, &good, &absent, Level::ERROR),
+            (Role::Active, &absent, &good, Level::WARN),
             (Role::Idle, &bad, &good, Level::INFO),
         ] {
             assert_eq!(

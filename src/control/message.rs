@@ -1,6 +1,7 @@
 //! What the conductor is told and asked.
 
 use super::disk::DiskMessage;
+use super::afresh::Heard;
 use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
@@ -56,6 +57,8 @@ pub(super) enum Message {
     Disk(DiskMessage),
     Probed(ProbeReport),
     Shared(SharedReport),
+    /// What all slots of a service said at one moment.
+    Answered(Heard),
     Shadow(ShadowMessage),
     Preview(PreviewMessage),
     Gated {

@@ -4,12 +4,14 @@
 //! what is counted there. Rules: one writer (`conductor` alone publishes, everybody else sends it messages);
 //! written before published; whatever is slow (a probe, a gate, a drain) is a job that reports back.
 
+mod afresh;
 mod canary;
 mod certificates;
 mod clock;
 mod conductor;
 mod descriptors;
 mod disk;
+mod course;
 mod doorway;
 mod drain;
 mod endpoints;

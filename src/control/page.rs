@@ -171,7 +171,11 @@ impl Conductor {
             healthy: match told {
                 Some(SlotHealth::Healthy) => Some(true),
                 Some(SlotHealth::Unhealthy { .. }) => Some(false),
-                Some(SlotHealth::Unknown) | None => None,
+                // An idle slot that is not there is no trouble.
+                Some(SlotHealth::Absent { .. }) if slot.name == *service.switch.active() => {
+                    Some(false)
+                }
+                Some(SlotHealth::Absent { .. } | SlotHealth::Unknown) | None => None,
             },
             version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),

@@ -19,6 +19,7 @@ use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::tls;
 use crate::upstream::ProbeFailure;
+use crate::upstream::is_no_such_name;
 use crate::upstream::probe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,7 +49,7 @@ pub(super) struct Target {
 }
 
 /// What one probe found.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct ProbeReport {
     pub(super) key: EndpointKey,
     pub(super) started: Moment,
@@ -59,8 +60,35 @@ pub(super) struct ProbeReport {
     pub(super) owner: Owner,
     /// Results of one kind differ in detail only: `connection refused`, `HTTP 500`.
     pub(super) kind: String,
+    pub(super) reach: Reach,
     /// A slot that is starting fails like this.
     pub(super) may_pass_later: bool,
+}
+
+/// How far a probe came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    /// HTTP came back, whatever it said; or the endpoint has other work to do first.
+    Answered,
+    /// Nothing came back within the time.
+    Silent,
+    /// Connections are refused or broken off, or there is no way there.
+    Refused,
+    /// There is no such name.
+    Absent,
+}
+
+impl Reach {
+    fn of(failure: &ProbeFailure) -> Self {
+        match failure {
+            ProbeFailure::Status { .. } | ProbeFailure::Body { .. } => Self::Answered,
+            ProbeFailure::Timeout(_) => Self::Silent,
+            ProbeFailure::Connect(cause) if is_no_such_name(cause) => Self::Absent,
+            ProbeFailure::Connect(_) | ProbeFailure::Broken(_) | ProbeFailure::Unsendable(_) => {
+                Self::Refused
+            }
+        }
+    }
 }
 
 impl ProbeReport {
@@ -101,20 +129,40 @@ pub(super) fn host_of(service: &Service, health: &Health, address: &EndpointAddr
         })
 }
 
-/// One probe, now.
+/// One probe, now. An endpoint that has other work to do first is given the time for it.
 pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
-    let started = clock.now();
-    let terms = (target.terms.as_deref(), target.proxy_protocol);
+    report(target, clock, || is_busy(target)).await
+}
+
+/// The same within `timeout`, whatever it does: whoever asks has waited long enough.
+pub(super) async fn ask_once(target: &Target, clock: Clock) -> ProbeReport {
+    let mut report = report(target, clock, || false).await;
+    // Behind other work a check may be late where the configuration says so: that is no silence.
+    let may_be_late = target.health.busy_timeout.is_some() && is_busy(target);
+    if report.reach == Reach::Silent && may_be_late {
+        report.reach = Reach::Answered;
+    }
+    report
+}
+
+fn is_busy(target: &Target) -> bool {
     let endpoint = &target.endpoint;
     // A hint of traffic says that it is worse than busy.
-    let is_busy = || endpoint.in_flight.counts().total() > 0 && !endpoint.health.is_suspected();
+    endpoint.in_flight.counts().total() > 0 && !endpoint.health.is_suspected()
+}
+
+async fn report(target: &Target, clock: Clock, is_busy: impl Fn() -> bool) -> ProbeReport {
+    let started = clock.now();
+    let terms = (target.terms.as_deref(), target.proxy_protocol);
     let address = &target.key.address;
     let probed = probe(address, terms, &target.health, &target.host, is_busy).await;
     let failure = probed.result.as_ref().err();
+    let owner = failure.map_or(Owner::Slot, ProbeFailure::owner);
+    let reach = failure.map_or(Reach::Answered, Reach::of);
     let may_pass_later = failure.is_none_or(ProbeFailure::may_pass_later);
-    let (result, owner) = match probed.result {
-        Ok(status) => (Ok(format!("HTTP {status}")), Owner::Slot),
-        Err(failure) => (Err(failure.to_string()), failure.owner()),
+    let result = match probed.result {
+        Ok(status) => Ok(format!("HTTP {status}")),
+        Err(failure) => Err(failure.to_string()),
     };
     let (Ok(words) | Err(words)) = &result;
     let kind = words.split(':').next().unwrap_or_default().to_owned();
@@ -126,6 +174,7 @@ pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
         owner,
         kind,
         may_pass_later,
+        reach,
     }
 }
 

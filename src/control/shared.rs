@@ -6,46 +6,42 @@ use crate::config::Shared;
 use crate::net::Dial;
 use crate::net::Stream;
 use crate::net::is_ours;
-use crate::switch::Moment;
 use crate::switch::Owner;
 use crate::switch::ServiceName;
 use crate::upstream::connect_failure_in_words;
-use std::sync::Arc;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 /// What one look found.
 #[derive(Debug)]
 pub(super) struct SharedReport {
     pub(super) service: ServiceName,
-    pub(super) started: Moment,
     /// Why it cannot be reached.
     pub(super) result: Result<(), String>,
     /// Whose fault that is: what is ours is no result.
     pub(super) owner: Owner,
 }
 
-/// Looks until it is aborted; at once when nudged.
-pub(super) async fn run(service: ServiceName, shared: Shared, nudge: Arc<Notify>, jobs: Jobs) {
+/// Looks until it is aborted.
+pub(super) async fn run(service: ServiceName, shared: Shared, jobs: Jobs) {
     loop {
         let next = Instant::now() + shared.interval;
-        let started = jobs.clock.now();
-        let (result, owner) = match look(&shared).await {
-            Ok(()) => (Ok(()), Owner::Shared),
-            Err((owner, words)) => (Err(words), owner),
-        };
-        let report = SharedReport {
-            service: service.clone(),
-            started,
-            result,
-            owner,
-        };
-        jobs.report(Message::Shared(report)).await;
-        tokio::select! {
-            () = tokio::time::sleep_until(next) => {}
-            () = nudge.notified() => {}
-        }
+        once(&service, &shared, &jobs).await;
+        tokio::time::sleep_until(next).await;
     }
+}
+
+/// Looks once and reports.
+pub(super) async fn once(service: &ServiceName, shared: &Shared, jobs: &Jobs) {
+    let (result, owner) = match look(shared).await {
+        Ok(()) => (Ok(()), Owner::Shared),
+        Err((owner, words)) => (Err(words), owner),
+    };
+    let report = SharedReport {
+        service: service.clone(),
+        result,
+        owner,
+    };
+    jobs.report(Message::Shared(report)).await;
 }
 
 async fn look(shared: &Shared) -> Result<(), (Owner, String)> {

@@ -20,7 +20,6 @@ pub(super) enum SharedCause {
     /// What `[service.NAME.shared]` names does not answer.
     Configured,
     /// All slots fail alike.
-    #[allow(dead_code, reason = "told by whoever compares the slots")]
     Inferred,
 }
 

@@ -15,7 +15,6 @@ use super::prober::once;
 use super::shadow::Shadowing;
 use super::steered::Draining;
 use super::steered::Steered;
-use super::steered::health_words;
 use super::underway::direction_words;
 use crate::api::ConfigStatus;
 use crate::api::DrainStatus;
@@ -86,7 +85,7 @@ fn shared_status(service: &Steered) -> Option<SharedStatus> {
     let told = &service.shared.as_ref()?.told;
     Some(SharedStatus {
         address: settings.tcp.to_string(),
-        health: health_words(&told.health).to_owned(),
+        health: told.health.as_str().to_owned(),
         since: told.since.map(stamp),
         reason: told.reason().map(str::to_owned),
     })
@@ -176,7 +175,9 @@ impl Conductor {
         let pictures = service.pictures_of(&slot.name);
         let reason = match &told.health {
             SlotHealth::Healthy => None,
-            SlotHealth::Unhealthy { reason } => Some(reason.clone()),
+            SlotHealth::Unhealthy { reason } | SlotHealth::Absent { reason } => {
+                Some(reason.clone())
+            }
             SlotHealth::Unknown => self.stock.endpoints.doubts(&service.name, &slot.name),
         };
         let quarantine = service.switch.quarantine(&slot.name);
@@ -184,7 +185,7 @@ impl Conductor {
         SlotStatus {
             name: slot.name.to_string(),
             active: slot.name == *service.switch.active(),
-            health: health_words(&told.health).to_owned(),
+            health: told.health.as_str().to_owned(),
             since: told.since.map(stamp),
             reason,
             quarantine: quarantine.map(|it| QuarantineStatus {

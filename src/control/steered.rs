@@ -29,7 +29,7 @@ use crate::tls::Upstream;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::Weak;
-use tokio::sync::Notify;
+use std::time::Duration;
 use tokio::task::AbortHandle;
 
 #[derive(Debug)]
@@ -59,8 +59,6 @@ pub(super) struct Steered {
     pub(super) drains: Vec<Draining>,
     /// What the machine was told last.
     pub(super) health: BTreeMap<SlotName, Told>,
-    /// The active slot turned bad then; not told before what is shared has been looked at.
-    pub(super) withheld: Option<Moment>,
     pub(super) shared: Option<SharedCheck>,
     pub(super) shared_troubles: SharedTroubles,
     pub(super) watching: Watching,
@@ -92,19 +90,7 @@ impl Told {
     }
 
     pub(super) fn reason(&self) -> Option<&str> {
-        match &self.health {
-            SlotHealth::Unhealthy { reason } => Some(reason),
-            SlotHealth::Unknown | SlotHealth::Healthy => None,
-        }
-    }
-}
-
-/// As the API spells it.
-pub(super) fn health_words(health: &SlotHealth) -> &'static str {
-    match health {
-        SlotHealth::Unknown => "unknown",
-        SlotHealth::Healthy => "healthy",
-        SlotHealth::Unhealthy { .. } => "unhealthy",
+        self.health.trouble()
     }
 }
 
@@ -121,7 +107,6 @@ pub(super) struct Draining {
 /// The task that looks at what all slots share.
 #[derive(Debug)]
 pub(super) struct SharedCheck {
-    pub(super) nudge: Arc<Notify>,
     pub(super) task: Option<AbortHandle>,
     pub(super) told: Told,
 }
@@ -137,7 +122,6 @@ impl Drop for SharedCheck {
 impl SharedCheck {
     fn for_service(settings: &ServiceSettings) -> Option<Self> {
         settings.shared.as_ref().map(|_| Self {
-            nudge: Arc::new(Notify::new()),
             task: None,
             told: Told::default(),
         })
@@ -164,7 +148,22 @@ pub(super) fn rules(settings: &ServiceSettings) -> Rules {
             is_judged: settings.watch.rules.enabled,
             ..settings.canary.rules.clone()
         },
+        round: round(settings),
+        evidence: evidence(settings),
     }
+}
+
+/// In so long every endpoint has been probed once.
+fn round(settings: &ServiceSettings) -> Duration {
+    let members = settings.slots.iter().flat_map(|slot| &slot.members);
+    let longest = members.map(|member| member.health.interval).max();
+    longest.unwrap_or_default()
+}
+
+/// How far back the watch counts.
+fn evidence(settings: &ServiceSettings) -> Duration {
+    let rules = &settings.watch.rules;
+    rules.critical.window.max(rules.at_once_window)
 }
 
 impl Steered {
@@ -196,7 +195,6 @@ impl Steered {
             underway: Vec::new(),
             drains: Vec::new(),
             health: BTreeMap::new(),
-            withheld: None,
             shared_troubles: SharedTroubles::default(),
             watching: Watching::default(),
             last_minutes: LastMinutes::default(),
@@ -292,7 +290,6 @@ impl Steered {
         self.configure_shadow();
         if old_settings.shared != settings.shared {
             self.shared = SharedCheck::for_service(&settings);
-            self.withheld = None;
         }
         let old = std::mem::take(&mut self.slots);
         for slot in &settings.slots {

@@ -24,6 +24,16 @@ impl Verdict {
         self.wellness
     }
 
+    /// Whether the last probe passed; none before the first.
+    pub(super) fn last_passed(&self) -> Option<bool> {
+        (self.streak > 0).then_some(self.last_passed)
+    }
+
+    /// It has passed as often in a row as it takes to be healthy.
+    pub(super) fn is_steady(&self, needed: Thresholds) -> bool {
+        self.last_passed && self.streak >= needed.rise
+    }
+
     /// Takes one probe into account; true when the verdict changed by it.
     pub(super) fn observe(&mut self, passed: bool, needed: Thresholds) -> bool {
         self.streak = if self.last_passed == passed {

@@ -7,7 +7,7 @@ use super::canary_course::Watch;
 use super::canary_event::{
     CanaryNotice, CanaryOrder, CanaryRefusal, Judgement, PersistedCanary, Portion,
 };
-use super::event::{Actor, Direction, Effect, Notice, Operation, Persisted, Refusal, SlotHealth};
+use super::event::{Actor, Direction, Effect, Notice, Operation, Persisted, Refusal};
 use super::machine::Switch;
 use super::moment::Moment;
 use super::percent::{CanaryStep, Percent};
@@ -149,7 +149,8 @@ impl Switch {
         let mut state = self.state.clone();
         let Some(portion) = operation.portion else {
             state.canary = None;
-            if operation.by == Actor::itself() && self.has_failed(&operation.from) {
+            let is_to_blame = self.has_failed(&operation.from) && !operation.blameless;
+            if operation.by == Actor::itself() && is_to_blame {
                 let reason = operation.reason.clone().unwrap_or_default();
                 let quarantine = quarantine::begin(at, reason);
                 state.quarantines.insert(operation.from.clone(), quarantine);
@@ -271,8 +272,7 @@ impl Switch {
     }
 
     fn has_failed(&self, slot: &SlotName) -> bool {
-        matches!(self.health(slot), Some(SlotHealth::Unhealthy { .. }))
-            || matches!(self.canary_watch.judged, Judgement::Breach(_))
+        self.is_bad(slot) || matches!(self.canary_watch.judged, Judgement::Breach(_))
     }
 }
 

@@ -1,8 +1,10 @@
 //! What becomes of a canary by itself: its steps, its failure, its end when nobody comes any more.
 
+use super::blame::Blame;
 use super::canary_event::{CanaryEvent, CanaryNotice, Judgement, PersistedCanary, Portion};
-use super::event::{Actor, Direction, Effect, Notice, Operation, SlotHealth};
+use super::event::{Actor, Direction, Effect, Notice, Operation};
 use super::failback::PROOF_LASTS;
+use super::health::SlotHealth;
 use super::machine::Switch;
 use super::moment::Moment;
 use super::percent::{CanaryStep, Percent};
@@ -22,8 +24,14 @@ pub(super) struct Watch {
 
 /// What becomes of a canary by itself.
 enum Next {
-    Abort(String),
+    Abort(Failure),
     Step(usize),
+}
+
+/// Why a canary ends by itself, and whose fault that is.
+struct Failure {
+    reason: String,
+    blame: Blame,
 }
 
 impl Switch {
@@ -75,8 +83,9 @@ impl Switch {
         };
         let operation = match self.next_of_canary() {
             None => return,
-            Some(Next::Abort(reason)) => Operation {
+            Some(Next::Abort(Failure { reason, blame })) => Operation {
                 reason: Some(reason),
+                blameless: blame == Blame::Unproven,
                 ..self.end_of_canary(slot, Actor::itself())
             },
             Some(Next::Step(at)) => match self.rules.canary.steps[at] {
@@ -96,14 +105,17 @@ impl Switch {
         self.start(operation, effects);
     }
 
-    fn next_of_canary(&self) -> Option<Next> {
-        let canary = self.canary()?;
-        if let Some(reason) = self.canary_fails(canary) {
-            return Some(Next::Abort(reason));
+    fn next_of_canary(&mut self) -> Option<Next> {
+        if let Some(failure) = self.canary_fails() {
+            return Some(Next::Abort(failure));
         }
+        let canary = self.canary()?;
         if self.canary_idles(canary).is_some_and(|at| at <= self.now) {
             let idle = words(self.rules.canary.idle);
-            return Some(Next::Abort(format!("nobody has come to it for {idle}")));
+            return Some(Next::Abort(Failure {
+                reason: format!("nobody has come to it for {idle}"),
+                blame: Blame::Unproven,
+            }));
         }
         let is_due = self.canary_step_ends().is_some_and(|at| at <= self.now);
         let is_judged = self.rules.canary.is_judged;
@@ -113,19 +125,49 @@ impl Switch {
         Some(Next::Step(step + 1))
     }
 
-    /// Its slot is bad, and the active one may be better.
-    fn canary_fails(&self, canary: &PersistedCanary) -> Option<String> {
-        let Some(SlotHealth::Unhealthy { reason }) = self.health(&canary.slot) else {
-            return match &self.canary_watch.judged {
-                Judgement::Breach(reason) => Some(reason.clone()),
-                _ => None,
+    /// Its slot is bad, and the active one, asked at the same moment, is better.
+    fn canary_fails(&mut self) -> Option<Failure> {
+        let canary = self.canary()?;
+        let (slot, active) = (canary.slot.clone(), self.state.active.clone());
+        let Some(reason) = self.health(&slot).and_then(SlotHealth::trouble) else {
+            let Judgement::Breach(reason) = &self.canary_watch.judged else {
+                return None;
             };
+            let reason = reason.clone();
+            self.want_answers();
+            let is_certain = self.is_no_worse(&active);
+            return self.once_heard(is_certain.then_some(Failure {
+                reason,
+                blame: Blame::Slot,
+            }));
         };
-        let shared_fails = matches!(self.shared, SlotHealth::Unhealthy { .. });
+        let shared_fails = self.shared.trouble().is_some();
         let is_starting = !self.canary_watch.was_well && self.canary_grace_ends() > self.now;
         let has_just_passed = self.canary_proof_ends().is_some_and(|end| end > self.now);
-        let may_stay = canary.unproven || shared_fails || is_starting || has_just_passed;
-        (!may_stay).then(|| format!("{} is unhealthy: {reason}", canary.slot))
+        if canary.unproven || shared_fails || is_starting || has_just_passed {
+            return None;
+        }
+        let reason = format!("{slot} is unhealthy: {reason}");
+        self.want_answers();
+        let better = self.is_better(&slot, &active);
+        if self.afresh.heard.is_some() {
+            let since = better.map(|_| self.afresh.canary_agreed.unwrap_or(self.now));
+            self.afresh.canary_agreed = since;
+        }
+        let since = self.afresh.canary_agreed;
+        let failure = better.zip(since).and_then(|(better, since)| {
+            let blame = better.blame;
+            let is_certain = since.after(better.wait) <= self.now;
+            is_certain.then_some(Failure { reason, blame })
+        });
+        self.once_heard(failure)
+    }
+
+    fn once_heard(&mut self, failure: Option<Failure>) -> Option<Failure> {
+        if failure.is_none() && self.afresh.heard.is_some() {
+            self.heard_enough(self.rules.round);
+        }
+        failure
     }
 
     /// A passed gate is fresher than what was told of its slot before.

@@ -1,6 +1,7 @@
 //! What a canary promises, one by one.
 
 mod tests {
+    use super::super::afresh::as_told;
     use super::super::*;
     use std::time::Duration;
 
@@ -30,6 +31,7 @@ mod tests {
                 quarantine: 5 * MINUTE,
                 acknowledge: true,
                 start_grace: Duration::from_secs(30),
+                shared_grace: Duration::ZERO,
                 max_moves: 3,
                 window: 60 * MINUTE,
             },
@@ -38,6 +40,8 @@ mod tests {
                 idle: 30 * MINUTE,
                 is_judged: false,
             },
+            round: Duration::from_secs(2),
+            evidence: Duration::ZERO,
         }
     }
 
@@ -80,6 +84,17 @@ mod tests {
 
         fn try_send(&mut self, event: Event) -> Result<(), Refusal> {
             self.effects = self.switch.apply(self.now, event)?;
+            let is_question = |effect: &Effect| matches!(effect, Effect::Ask(_));
+            while let Some(at) = self.effects.iter().position(is_question) {
+                let Effect::Ask(ask) = self.effects.remove(at) else {
+                    unreachable!("it was found");
+                };
+                let answers = as_told::answers(&self.switch);
+                let more = self
+                    .switch
+                    .apply(self.now, Event::Answered { ask, answers })?;
+                self.effects.extend(more);
+            }
             for effect in &self.effects {
                 if let Effect::Record(transition) = effect {
                     self.disk = Some(transition.state.clone());

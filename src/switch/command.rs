@@ -87,6 +87,7 @@ impl Switch {
             started: self.now,
             portion: None,
             terms: Terms::default(),
+            blameless: false,
         }
     }
 

@@ -1,8 +1,10 @@
 //! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
 
+use super::afresh::{Answers, AskId};
 use super::canary_event::{
     CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, PersistedCanary, Portion,
 };
+use super::health::SlotHealth;
 use super::label::Label;
 use super::moment::Moment;
 use super::rules::Rules;
@@ -63,19 +65,6 @@ pub enum Command {
     },
 }
 
-/// How well a whole slot is: every member, every endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum SlotHealth {
-    /// Not enough probes yet to say; never good enough to move traffic to by itself.
-    #[default]
-    Unknown,
-    Healthy,
-    /// The reason is a probe's own words.
-    Unhealthy {
-        reason: String,
-    },
-}
-
 /// What a gate that was passed has found besides.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Passed {
@@ -118,6 +107,11 @@ pub enum Event {
     /// What both slots share (a database) answers, or not: the reason.
     Shared {
         health: SlotHealth,
+    },
+    /// What every slot said when it was asked.
+    Answered {
+        ask: AskId,
+        answers: Answers,
     },
     Canary(CanaryEvent),
     /// Why the slot of this generation does too badly to stay active; none when it does not.
@@ -163,6 +157,9 @@ pub struct Operation {
     pub portion: Option<Portion>,
     #[serde(default)]
     pub terms: Terms,
+    /// What is left may not be to blame, and is not put into quarantine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blameless: bool,
 }
 
 /// What a restart must know of one service. Written before it is published.
@@ -229,6 +226,8 @@ pub struct Transition {
 /// What to do now, in this order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
+    /// Ask every slot, and what they share, at this moment; answer with [`Event::Answered`].
+    Ask(AskId),
     /// Prove every member of `slot` freshly; answer with [`Event::Gated`].
     RunGate {
         flip: FlipId,

@@ -1,9 +1,15 @@
 //! May traffic move by itself, where to, and if not, why not.
 //!
-//! After a move the slot that was left is in quarantine, and never a target until that has ended:
-//! traffic does not swing back and forth by itself.
+//! After a move the slot that was left is in quarantine, and no target until that has ended: traffic does not
+//! swing back and forth by itself. One thing is worse than swinging: to be down beside a slot that answers. So
+//! when nobody can reach the active slot, neither a quarantine nor the limit of moves holds traffic back (see
+//! `blame`); what an operator said does: `mode`, `max_moves = 0`, `--force`, and a database that has moved on.
+//! Before any move all slots are asked afresh (see `afresh`).
 
-use super::event::{Actor, Direction, Effect, Notice, Operation, SlotHealth};
+use super::afresh::{Agreed, Said};
+use super::blame::unasked;
+use super::event::{Actor, Direction, Effect, Notice, Operation};
+use super::health::SlotHealth;
 use super::machine::Switch;
 use super::moment::Moment;
 use super::rules::FailbackMode;
@@ -16,20 +22,55 @@ use std::time::Duration;
 /// may catch up before an old verdict counts against it.
 pub(super) const PROOF_LASTS: Duration = Duration::from_secs(10);
 
-enum Judgement {
+pub(super) enum Judgement {
     /// The active slot is not known to be bad, or traffic is leaving it by itself already.
     Well,
+    /// What the slots say has to be heard first, or once more.
+    Ask,
     Stay(String),
     Move {
         to: SlotName,
         reason: String,
+        /// What is left may not be to blame.
+        blameless: bool,
     },
+}
+
+/// A judgement by what the slots said, and when it is worth asking them again.
+pub(super) struct Decision {
+    pub(super) judgement: Judgement,
+    pub(super) again: Duration,
+    pub(super) agreed: Option<Agreed>,
+    /// What the slots fail with, alike.
+    pub(super) shared_cause: Option<String>,
+}
+
+impl Decision {
+    pub(super) fn stay(why: String, again: Duration) -> Self {
+        Self {
+            again,
+            ..Self::now(Judgement::Stay(why))
+        }
+    }
+
+    pub(super) fn now(judgement: Judgement) -> Self {
+        Self {
+            judgement,
+            again: Duration::ZERO,
+            agreed: None,
+            shared_cause: None,
+        }
+    }
 }
 
 impl Switch {
     pub(super) fn consider_failback(&mut self, effects: &mut Vec<Effect>) {
         match self.judge() {
-            Judgement::Well => self.staying = None,
+            Judgement::Well => {
+                self.staying = None;
+                self.shared_cause = None;
+            }
+            Judgement::Ask => self.want_answers(),
             Judgement::Stay(reason) => {
                 if self.staying.as_ref() != Some(&reason) {
                     effects.push(Effect::Tell(Notice::Staying {
@@ -39,64 +80,122 @@ impl Switch {
                     self.staying = Some(reason);
                 }
             }
-            Judgement::Move { to, reason } => {
+            Judgement::Move {
+                to,
+                reason,
+                blameless,
+            } => {
                 self.staying = None;
+                self.shared_cause = None;
                 let request = self.request(Direction::Failback, Actor::itself(), to);
                 let reason = Some(reason);
-                self.start(Operation { reason, ..request }, effects);
+                let operation = Operation {
+                    reason,
+                    blameless,
+                    ..request
+                };
+                self.start(operation, effects);
             }
         }
     }
 
-    fn judge(&self) -> Judgement {
-        if self
-            .current
-            .as_ref()
-            .is_some_and(|current| current.operation.direction == Direction::Failback)
-        {
-            return Judgement::Well;
-        }
-        if let Some(overdue) = self.overdue() {
-            return self.go_back(overdue);
-        }
-        let Some(reason) = self.trouble() else {
-            return Judgement::Well;
+    fn judge(&mut self) -> Judgement {
+        let overdue = match self.overdue() {
+            Some(overdue) => match self.go_back(overdue) {
+                // A dead slot need not wait for one that nobody may go back to.
+                Judgement::Stay(why) => Some(why),
+                decided => return decided,
+            },
+            None => None,
         };
-        if let Some(obstacle) = self.obstacle() {
-            return Judgement::Stay(obstacle);
+        match (self.judge_trouble(), overdue) {
+            (
+                Judgement::Move {
+                    to,
+                    reason,
+                    blameless,
+                },
+                _,
+            ) => Judgement::Move {
+                to,
+                reason,
+                blameless,
+            },
+            (_, Some(why)) => Judgement::Stay(why),
+            (judgement, None) => judgement,
         }
-        let to = match self.target() {
-            Ok(to) => to.clone(),
-            Err(why) => return Judgement::Stay(why),
-        };
-        if let Some(limit) = self.limit() {
-            return Judgement::Stay(limit);
-        }
-        if let Some(unrecorded) = self.unrecorded(&to) {
-            return Judgement::Stay(unrecorded);
-        }
-        let reason = reason.to_owned();
-        Judgement::Move { to, reason }
     }
 
-    /// An operator has asked for it, so no rule of failback speaks against it.
-    fn go_back(&self, Overdue { to, reason }: Overdue) -> Judgement {
+    fn is_leaving(&self) -> bool {
+        let current = self.current.as_ref();
+        current.is_some_and(|it| it.operation.direction == Direction::Failback)
+    }
+
+    fn judge_trouble(&mut self) -> Judgement {
+        let is_bad = self.is_bad(&self.state.active);
+        let breach = self.breach().map(str::to_owned);
+        if self.is_leaving() || (!is_bad && breach.is_none()) {
+            return Judgement::Well;
+        }
+        let obstacle = self.obstacle().or_else(|| self.unwritten());
+        if let Some(obstacle) = obstacle {
+            return Judgement::Stay(obstacle);
+        }
+        self.want_answers();
+        let Some(answers) = self.afresh.heard.take() else {
+            return Judgement::Ask;
+        };
+        let passes = answers
+            .get(&self.state.active)
+            .is_some_and(|answer| answer.said == Said::Passed);
+        let decision = match &breach {
+            Some(breach) if !is_bad || passes => self.judge_breach(breach, &answers),
+            _ => self.judge_health(&answers),
+        };
+        self.afresh.heard = Some(answers);
+        self.decided(decision)
+    }
+
+    /// Remembers what was agreed, and when to ask again.
+    fn decided(&mut self, decision: Decision) -> Judgement {
+        self.heard_enough(decision.again);
+        self.afresh.agreed = decision.agreed;
+        self.shared_cause = decision.shared_cause;
+        decision.judgement
+    }
+
+    /// An operator has asked for it, so no rule of failback speaks against it; but the slot must answer now.
+    fn go_back(&mut self, Overdue { to, reason }: Overdue) -> Judgement {
+        if self.is_leaving() {
+            return Judgement::Well;
+        }
         let obstacle = self
             .under_way()
             .or_else(|| self.unfit(&to))
-            .or_else(|| self.unrecorded(&to));
-        match obstacle {
-            Some(obstacle) => Judgement::Stay(format!("{reason}, but {obstacle}")),
-            None => Judgement::Move { to, reason },
+            .or_else(|| self.unwritten());
+        if let Some(obstacle) = obstacle {
+            return Judgement::Stay(format!("{reason}, but {obstacle}"));
         }
-    }
-
-    /// Why traffic should leave the active slot.
-    fn trouble(&self) -> Option<&str> {
-        match self.health(&self.state.active) {
-            Some(SlotHealth::Unhealthy { reason }) => Some(reason),
-            _ => self.breach(),
-        }
+        self.want_answers();
+        let Some(answers) = &self.afresh.heard else {
+            return Judgement::Ask;
+        };
+        let obstacle = match answers.get(&to).map(|answer| &answer.said) {
+            Some(Said::Passed) => {
+                return Judgement::Move {
+                    to,
+                    reason,
+                    blameless: false,
+                };
+            }
+            Some(Said::Failed(trouble) | Said::Unreachable { trouble, .. }) => {
+                format!("{to} fails when asked now: {}", trouble.reason)
+            }
+            Some(Said::Unasked { reason }) => unasked(&to, reason),
+            None => unasked(&to, "no answer"),
+        };
+        self.heard_enough(self.rules.round);
+        Judgement::Stay(format!("{reason}, but {obstacle}"))
     }
 
     fn under_way(&self) -> Option<String> {
@@ -107,10 +206,10 @@ impl Switch {
         ))
     }
 
-    fn unrecorded(&self, to: &SlotName) -> Option<String> {
+    fn unwritten(&self) -> Option<String> {
         let retry = self.disk.waits(self.now)?;
         Some(format!(
-            "the move to {to} could not be recorded, and is tried again: {}",
+            "a move could not be recorded, and is tried again: {}",
             retry.reason
         ))
     }
@@ -131,12 +230,16 @@ impl Switch {
         if let Some(under_way) = self.under_way() {
             return Some(under_way);
         }
+        if failback.max_moves == 0 {
+            // An operator's word, where a limit that is used up is not.
+            return self.limit();
+        }
         if self.state.unproven {
             return Some(
                 "traffic was forced here, and the slot has not been healthy since".to_owned(),
             );
         }
-        if let SlotHealth::Unhealthy { reason } = &self.shared {
+        if let Some(reason) = self.shared.trouble() {
             return Some(format!("what the slots share fails: {reason}"));
         }
         if let Some(starting) = self.still_starts() {
@@ -148,20 +251,8 @@ impl Switch {
         None
     }
 
-    /// The best slot to go to; else what is wrong with each of them.
-    fn target(&self) -> Result<&SlotName, String> {
-        let mut why = Vec::new();
-        for slot in self.candidates() {
-            match self.unfit(slot) {
-                None => return Ok(slot),
-                Some(reason) => why.push(reason),
-            }
-        }
-        Err(why.join("; "))
-    }
-
     /// The slot that was active before, then the others in the order of the config.
-    fn candidates(&self) -> impl Iterator<Item = &SlotName> {
+    pub(super) fn candidates(&self) -> impl Iterator<Item = &SlotName> {
         let previous = self.state.previous.as_ref();
         let others = self
             .rules
@@ -171,22 +262,33 @@ impl Switch {
         previous.into_iter().chain(others)
     }
 
+    /// Why an operator who wants to go back cannot.
     fn unfit(&self, slot: &SlotName) -> Option<String> {
+        self.unknown(slot)
+            .or_else(|| self.quarantined(slot))
+            .or_else(|| self.schema_moved(slot))
+    }
+
+    /// Why `slot` is not known to be healthy.
+    pub(super) fn unknown(&self, slot: &SlotName) -> Option<String> {
         match self.health(slot) {
+            Some(SlotHealth::Healthy) => None,
             Some(SlotHealth::Unhealthy { reason }) => {
                 Some(format!("{slot} is unhealthy too: {reason}"))
             }
-            Some(SlotHealth::Healthy) => self
-                .quarantine(slot)
-                .map(|quarantine| format!("{slot} is in quarantine: {}", quarantine.ends))
-                .or_else(|| self.schema_moved(slot)),
+            Some(SlotHealth::Absent { reason }) => Some(format!("{slot} is not there: {reason}")),
             Some(SlotHealth::Unknown) | None => {
                 Some(format!("{slot} has not been probed enough to know"))
             }
         }
     }
 
-    fn limit(&self) -> Option<String> {
+    pub(super) fn quarantined(&self, slot: &SlotName) -> Option<String> {
+        let quarantine = self.quarantine(slot)?;
+        Some(format!("{slot} is in quarantine: {}", quarantine.ends))
+    }
+
+    pub(super) fn limit(&self) -> Option<String> {
         let failback = &self.rules.failback;
         (self.moves_in_window() >= failback.max_moves).then(|| {
             format!(
@@ -239,7 +341,7 @@ impl Switch {
     pub(super) fn proof_ends(&self) -> Option<Moment> {
         let proof = self.proven.as_ref();
         let active = &self.state.active;
-        let in_doubt = matches!(self.health(active), Some(SlotHealth::Unhealthy { .. }));
+        let in_doubt = self.is_bad(active);
         proof
             .filter(|proof| in_doubt && proof.slot == *active)
             .map(|proof| proof.at.after(PROOF_LASTS))
@@ -256,6 +358,7 @@ impl Switch {
             .chain(self.watch_ends())
             .chain(self.start_ends())
             .chain(self.unconfirmed())
+            .chain(self.asking_deadlines())
     }
 
     /// Longer than the limit needs where the watch is longer: the last one also tells who moved last.

@@ -7,10 +7,12 @@
 //! active slot turns bad: two moves at once would leave nobody able to say where traffic goes, and the
 //! gate has a deadline. As soon as it has ended, failback looks again.
 
+use super::afresh::Afresh;
 use super::disk::Disk;
 use super::event::{
-    Direction, Effect, Event, Notice, Operation, Passed, Persisted, Refusal, SlotHealth, Transition,
+    Direction, Effect, Event, Notice, Operation, Passed, Persisted, Refusal, Transition,
 };
+use super::health::SlotHealth;
 use super::moment::Moment;
 use super::quarantine;
 use super::rules::Rules;
@@ -47,7 +49,10 @@ pub struct Switch {
     pub(super) began: Moment,
     pub(super) canary_watch: super::canary_course::Watch,
     pub(super) watched: Watched,
+    pub(super) afresh: Afresh,
     pub(super) staying: Option<String>,
+    /// What all slots fail with, alike.
+    pub(super) shared_cause: Option<String>,
     pub(super) warning: Option<String>,
     pub(super) wake: Option<Moment>,
     /// The time of the latest event.
@@ -96,8 +101,10 @@ impl Switch {
         self.take(event, &mut effects)?;
         self.forget_old_moves();
         self.end_quarantines(&mut effects);
+        self.begin_to_judge();
         self.consider_failback(&mut effects);
         self.consider_canary(&mut effects);
+        self.ask_afresh(&mut effects);
         self.settle(&mut effects);
         self.write_state(&mut effects);
         self.ask_to_be_woken(&mut effects);
@@ -113,7 +120,8 @@ impl Switch {
             Event::Unrecorded { reason } => self.disk.failed(self.now, reason),
             Event::Drained { generation, cut } => self.drained(generation, cut, effects),
             Event::Health { slot, health } => self.told_health(&slot, health),
-            Event::Shared { health } => self.shared = health,
+            Event::Shared { health } => self.told_shared(health),
+            Event::Answered { ask, answers } => self.answered(ask, answers),
             Event::Canary(event) => self.canary_event(event),
             Event::Judged { generation, breach } => self.judged(generation, breach),
             Event::Tick => {}
@@ -202,6 +210,8 @@ impl Switch {
         state.confirm = Self::confirm_by(at, &operation.terms);
         if operation.direction == Direction::Failback {
             state.automatic_moves.push(at);
+        }
+        if operation.direction == Direction::Failback && !operation.blameless {
             let reason = operation.reason.clone().unwrap_or_default();
             let quarantine = quarantine::begin(at, reason);
             state.quarantines.insert(operation.from.clone(), quarantine);
@@ -307,6 +317,9 @@ impl Switch {
         };
         if std::mem::discriminant(&seen.health) != std::mem::discriminant(&health) {
             seen.since = now;
+        }
+        if seen.health != health {
+            self.afresh.ask_at_once();
         }
         seen.health = health;
         // Whatever the probes say from now on is fresher than the gate.

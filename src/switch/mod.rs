@@ -12,6 +12,8 @@ mod account;
 mod bounds;
 mod breach;
 mod broken;
+mod afresh;
+mod blame;
 mod canary;
 mod canary_course;
 mod canary_event;
@@ -20,6 +22,7 @@ mod disk;
 mod event;
 mod evidence;
 mod failback;
+mod health;
 mod invariants;
 mod label;
 mod limits;
@@ -39,6 +42,8 @@ mod verdict;
 mod watch;
 
 #[cfg(test)]
+mod blame_promises;
+#[cfg(test)]
 mod canary_promises;
 #[cfg(test)]
 mod promises;
@@ -48,14 +53,16 @@ mod properties;
 mod watch_world;
 
 pub use account::{Account, ClientId, Met, Observation};
+pub use afresh::{Answer, Answers, AskId, Said, Stretch, Trouble};
 pub use canary_event::{
     CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, Judgement, PersistedCanary, Portion,
 };
 pub use event::{
     Actor, Command, Direction, Effect, Event, Notice, Operation, Passed, Persisted,
-    PersistedConfirm, PersistedQuarantine, Refusal, SlotHealth, Transition,
+    PersistedConfirm, PersistedQuarantine, Refusal, Transition,
 };
 pub use evidence::{Aside, Believes, Evidence, History};
+pub use health::SlotHealth;
 pub use label::{Label, LabelError};
 pub use limits::{Thresholds, WatchRules};
 pub use machine::Switch;

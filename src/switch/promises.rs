@@ -1,6 +1,7 @@
 //! What the machine promises, one by one.
 
 mod tests {
+    use super::super::afresh::as_told;
     use super::super::*;
     use std::collections::BTreeMap;
     use std::time::Duration;
@@ -26,10 +27,13 @@ mod tests {
                 quarantine: 5 * MINUTE,
                 acknowledge: true,
                 start_grace: Duration::ZERO,
+                shared_grace: Duration::ZERO,
                 max_moves: 3,
                 window: 60 * MINUTE,
             },
             canary: CanaryRules::default(),
+            round: Duration::from_secs(2),
+            evidence: Duration::ZERO,
         }
     }
 
@@ -81,6 +85,17 @@ mod tests {
 
         fn try_send(&mut self, event: Event) -> Result<(), Refusal> {
             self.effects = self.switch.apply(self.now, event)?;
+            let is_question = |effect: &Effect| matches!(effect, Effect::Ask(_));
+            while let Some(at) = self.effects.iter().position(is_question) {
+                let Effect::Ask(ask) = self.effects.remove(at) else {
+                    unreachable!("it was found");
+                };
+                let answers = as_told::answers(&self.switch);
+                let more = self
+                    .switch
+                    .apply(self.now, Event::Answered { ask, answers })?;
+                self.effects.extend(more);
+            }
             for effect in &self.effects {
                 if let Effect::Record(transition) = effect {
                     self.disk = Some(transition.state.clone());
@@ -135,6 +150,12 @@ mod tests {
 
         fn fails(&mut self, name: &str) {
             self.health(name, unhealthy(REFUSES));
+        }
+
+        /// It answers, but not well, whenever it is asked.
+        fn errs(&mut self, name: &str) {
+            self.health(name, unhealthy("HTTP 500"));
+            self.wait(self.switch.rules().round);
         }
 
         fn gated(&mut self, flip: FlipId, verdict: Result<(), Vec<String>>) {
@@ -613,7 +634,7 @@ mod tests {
         assert_eq!(bench.staying(), words);
         assert!(bench.told(|it| matches!(it, Notice::Staying { reason, .. } if reason == words)));
         bench.wait(MINUTE);
-        assert_eq!(bench.effects, []);
+        assert_eq!(bench.notices(), Vec::<&Notice>::new());
         bench.health("green", unhealthy("timeout after 2s"));
         assert!(bench.told(|it| matches!(it, Notice::Staying { .. })));
         assert_eq!(bench.active(), "blue");
@@ -657,7 +678,7 @@ mod tests {
         bench.carry_out();
         bench.drain_all();
         bench.health("blue", SlotHealth::Healthy);
-        bench.fails("green");
+        bench.errs("green");
         let words = bench.staying().to_owned();
         assert!(words.contains("blue is in quarantine"), "{words}");
         assert!(words.contains("healthy for 5m"), "{words}");
@@ -668,6 +689,8 @@ mod tests {
             .command(Command::Acknowledge { slot: slot("blue") })
             .unwrap();
         assert!(bench.told(|it| matches!(it, Notice::QuarantineEnded { .. })));
+        bench.wait(2 * bench.switch.rules().round);
+        bench.wait(2 * bench.switch.rules().round);
         bench.carry_out();
         assert_eq!(bench.active(), "blue");
     }
@@ -709,7 +732,7 @@ mod tests {
         bench.carry_out();
         let mut again = Bench::resume(rules(&["blue", "green"]), bench.disk);
         again.health("blue", SlotHealth::Healthy);
-        again.fails("green");
+        again.errs("green");
         assert!(
             again.staying().contains("quarantine"),
             "{}",
@@ -757,13 +780,13 @@ mod tests {
         few.failback.acknowledge = false;
         let mut bench = Bench::with_health(few);
         for (bad, other) in [("blue", "green"), ("green", "blue")] {
-            bench.fails(bad);
+            bench.errs(bad);
             bench.carry_out();
             bench.drain_all();
             bench.health(bad, SlotHealth::Healthy);
             assert_eq!(bench.active(), other);
         }
-        bench.fails("blue");
+        bench.errs("blue");
         assert_eq!(
             bench.staying(),
             "the limit of 2 automatic moves within 1h is reached"
@@ -772,6 +795,7 @@ mod tests {
         bench.wait(59 * MINUTE);
         assert_eq!(bench.active(), "blue");
         bench.wait(MINUTE);
+        bench.wait(bench.switch.rules().round);
         bench.carry_out();
         assert_eq!(bench.active(), "green");
     }

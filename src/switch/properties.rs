@@ -1,6 +1,7 @@
 //! What holds whatever happens, in whatever order: random events, failing disks and restarts.
 
 mod tests {
+    use super::super::afresh::as_told;
     use super::super::*;
     use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop_oneof, proptest};
     use proptest::sample::Index;
@@ -10,6 +11,7 @@ mod tests {
 
     const SLOTS: [&str; 4] = ["blue", "green", "red", "white"];
     const SECOND: Duration = Duration::from_secs(1);
+    const GRACE: Duration = Duration::from_secs(15);
 
     #[derive(Debug, Clone)]
     enum Step {
@@ -42,10 +44,20 @@ mod tests {
         Drained(Index),
         Health(SlotName, SlotHealth),
         Shared(SlotHealth),
+        /// The slots say this, in the order of their names, when they were asked.
+        Heard(Vec<Spoken>),
         Wait(Duration),
         Disk(Disk),
         Configured(Rules),
         Restart,
+    }
+
+    /// What a slot says, and what its checks found before.
+    #[derive(Debug, Clone)]
+    struct Spoken {
+        said: Said,
+        failed_ago: Option<Duration>,
+        well_ago: Option<Duration>,
     }
 
     #[derive(Debug, Clone, Copy, PartialEq)]
@@ -67,6 +79,25 @@ mod tests {
             4 => (0..2).prop_map(|n| SlotHealth::Unhealthy { reason: format!("HTTP 50{n}") }),
             1 => Just(SlotHealth::Unknown),
         ]
+    }
+
+    fn spoken() -> impl Strategy<Value = Spoken> {
+        let trouble = || Trouble {
+            reason: "http 127.0.0.1:1: HTTP 500".to_owned(),
+            kind: "HTTP 500 on http".to_owned(),
+        };
+        let said = prop_oneof![
+            4 => Just(Said::Passed),
+            2 => Just(Said::Failed(trouble())),
+            4 => any::<bool>().prop_map(move |is_silent| Said::Unreachable { trouble: trouble(), is_silent }),
+            1 => Just(Said::Unasked { reason: "too many open files".to_owned() }),
+        ];
+        let ago = || proptest::option::of((0..60_000_u64).prop_map(Duration::from_millis));
+        (said, ago(), ago()).prop_map(|(said, failed_ago, well_ago)| Spoken {
+            said,
+            failed_ago,
+            well_ago,
+        })
     }
 
     fn mode() -> impl Strategy<Value = FailbackMode> {
@@ -95,6 +126,7 @@ mod tests {
                         quarantine: 20 * SECOND,
                         acknowledge,
                         start_grace: 5 * SECOND,
+                        shared_grace: GRACE,
                         max_moves: 3,
                         window: 120 * SECOND,
                     },
@@ -103,6 +135,8 @@ mod tests {
                         idle: 60 * SECOND,
                         is_judged: false,
                     },
+                    round: Duration::from_secs(2),
+                    evidence: Duration::ZERO,
                 }
             },
         )
@@ -168,6 +202,7 @@ mod tests {
             5 => any::<Index>().prop_map(Step::Drained),
             14 => (slot(), health()).prop_map(|(slot, health)| Step::Health(slot, health)),
             2 => health().prop_map(Step::Shared),
+            20 => proptest::collection::vec(spoken(), SLOTS.len()).prop_map(Step::Heard),
             10 => (1..30_000_u64).prop_map(|millis| Step::Wait(Duration::from_millis(millis))),
             2 => prop_oneof![4 => Just(Disk::Good), 1 => Just(Disk::Fails), 1 => Just(Disk::Lies)].prop_map(Step::Disk),
             2 => rules().prop_map(Step::Configured),
@@ -199,6 +234,12 @@ mod tests {
         since_operator: u32,
         /// The generation that the watch finds too bad.
         breach: Option<Generation>,
+        /// The question that is open.
+        asked: Option<AskId>,
+        /// The last two answers, the later one last; the step that brings one may move traffic by it.
+        heard: [Answers; 2],
+        is_fresh: bool,
+        shared_was_away: Option<Moment>,
     }
 
     impl World {
@@ -223,12 +264,17 @@ mod tests {
                 automatic: Vec::new(),
                 since_operator: 0,
                 breach: None,
+                asked: None,
+                heard: <[Answers; 2]>::default(),
+                is_fresh: false,
+                shared_was_away: None,
             };
             world.send(Event::Tick);
             world
         }
 
         fn take(&mut self, step: Step) {
+            self.is_fresh = false;
             match step {
                 Step::Flip {
                     to,
@@ -287,7 +333,26 @@ mod tests {
                     }
                     self.send(Event::Health { slot, health });
                 }
+                Step::Heard(spoken) => {
+                    let before = |ago: Duration| Moment(self.now.0 - ago.as_millis() as u64);
+                    let names = SLOTS.map(|name| SlotName::new(name).unwrap());
+                    let answers = spoken.into_iter().map(|it| Answer {
+                        said: it.said,
+                        failing: it
+                            .failed_ago
+                            .map(before)
+                            .map(|last| Stretch { since: last, last }),
+                        well: it.well_ago.map(before),
+                    });
+                    self.hear(names.into_iter().zip(answers).collect());
+                }
                 Step::Shared(health) => {
+                    if [&self.shared, &health]
+                        .iter()
+                        .any(|it| it.trouble().is_some())
+                    {
+                        self.shared_was_away = Some(self.now);
+                    }
                     self.shared = health.clone();
                     self.send(Event::Shared { health });
                 }
@@ -326,6 +391,24 @@ mod tests {
                     assert_eq!(self.switch.phase(), phase);
                 }
             }
+        }
+
+        fn hear(&mut self, answers: Answers) {
+            let Some(ask) = self.asked.take() else {
+                return;
+            };
+            self.heard.swap(0, 1);
+            self.heard[1] = answers.clone();
+            self.is_fresh = true;
+            self.send(Event::Answered { ask, answers });
+            self.is_fresh = false;
+        }
+
+        /// What was asked is a matter of the past with a new life, and so is what was agreed.
+        fn forget_answers(&mut self) {
+            self.asked = None;
+            self.heard = <[Answers; 2]>::default();
+            self.shared_was_away = None;
         }
 
         fn gated(&mut self, age: u64, passed: bool, database: Option<u8>) {
@@ -378,6 +461,7 @@ mod tests {
             self.shared = SlotHealth::Unknown;
             self.acknowledged = None;
             self.breach = None;
+            self.forget_answers();
             self.traffic = stored.map_or(rules.initial.clone(), |state| state.active);
             if !rules.slots.contains(&self.traffic) {
                 assert!(self.switch.warning().is_some());
@@ -471,6 +555,7 @@ mod tests {
                 Effect::Tell(Notice::Started(operation)) => self.started(&operation),
                 Effect::Tell(Notice::Published { operation, .. }) => self.count(&operation),
                 Effect::WakeAt(at) => assert!(at > self.now),
+                Effect::Ask(ask) => self.asked = Some(ask),
                 Effect::RunGate { .. } | Effect::Tell(_) => {}
             }
         }
@@ -524,14 +609,44 @@ mod tests {
                 SlotHealth::Healthy,
                 "to an unproven slot"
             );
+            assert!(self.is_fresh, "by verdicts of different ages");
+            let [earlier, now] = &self.heard;
+            let said = |answers: &Answers, slot| answers.get(slot).map(|it| it.said.clone());
             assert_eq!(
-                self.switch.quarantine(&operation.to),
-                None,
-                "to a quarantined slot"
+                said(now, &operation.to),
+                Some(Said::Passed),
+                "to a slot that does not answer now"
             );
-            if overdue {
+            let unreachable = |answers| {
+                let is = said(answers, &operation.from);
+                matches!(is, Some(Said::Unreachable { .. }))
+            };
+            let is_down = unreachable(now)
+                && unreachable(earlier)
+                && said(earlier, &operation.to) == Some(Said::Passed);
+            let to_quarantine = self.switch.quarantine(&operation.to).is_some();
+            if overdue
+                && operation
+                    .reason
+                    .as_deref()
+                    .unwrap()
+                    .starts_with("not confirmed")
+            {
+                assert!(!to_quarantine, "to a quarantined slot");
                 assert_eq!(Some(operation.to.clone()), state.previous);
                 return;
+            }
+            assert!(is_down || !to_quarantine, "to a quarantined slot");
+            let (from, to) = (&now[&operation.from], &now[&operation.to]);
+            let failed = to.failing.map(|it| it.last).max(self.shared_was_away);
+            let shares = failed.filter(|last| last.after(GRACE) > self.now);
+            if breached && from.said.trouble().is_none() {
+                assert_eq!(shares, None, "for what both may share");
+            } else {
+                assert!(from.said.trouble().is_some(), "left a slot that passes");
+                let together = shares.is_some_and(|last| from.well.is_none_or(|well| last >= well));
+                assert!(is_down || !together, "in the grace of a common failure");
+                assert_eq!(operation.blameless, together, "whose fault it is");
             }
             assert!(
                 !matches!(self.shared, SlotHealth::Unhealthy { .. }),
@@ -540,7 +655,7 @@ mod tests {
             let failback = &self.switch.rules().failback;
             let recent = |at: &&Moment| self.now.since(**at) < failback.window;
             let moves = self.automatic.iter().filter(recent).count();
-            assert!(moves < 3, "over the limit");
+            assert!(moves < 3 || is_down, "over the limit");
             match failback.mode {
                 FailbackMode::Always => {}
                 FailbackMode::AfterFlip => assert_eq!(self.since_operator, 0, "twice for one flip"),
@@ -572,8 +687,10 @@ mod tests {
                     let generation = drain.generation;
                     self.send(Event::Drained { generation, cut: 0 });
                 }
+                self.hear(as_told::answers(&self.switch));
                 self.take(Step::Wait(300 * SECOND));
             }
+            self.hear(as_told::answers(&self.switch));
             assert_eq!(self.switch.phase(), Phase::Steady);
             assert_eq!(
                 self.stored,

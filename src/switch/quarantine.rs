@@ -2,7 +2,8 @@
 //!
 //! An operator's own flip goes there all the same, through the gate, and lifts the quarantine.
 
-use super::event::{Actor, Effect, Notice, PersistedQuarantine, Refusal, SlotHealth};
+use super::event::{Actor, Effect, Notice, PersistedQuarantine, Refusal};
+use super::health::SlotHealth;
 use super::machine::Switch;
 use super::moment::Moment;
 use super::slot::SlotName;
@@ -47,6 +48,7 @@ impl Switch {
             let today = match self.health(slot) {
                 Some(SlotHealth::Healthy) => "it is healthy now",
                 Some(SlotHealth::Unhealthy { .. }) => "it is unhealthy now",
+                Some(SlotHealth::Absent { .. }) => "it is not there now",
                 Some(SlotHealth::Unknown) | None => "its probes have yet to say",
             };
             steps.push(format!(

@@ -1,9 +1,11 @@
 //! From what is on disk and what the operator configured to what is in force: at the start, and at a reload.
 
+use super::afresh::Afresh;
 use super::canary_course::Watch;
 use super::canary_event::PersistedCanary;
 use super::disk::Disk;
-use super::event::{Persisted, Refusal, SlotHealth};
+use super::event::{Persisted, Refusal};
+use super::health::SlotHealth;
 use super::machine::{Seen, Switch};
 use super::moment::Moment;
 use super::rules::Rules;
@@ -37,7 +39,9 @@ impl Switch {
             began: now,
             canary_watch: Watch::default(),
             watched: Watched::default(),
+            afresh: Afresh::default(),
             staying: None,
+            shared_cause: None,
             warning,
             wake: None,
             now,
@@ -80,6 +84,7 @@ impl Switch {
     pub(super) fn configure(&mut self, rules: Rules) -> Result<(), Refusal> {
         self.can_apply(&rules)?;
         self.rules = rules;
+        self.afresh.ask_at_once();
         self.forget_gone_slots();
         Ok(())
     }

@@ -13,6 +13,10 @@ pub struct Rules {
     pub initial: SlotName,
     pub failback: FailbackRules,
     pub canary: CanaryRules,
+    /// In so long every slot has been probed once.
+    pub round: Duration,
+    /// How far back the watch counts.
+    pub evidence: Duration,
 }
 
 /// When may traffic move by itself.
@@ -27,6 +31,9 @@ pub struct FailbackRules {
     pub acknowledge: bool,
     /// After a start, how long the active slot may take to become healthy before traffic leaves it by itself.
     pub start_grace: Duration,
+    /// After something that both slots met, how long the active one may take to be healthy again before traffic
+    /// leaves it for one that recovered sooner.
+    pub shared_grace: Duration,
     /// At most this many automatic moves within `window`; 0 means none.
     pub max_moves: u32,
     pub window: Duration,

@@ -1,6 +1,7 @@
 //! What others may know of the machine.
 
-use super::event::{Operation, Persisted, SlotHealth};
+use super::event::{Operation, Persisted};
+use super::health::SlotHealth;
 use super::machine::{Stage, Switch};
 use super::moment::Moment;
 use super::rules::Rules;
@@ -108,6 +109,12 @@ impl Switch {
         self.staying.as_deref()
     }
 
+    /// What all slots fail with at the same time, in words; none while they do not.
+    #[must_use]
+    pub fn shared_cause(&self) -> Option<&str> {
+        self.shared_cause.as_deref()
+    }
+
     /// What an operator must hear about how this service started; none when all went as recorded.
     #[must_use]
     pub fn warning(&self) -> Option<&str> {
@@ -150,9 +157,21 @@ impl Switch {
         (ends > self.now).then_some(ends)
     }
 
+    /// Known to be unhealthy, or not to be there.
+    pub(super) fn is_bad(&self, slot: &SlotName) -> bool {
+        self.health(slot).and_then(SlotHealth::trouble).is_some()
+    }
+
     pub(super) fn is_healthy(&self, slot: &SlotName) -> bool {
         self.health(slot) == Some(&SlotHealth::Healthy)
     }
+}
+
+/// `20:30:50 UTC`
+pub(super) fn clock(at: Moment) -> String {
+    let seconds = at.0 / 1000 % 86_400;
+    let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+    format!("{hours:02}:{minutes:02}:{:02} UTC", seconds % 60)
 }
 
 /// `90 s` as an operator would write it: `1m30s`.

@@ -192,6 +192,7 @@ pub(super) struct Overdue {
 
 #[cfg(test)]
 mod tests {
+    use super::super::afresh::as_told;
     use super::super::*;
     use super::*;
 
@@ -212,10 +213,13 @@ mod tests {
                 quarantine: 5 * MINUTE,
                 acknowledge: true,
                 start_grace: Duration::ZERO,
+                shared_grace: Duration::ZERO,
                 max_moves: 3,
                 window: 60 * MINUTE,
             },
             canary: CanaryRules::default(),
+            round: Duration::from_secs(2),
+            evidence: Duration::ZERO,
         }
     }
 
@@ -293,6 +297,10 @@ mod tests {
                             events.push(Event::Drained { generation, cut: 0 });
                         }
                         Effect::Tell(notice) => self.told.push(notice),
+                        Effect::Ask(ask) => {
+                            let answers = as_told::answers(&self.switch);
+                            events.push(Event::Answered { ask, answers });
+                        }
                         Effect::RunGate { .. }
                         | Effect::Publish { .. }
                         | Effect::Share { .. }
@@ -425,6 +433,7 @@ mod tests {
         let mut bench = Bench::healthy(FailbackMode::Always);
         bench.wait(MINUTE);
         bench.fails("blue");
+        bench.wait(bench.switch.rules().round);
         bench.all_healthy();
         assert_eq!(bench.active(), "green");
         assert!(!warm(&bench), "it is in quarantine");

@@ -300,7 +300,7 @@ impl Page {
         gauge(out, &about, self.by_slot(|slot| u64::from(slot.active)))?;
         let about = About(
             "slot_health",
-            "1 healthy, 0 unhealthy; absent while unknown",
+            "1 healthy, 0 unhealthy; no sample while unknown, or while an idle slot is not there",
         );
         let known = self.each_slot().filter_map(|(service, slot)| {
             let healthy = slot.healthy?;

@@ -1,10 +1,12 @@
-//! The switch in a model world on virtual time: probes, gates, a disk, operators, and crashes.
+//! The switch in a model world on virtual time: probes, gates, a disk, operators, and crashes; what all slots
+//! share goes away, each slot recovers from that in its own time, and now and then we lack what it takes to ask.
 //!
 //! Every seed is one story, told the same way each time. `SWITCHD_SIM_SEED=7 cargo test --test
 //! simulation -- --nocapture` tells one; `SWITCHD_SIM_SEEDS=100000` lets more of them happen.
 
 #![allow(clippy::unwrap_used)]
 
+mod nature;
 mod referee;
 mod tally;
 mod world;

@@ -24,10 +24,18 @@ pub(crate) struct Tally {
     pub(crate) unconfirmed: u64,
     pub(crate) breaches: u64,
     pub(crate) left_behind: u64,
+    pub(crate) shared_causes: u64,
+    pub(crate) graces: u64,
+    pub(crate) doubts: u64,
+    pub(crate) unasked: u64,
+    /// Away from a slot that nobody could reach, to one in quarantine or over the limit.
+    pub(crate) rescues: u64,
+    /// Away from a slot that may not have been to blame.
+    pub(crate) spared: u64,
 }
 
 impl Tally {
-    fn all(&mut self) -> [(&'static str, &mut u64); 21] {
+    fn all(&mut self) -> [(&'static str, &mut u64); 27] {
         [
             ("flips", &mut self.flips),
             ("rollbacks", &mut self.rollbacks),
@@ -50,6 +58,12 @@ impl Tally {
             ("moves back unconfirmed", &mut self.unconfirmed),
             ("moves back by the watch", &mut self.breaches),
             ("stays because of the database", &mut self.left_behind),
+            ("shared causes", &mut self.shared_causes),
+            ("graces after one", &mut self.graces),
+            ("doubts of the watch", &mut self.doubts),
+            ("questions we could not ask", &mut self.unasked),
+            ("moves that beat a rule", &mut self.rescues),
+            ("moves that blame nobody", &mut self.spared),
         ]
     }
 

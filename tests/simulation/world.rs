@@ -1,19 +1,21 @@
 //! A model of everything around the switch. Nothing here waits: time jumps to what happens next.
 
+use crate::nature::{INTERVAL, Natures, Own};
 use crate::referee::Referee;
 use crate::tally::Tally;
 use fastrand::Rng;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use switchd::switch::{
-    Actor, CanaryNotice, CanaryOrder, CanaryRules, CanaryStep, Command, Direction, Effect, Event,
-    FailbackMode, FailbackRules, Label, Moment, Notice, Passed, Percent, Persisted, Phase, Refusal,
-    Rules, SlotHealth, SlotName, Switch, Terms, Transition,
+    Actor, Answers, AskId, CanaryNotice, CanaryOrder, CanaryRules, CanaryStep, Command, Direction,
+    Effect, Event, FailbackMode, FailbackRules, Label, Moment, Notice, Passed, Percent, Persisted,
+    Phase, Refusal, Rules, Said, SlotHealth, SlotName, Switch, Terms, Transition,
 };
 
 const STORY: Duration = Duration::from_mins(30);
 const GATE_TIMEOUT: u64 = 10_000;
 const LONGEST_DRAIN: u64 = 60_000;
+pub(crate) const EVIDENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct World {
     rng: Rng,
@@ -30,9 +32,13 @@ pub(crate) struct World {
     pub(crate) stored: Option<Persisted>,
     pub(crate) disk: Disk,
     pub(crate) disk_ever_failed: bool,
-    /// Which slots are really well.
-    well: BTreeMap<SlotName, bool>,
-    shared_is_well: bool,
+    /// How the slots really are.
+    pub(crate) natures: Natures,
+    /// Somebody configured what the slots share.
+    shared_is_configured: bool,
+    shared_told: SlotHealth,
+    /// What has been said so far to the question that is open.
+    hearing: (AskId, Answers),
     database: u32,
     referee: Option<Referee>,
     crashes: u32,
@@ -64,14 +70,23 @@ enum Happening {
         life: u64,
         event: GateEnd,
     },
-    /// The probes have seen enough of a slot, if it is still as they saw it.
-    ProbesAgree {
+    Probe {
         life: u64,
         slot: SlotName,
-        well: bool,
+    },
+    /// A slot says how it is, for it was asked.
+    Says {
+        life: u64,
+        ask: AskId,
+        slot: SlotName,
+    },
+    SharedIsLookedAt {
+        life: u64,
     },
     SlotTurns(SlotName),
     SharedTurns,
+    /// We run out of descriptors, for so many milliseconds.
+    WeAreExhausted(u64),
     /// The watch finds the active slot too bad, or not.
     Judged,
     /// Somebody changes the modules of the database.
@@ -96,11 +111,7 @@ impl World {
         let mut rng = Rng::with_seed(seed);
         let rules = rules(&mut rng);
         let now = Moment(1_000_000);
-        let well = rules
-            .slots
-            .iter()
-            .map(|slot| (slot.clone(), true))
-            .collect();
+        let natures = Natures::new(&rules.slots, now);
         let mut world = Self {
             now,
             coming: BTreeMap::new(),
@@ -112,8 +123,10 @@ impl World {
             stored: None,
             disk: Disk::Good,
             disk_ever_failed: false,
-            well,
-            shared_is_well: true,
+            natures,
+            shared_is_configured: rng.bool(),
+            shared_told: SlotHealth::Unknown,
+            hearing: Default::default(),
             database: 0,
             referee: Some(Referee::default()),
             crashes: rng.u32(0..4),
@@ -144,8 +157,12 @@ impl World {
         for _ in 0..self.rng.u64(0..25) {
             self.some_time(end, Happening::OperatorActs);
         }
-        for _ in 0..self.rng.u64(0..3) * 2 {
-            self.some_time(end, Happening::SharedTurns);
+        for _ in 0..self.rng.u64(0..4) {
+            self.outage(end);
+        }
+        for _ in 0..self.rng.u64(0..3) {
+            let lasts = self.rng.u64(500..20_000);
+            self.some_time(end, Happening::WeAreExhausted(lasts));
         }
         for _ in 0..self.rng.u64(0..8) {
             self.some_time(end, Happening::Judged);
@@ -166,16 +183,34 @@ impl World {
         self.until(self.now.after(STORY));
     }
 
+    /// What the slots share goes away for a while; often enough there is trouble of a slot's own around it.
+    fn outage(&mut self, within_secs: u64) {
+        // Over before the story is.
+        let begins = self.rng.u64(0..(within_secs - 80) * 1000);
+        let lasts = match self.rng.u8(0..3) {
+            0 => self.rng.u64(200..2_000),
+            _ => self.rng.u64(2_000..60_000),
+        };
+        self.in_millis(begins, Happening::SharedTurns);
+        self.in_millis(begins + lasts, Happening::SharedTurns);
+        if self.rng.u8(0..3) == 0 {
+            let wait = self.rng.u64(0..lasts + 10_000);
+            let slots = self.switch.rules().slots.clone();
+            let slot = self.rng.choice(&slots).unwrap().clone();
+            self.in_millis(begins + wait, Happening::SlotTurns(slot));
+        }
+        if self.rng.bool() {
+            let wait = self.rng.u64(0..lasts + 5_000);
+            self.in_millis(begins + wait, Happening::Judged);
+        }
+    }
+
     /// Trouble ends; then the switch must come to rest, and must still do its work.
     pub(crate) fn come_to_rest(&mut self) {
         self.crashes = 0;
         self.happens(Happening::DiskTurns(Disk::Good));
-        for (slot, well) in self.well.clone() {
-            if !well {
-                self.happens(Happening::SlotTurns(slot));
-            }
-        }
-        if !self.shared_is_well {
+        self.natures.everything_mends(self.now);
+        if !self.natures.shared_is_well {
             self.happens(Happening::SharedTurns);
         }
         self.until(self.now.after(STORY));
@@ -188,7 +223,7 @@ impl World {
         self.refereed(|referee, world| referee.at_rest(world));
 
         let before = self.traffic.clone();
-        self.happens(Happening::SlotTurns(before.clone()));
+        self.natures.turn(&before, Own::Refuses, self.now);
         self.until(self.now.after(Duration::from_secs(30)));
         let slots = self.switch.rules().slots.iter();
         let mut others = slots.filter(|slot| **slot != before);
@@ -209,6 +244,8 @@ impl World {
             let ((at, _), happening) = next.remove_entry();
             self.now = self.now.max(at);
             self.happens(happening);
+            self.natures.look(self.now);
+            self.refereed(|referee, world| referee.is_down_beside_a_slot_that_answers(world));
         }
         self.now = end;
     }
@@ -221,11 +258,22 @@ impl World {
                 self.tell(Event::Tick);
             }
             Happening::GateEnds { life, event } if life == self.life => self.gate_ends(&event),
-            Happening::ProbesAgree { life, slot, well } if life == self.life => {
-                self.probes_agree(slot, well);
+            Happening::Probe { life, slot } if life == self.life => self.probe(slot),
+            Happening::Says { life, ask, slot } if life == self.life => self.says(ask, slot),
+            Happening::SharedIsLookedAt { life } if life == self.life => {
+                self.look_at_shared();
+                self.in_millis(2_000, Happening::SharedIsLookedAt { life });
             }
             Happening::SlotTurns(slot) => self.slot_turns(slot),
-            Happening::SharedTurns => self.shared_turns(),
+            Happening::SharedTurns => {
+                self.natures.shared_turns(self.now, &mut self.rng);
+                let is_well = self.natures.shared_is_well;
+                self.note(&format!("what they share is there: {is_well}"));
+            }
+            Happening::WeAreExhausted(lasts) => {
+                self.note("we run out of descriptors");
+                self.natures.exhausted_until = self.now.after(Duration::from_millis(lasts));
+            }
             Happening::Judged => {
                 let bad = self.rng.bool();
                 self.judged(bad);
@@ -240,41 +288,87 @@ impl World {
             Happening::Told { .. }
             | Happening::Wake { .. }
             | Happening::GateEnds { .. }
-            | Happening::ProbesAgree { .. } => {}
+            | Happening::Probe { .. }
+            | Happening::Says { .. }
+            | Happening::SharedIsLookedAt { .. } => {}
         }
     }
 
     fn slot_turns(&mut self, slot: SlotName) {
-        let well = !self.well[&slot];
-        self.note(&format!(
-            "{slot} turns {}",
-            if well { "well" } else { "bad" }
-        ));
-        self.well.insert(slot.clone(), well);
-        self.probe_soon(slot);
+        let own = match self.natures.of(&slot).own {
+            Own::Good => *self
+                .rng
+                .choice([Own::Errs, Own::Refuses, Own::Refuses, Own::Silent].as_slice())
+                .unwrap(),
+            _ => Own::Good,
+        };
+        self.note(&format!("{slot} turns {own:?}"));
+        self.natures.turn(&slot, own, self.now);
     }
 
-    fn probe_soon(&mut self, slot: SlotName) {
-        let well = self.well[&slot];
+    fn probe(&mut self, slot: SlotName) {
+        let probed = self.natures.probe(&slot, self.now, &mut self.rng);
         let life = self.life;
-        let wait = self.rng.u64(100..4_000);
-        self.in_millis(wait, Happening::ProbesAgree { life, slot, well });
+        let next = Happening::Probe {
+            life,
+            slot: slot.clone(),
+        };
+        self.in_millis(probed.next, next);
+        self.tell_health(slot, probed.news);
     }
 
-    fn probes_agree(&mut self, slot: SlotName, well: bool) {
-        // A slot that flaps faster than that is never told about.
-        if self.well[&slot] == well {
-            let health = health(well, &self.rng.u8(0..2).to_string());
+    fn tell_health(&mut self, slot: SlotName, news: Option<SlotHealth>) {
+        if let Some(health) = news {
             self.refereed(|referee, _| referee.health.insert(slot.clone(), health.clone()));
             self.tell(Event::Health { slot, health });
         }
     }
 
-    fn shared_turns(&mut self) {
-        self.shared_is_well = !self.shared_is_well;
-        let health = health(self.shared_is_well, "database");
-        self.refereed(|referee, _| referee.shared = health.clone());
-        self.tell(Event::Shared { health });
+    fn ask(&mut self, ask: AskId) {
+        self.hearing = (ask, Answers::new());
+        let life = self.life;
+        for slot in self.switch.rules().slots.clone() {
+            let wait = self.rng.u64(0..15);
+            self.in_millis(wait, Happening::Says { life, ask, slot });
+        }
+    }
+
+    fn says(&mut self, ask: AskId, slot: SlotName) {
+        if ask != self.hearing.0 {
+            return;
+        }
+        let life = self.life;
+        let (answer, news) = self.natures.answer(&slot, self.now);
+        self.hearing.1.insert(slot.clone(), answer);
+        self.tell_health(slot, news);
+        if life == self.life && ask == self.hearing.0 {
+            self.heard(ask);
+        }
+    }
+
+    fn heard(&mut self, ask: AskId) {
+        let answers = self.hearing.1.clone();
+        if answers.len() < self.switch.rules().slots.len() {
+            return;
+        }
+        let life = self.life;
+        self.look_at_shared();
+        if life == self.life {
+            self.tally.unasked += u64::from(self.now < self.natures.exhausted_until);
+            self.tell(Event::Answered { ask, answers });
+        }
+    }
+
+    fn look_at_shared(&mut self) {
+        if !self.shared_is_configured || self.now < self.natures.exhausted_until {
+            return;
+        }
+        let health = health(self.natures.shared_is_well, "database");
+        if self.shared_told != health {
+            self.shared_told = health.clone();
+            self.refereed(|referee, _| referee.shared = health.clone());
+            self.tell(Event::Shared { health });
+        }
     }
 
     fn judged(&mut self, bad: bool) {
@@ -404,17 +498,21 @@ impl World {
     }
 
     fn boot(&mut self) {
+        let life = self.life;
+        self.natures.forget();
+        self.shared_told = SlotHealth::Unknown;
         for slot in self.switch.rules().slots.clone() {
-            self.probe_soon(slot);
+            let wait = self.rng.u64(0..2_000);
+            self.in_millis(wait, Happening::Probe { life, slot });
         }
-        self.shared_is_well = !self.shared_is_well;
+        self.in_millis(0, Happening::SharedIsLookedAt { life });
         self.tell(Event::Tick);
-        self.shared_turns();
     }
 
     fn perform(&mut self, effect: Effect) {
         self.note(&format!("  {effect:?}"));
         match effect {
+            Effect::Ask(ask) => self.ask(ask),
             Effect::RunGate { flip, slot } => {
                 let hung = self.rng.u8(0..8) == 0;
                 let wait = if hung {
@@ -455,7 +553,7 @@ impl World {
     fn gate_ends(&mut self, end: &GateEnd) {
         let verdict = if end.hung {
             Err(vec!["timeout".to_owned()])
-        } else if self.well[&end.slot] {
+        } else if self.natures.truth(&end.slot, self.now) == Said::Passed {
             // Not every gate looks at the database.
             let looks = self.rng.bool();
             let fingerprint = looks.then(|| self.database.to_string());
@@ -497,6 +595,12 @@ impl World {
                 let why = operation.reason.as_deref().unwrap_or_default();
                 self.tally.unconfirmed += u64::from(why.starts_with("not confirmed"));
                 self.tally.breaches += u64::from(why.ends_with("requests failed"));
+                let is_failback = operation.direction == Direction::Failback;
+                let rules = self.switch.rules();
+                let is_held = self.switch.quarantine(&operation.to).is_some()
+                    || self.switch.moves_in_window() >= rules.failback.max_moves;
+                self.tally.rescues += u64::from(is_failback && is_held);
+                self.tally.spared += u64::from(operation.blameless);
                 self.refereed(|referee, world| referee.started(&operation, world));
             }
             Notice::Failed { operation, .. } => {
@@ -524,12 +628,17 @@ impl World {
             Notice::Staying { reason, .. } => {
                 self.tally.stayed += 1;
                 self.tally.left_behind += u64::from(reason.contains("modules have changed"));
+                self.tally.shared_causes += u64::from(reason.contains("both fail"));
+                self.tally.graces += u64::from(reason.contains("slower to recover"));
+                self.tally.doubts += u64::from(reason.contains("is judged again"));
             }
             Notice::QuarantineEnded { .. } => self.tally.quarantines_ended += 1,
+            Notice::Quarantined { slot, .. } => {
+                self.refereed(|referee, _| referee.may_be_quarantined(&slot));
+            }
             Notice::Unchanged { .. }
             | Notice::Canary(CanaryNotice::Unchanged { .. } | CanaryNotice::Halted { .. })
             | Notice::Drained { .. }
-            | Notice::Quarantined { .. }
             | Notice::Acknowledged { .. }
             | Notice::Labelled { .. } => {}
             Notice::Confirmed { .. } => self.tally.confirmed += 1,
@@ -592,6 +701,7 @@ fn rules(rng: &mut Rng) -> Rules {
             quarantine: Duration::from_secs(rng.u64(0..300)),
             acknowledge: rng.bool(),
             start_grace: Duration::from_secs(rng.u64(0..60)),
+            shared_grace: Duration::from_secs(rng.u64(10..60)),
             max_moves: rng.u32(1..4),
             window: Duration::from_secs(rng.u64(1..900)),
         },
@@ -600,6 +710,8 @@ fn rules(rng: &mut Rng) -> Rules {
             idle: Duration::from_secs(rng.u64(1..300)),
             is_judged: false,
         },
+        round: Duration::from_millis(INTERVAL),
+        evidence: EVIDENCE,
     }
 }
 

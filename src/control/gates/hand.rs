@@ -151,7 +151,7 @@ impl Conductor {
         let active = service.switch.active();
         let is_bad = |slot: &SlotName| {
             let told = service.health.get(slot).map(|told| &told.health);
-            matches!(told, Some(SlotHealth::Unhealthy { .. }))
+            told.and_then(SlotHealth::trouble).is_some()
         };
         let listeners = &self.settings.listeners;
         Trial {
