@@ -73,7 +73,7 @@ pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus, DrainStatus,
     EndpointStatus, FailbackStatus, MemberStatus, OperationStatus, ProbeResult, QuarantineStatus,
     RequestList, RequestStatus, ServiceStatus, SharedStatus, SharedTroubleStatus, SlotStatus,
-    Status,
+    Status, StrangerStatus,
 };
 pub use watch::{ConfirmStatus, Confirmed, WatchFigures, WatchStatus};
 

@@ -120,6 +120,8 @@ pub struct Accepted {
     pub done: oneshot::Receiver<Arc<StreamEvent>>,
     /// What still has to happen before a quarantine ends, for an acknowledgement.
     pub remaining: Option<String>,
+    /// Who may listen on the slot's port from now on, in words; none where nobody was a stranger.
+    pub accepted: Option<String>,
 }
 
 #[derive(Debug)]

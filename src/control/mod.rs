@@ -39,6 +39,7 @@ mod shared_trouble;
 mod start;
 mod status;
 mod steered;
+mod strangers;
 mod underway;
 mod verdict;
 mod views;

@@ -4,6 +4,9 @@ use super::clock::Clock;
 use super::clock::stamp;
 use super::jobs::Jobs;
 use super::message::Message;
+use super::strangers::Expected;
+use super::strangers::Stranger;
+use super::strangers::listening;
 use crate::api::ProbeResult;
 use crate::config::Health;
 use crate::config::HostPattern;
@@ -20,6 +23,7 @@ use crate::switch::SlotName;
 use crate::tls;
 use crate::upstream::ProbeFailure;
 use crate::upstream::probe;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -45,6 +49,8 @@ pub(super) struct Target {
     pub(super) terms: Option<Arc<tls::Upstream>>,
     /// Whether connections begin with a PROXY header.
     pub(super) proxy_protocol: Option<ProxyVersion>,
+    /// Who may listen there.
+    pub(super) expected: Arc<Expected>,
 }
 
 /// What one probe found.
@@ -61,6 +67,10 @@ pub(super) struct ProbeReport {
     pub(super) kind: String,
     /// A slot that is starting fails like this.
     pub(super) may_pass_later: bool,
+    /// The users who listen there; empty where that is not known, or it did not answer.
+    pub(super) listening: BTreeSet<u32>,
+    /// Somebody else than expected answered: that is a failure, whatever the answer was.
+    pub(super) stranger: Option<Stranger>,
 }
 
 impl ProbeReport {
@@ -116,6 +126,16 @@ pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
         Ok(status) => (Ok(format!("HTTP {status}")), Owner::Slot),
         Err(failure) => (Err(failure.to_string()), failure.owner()),
     };
+    // After the answer: whoever gave it was there by then.
+    let listening = match &result {
+        Ok(_) => listening(address, target.health.timeout).await,
+        Err(_) => BTreeSet::new(),
+    };
+    let stranger = target.expected.stranger(&target.key.slot, &listening);
+    let result = match &stranger {
+        Some(stranger) => Err(stranger.to_string()),
+        None => result,
+    };
     let (Ok(words) | Err(words)) = &result;
     let kind = words.split(':').next().unwrap_or_default().to_owned();
     ProbeReport {
@@ -125,7 +145,10 @@ pub(super) async fn once(target: &Target, clock: Clock) -> ProbeReport {
         result,
         owner,
         kind,
-        may_pass_later,
+        // Whoever is not the slot does not become it by waiting.
+        may_pass_later: may_pass_later && stranger.is_none(),
+        listening,
+        stranger,
     }
 }
 

@@ -21,6 +21,9 @@ pub fn check(config: &Path) -> ExitCode {
                 for warning in material.warnings(SystemTime::now()) {
                     eprintln!("warning: {warning}");
                 }
+                for advice in config::advice(&settings) {
+                    eprintln!("advice: {advice}");
+                }
                 println!("ok: {}", in_words(&settings));
                 ExitCode::SUCCESS
             }

@@ -8,16 +8,20 @@ mod address;
 mod buffer;
 mod lack;
 mod listen;
+mod listening;
 mod pipe;
 mod proxy_protocol;
 mod stream;
+mod users;
 
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
 pub use lack::{Lack, is_ours};
 pub use listen::{close, listen, listen_alone};
+pub use listening::{may_be_local, users_listening};
 pub use pipe::Remote;
 pub use proxy_protocol::{
     Introduction, NoIntroduction, ProxyVersion, introduction, nowhere, write_introduction,
 };
 pub use stream::{Stream, connect_tcp};
+pub use users::{user_called, user_in_words};

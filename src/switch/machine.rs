@@ -17,7 +17,7 @@ use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, Phase};
 use super::watch::Watched;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state machine of one service.
 ///
@@ -114,6 +114,7 @@ impl Switch {
             Event::Drained { generation, cut } => self.drained(generation, cut, effects),
             Event::Health { slot, health } => self.told_health(&slot, health),
             Event::Shared { health } => self.shared = health,
+            Event::Users { slot, users } => self.told_users(slot, users),
             Event::Canary(event) => self.canary_event(event),
             Event::Judged { generation, breach } => self.judged(generation, breach),
             Event::Tick => {}
@@ -315,6 +316,13 @@ impl Switch {
         if *slot == self.state.active && self.is_healthy(slot) {
             self.state.unproven = false;
             self.starting = None;
+        }
+    }
+
+    /// Kept over restarts, and no more: what follows from a stranger is said of the slot's health.
+    fn told_users(&mut self, slot: SlotName, users: BTreeMap<String, BTreeSet<u32>>) {
+        if self.rules.slots.contains(&slot) {
+            self.state.users.insert(slot, users);
         }
     }
 
