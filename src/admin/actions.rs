@@ -155,6 +155,7 @@ impl Admin {
             schema: SCHEMA,
             slot: request.slot,
             remaining: accepted.remaining,
+            accepted: accepted.accepted,
         }))
     }
 

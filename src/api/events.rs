@@ -265,6 +265,18 @@ pub enum EventKind {
         by: String,
         message: Option<String>,
     },
+    /// Another user listens on a slot's port than when it last served, or than its `owner`.
+    OwnerChanged {
+        slot: String,
+        endpoint: String,
+        /// `uid 65534 (nobody)`.
+        listening: String,
+        expected: String,
+    },
+    /// No stranger listens on the slot's port any more, or an operator has accepted who does.
+    OwnerRestored {
+        slot: String,
+    },
     /// What all slots need fails: nothing moves by itself until it is back.
     SharedDown {
         /// What does not answer; none where the config does not say what the slots share.

@@ -73,7 +73,7 @@ pub use status::{
     AcmeStatus, CertificateStatus, CertificatesStatus, ConfigStatus, CountsStatus,
     DescriptorsStatus, DrainStatus, EndpointStatus, FailbackStatus, MemberStatus, NameStatus,
     OperationStatus, ProbeResult, QuarantineStatus, RequestList, RequestStatus, ServiceStatus,
-    SharedStatus, SharedTroubleStatus, SlotStatus, StateStatus, Status,
+    SharedStatus, SharedTroubleStatus, SlotStatus, StateStatus, Status, StrangerStatus,
 };
 pub use watch::{ConfirmStatus, Confirmed, LastMinute, WarningStatus, WatchFigures, WatchStatus};
 

@@ -99,4 +99,7 @@ pub struct Acknowledged {
     pub slot: String,
     /// What still has to happen before the quarantine ends; none when it is over.
     pub remaining: Option<String>,
+    /// Who may listen on the slot's port from now on; none where nobody was a stranger there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accepted: Option<String>,
 }

@@ -256,6 +256,9 @@ pub struct SlotStatus {
     /// Why it is not healthy, in words.
     pub reason: Option<String>,
     pub quarantine: Option<QuarantineStatus>,
+    /// Somebody else listens on its port than should; none where all is well, or where nobody knows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stranger: Option<StrangerStatus>,
     /// What was said to run in it (`switchctl deploy --version`).
     #[serde(default)]
     pub version: Option<String>,
@@ -278,6 +281,17 @@ pub struct CountsStatus {
     pub requests: u64,
     pub transfers: u64,
     pub websockets: u64,
+}
+
+/// Another user listens on a slot's port than when it last served, or than its `owner`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct StrangerStatus {
+    pub since: String,
+    pub endpoint: String,
+    /// `uid 65534 (nobody)`.
+    pub listening: String,
+    pub expected: String,
+    pub remedy: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

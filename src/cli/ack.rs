@@ -16,11 +16,13 @@ pub(super) async fn run(session: &Session, args: &SlotArgs) -> Result<(), Failur
 }
 
 fn render(answer: &Acknowledged, _: &Look) -> String {
-    match &answer.remaining {
-        None => format!("{} is acknowledged; its quarantine is over", answer.slot),
-        Some(rest) => format!(
-            "{} is acknowledged; before its quarantine ends, {rest}",
-            answer.slot
+    let slot = &answer.slot;
+    match (&answer.remaining, &answer.accepted) {
+        (None, Some(users)) => format!("{users} may listen on the port of {slot} from now on"),
+        (None, None) => format!("{slot} is acknowledged; its quarantine is over"),
+        (Some(rest), None) => format!("{slot} is acknowledged; before its quarantine ends, {rest}"),
+        (Some(rest), Some(users)) => format!(
+            "{slot} is acknowledged; before its quarantine ends, {rest}; {users} may listen on its port from now on"
         ),
     }
 }

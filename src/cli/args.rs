@@ -127,7 +127,7 @@ pub(super) enum Verb {
     Ps,
     /// End one request; its client sees the connection break
     Kill(KillArgs),
-    /// Acknowledge what went wrong on SLOT, so that its quarantine may end
+    /// Acknowledge what went wrong on SLOT, so that its quarantine may end; accept who listens there
     Ack(SlotArgs),
     /// Operations of the past, newest last
     History(HistoryArgs),

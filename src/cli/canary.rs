@@ -5,11 +5,12 @@ use super::failure::Failure;
 use super::operation;
 use super::output;
 use super::output::Format;
+use super::sentence::{Sentence, say};
 use super::session::Session;
 use super::style::{Look, Paint};
 use super::table::printable;
 use super::words;
-use crate::api::{CanaryAction, CanaryRequest, CanaryStatus, Status};
+use crate::api::{CanaryAction, CanaryRequest, CanaryStatus, EventKind, Status};
 use crate::switch::Percent;
 use clap::Args as Group;
 
@@ -123,6 +124,51 @@ pub(super) fn line(canary: &CanaryStatus, look: &Look) -> String {
 
 pub(super) fn percent(percent: f64) -> String {
     Percent::of_percent(percent).map_or_else(|| format!("{percent}%"), |share| share.to_string())
+}
+
+/// Of its events.
+pub(super) fn sentence(event: &EventKind) -> Sentence {
+    match event {
+        EventKind::PreviewLink { slot, by } => {
+            say(format!("a link to {slot} was made for {by}"), Paint::Plain)
+        }
+        EventKind::Canary {
+            slot,
+            percent,
+            generation,
+            step,
+        } => {
+            let share = self::percent(*percent);
+            let step = step.map_or(String::new(), |step| format!(" (step {step})"));
+            say(
+                format!(
+                    "{share} of the new visitors go to {slot} as generation {generation}{step}"
+                ),
+                Paint::Good,
+            )
+        }
+        EventKind::CanaryOver { slot, promoted, .. } if *promoted => say(
+            format!("the canary on {slot} is over: all traffic has followed"),
+            Paint::Good,
+        ),
+        EventKind::CanaryOver { slot, reason, .. } => {
+            let why = reason
+                .as_deref()
+                .map_or(String::new(), |reason| format!(": {reason}"));
+            say(
+                format!("the canary on {slot} is over, no new request goes there{why}"),
+                Paint::Notable,
+            )
+        }
+        EventKind::CanaryHalted { slot, percent } => say(
+            format!(
+                "the canary on {slot} stays at {}: its next step failed, and no more follow by themselves",
+                self::percent(*percent)
+            ),
+            Paint::Bad,
+        ),
+        _ => say("", Paint::Plain),
+    }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ pub(super) fn run(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
     let problems = match config::load(&args.file) {
         Ok(settings) => {
             return output::print(&match session.output.format {
-                Format::Json => document(&args.file, &[]),
+                Format::Json => document(&args.file, &[], &config::advice(&settings)),
                 Format::Words => summary(&args.file, &settings),
             });
         }
@@ -25,7 +25,7 @@ pub(super) fn run(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
     };
     let text = match session.output.format {
         Format::Json => {
-            output::print(&document(&args.file, &problems))?;
+            output::print(&document(&args.file, &problems, &[]))?;
             format!("{file} is not valid")
         }
         Format::Words => format!("not valid:\n{}", config::summary(&problems).trim_end()),
@@ -36,12 +36,13 @@ pub(super) fn run(session: &Session, args: &CheckArgs) -> Result<(), Failure> {
     })
 }
 
-fn document(file: &Path, problems: &[Problem]) -> String {
+fn document(file: &Path, problems: &[Problem], advice: &[String]) -> String {
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     json!({
         "schema": crate::api::SCHEMA,
         "path": file.display().to_string(),
         "problems": problems,
+        "advice": advice,
     })
     .to_string()
 }
@@ -60,6 +61,13 @@ fn summary(file: &Path, settings: &Settings) -> String {
             .map(|slot| slot.name.as_str())
             .collect();
         let _ = write!(text, "\n  {}: {}", service.name, slots.join(", "));
+    }
+    let advice = config::advice(settings);
+    if !advice.is_empty() {
+        text.push_str("\nadvice:");
+    }
+    for line in advice {
+        let _ = write!(text, "\n  {line}");
     }
     text
 }

@@ -40,6 +40,7 @@ mod session;
 mod shadow;
 mod shared;
 mod status;
+mod strangers;
 mod style;
 mod table;
 mod token;

@@ -7,6 +7,7 @@ use super::modes;
 use super::reload;
 use super::shadow;
 use super::shared;
+use super::strangers;
 use super::style::Paint;
 use super::table::printable;
 use super::watch;
@@ -285,12 +286,15 @@ fn beside(event: &EventKind) -> Sentence {
             };
             say(format!("traffic stays on {slot}: {reason}"), paint)
         }
+        EventKind::OwnerChanged { .. } | EventKind::OwnerRestored { .. } => {
+            strangers::sentence(event)
+        }
         EventKind::SharedDown { .. } | EventKind::SharedUp { .. } => shared::sentence(event),
         EventKind::ShadowOn { .. } | EventKind::ShadowOff { .. } => shadow::sentence(event),
         EventKind::Canary { .. }
         | EventKind::CanaryOver { .. }
         | EventKind::CanaryHalted { .. }
-        | EventKind::PreviewLink { .. } => of_canary(event),
+        | EventKind::PreviewLink { .. } => canary::sentence(event),
         EventKind::Reloaded {
             changes,
             needs_restart,
@@ -331,50 +335,6 @@ fn aside(event: &EventKind) -> Sentence {
         ),
         EventKind::CertificateExpiring { certificate } => say(certificate, Paint::Notable),
         EventKind::HookTest { by } => say(format!("a hook is tested by {by}"), Paint::Plain),
-        _ => say("", Paint::Plain),
-    }
-}
-
-fn of_canary(event: &EventKind) -> Sentence {
-    match event {
-        EventKind::PreviewLink { slot, by } => {
-            say(format!("a link to {slot} was made for {by}"), Paint::Plain)
-        }
-        EventKind::Canary {
-            slot,
-            percent,
-            generation,
-            step,
-        } => {
-            let share = canary::percent(*percent);
-            let step = step.map_or(String::new(), |step| format!(" (step {step})"));
-            say(
-                format!(
-                    "{share} of the new visitors go to {slot} as generation {generation}{step}"
-                ),
-                Paint::Good,
-            )
-        }
-        EventKind::CanaryOver { slot, promoted, .. } if *promoted => say(
-            format!("the canary on {slot} is over: all traffic has followed"),
-            Paint::Good,
-        ),
-        EventKind::CanaryOver { slot, reason, .. } => {
-            let why = reason
-                .as_deref()
-                .map_or(String::new(), |reason| format!(": {reason}"));
-            say(
-                format!("the canary on {slot} is over, no new request goes there{why}"),
-                Paint::Notable,
-            )
-        }
-        EventKind::CanaryHalted { slot, percent } => say(
-            format!(
-                "the canary on {slot} stays at {}: its next step failed, and no more follow by themselves",
-                canary::percent(*percent)
-            ),
-            Paint::Bad,
-        ),
         _ => say("", Paint::Plain),
     }
 }

@@ -12,6 +12,7 @@ use super::output::{self, Format};
 use super::session::Session;
 use super::shadow;
 use super::shared;
+use super::strangers;
 use super::style::{Look, Paint};
 use super::table::{Cell, Table, printable};
 use super::words;
@@ -149,6 +150,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     );
     if let Some(trouble) = &service.shared_trouble {
         push(&mut text, &shared::line(trouble, look));
+    }
+    for line in strangers::lines(service, look) {
+        push(&mut text, &line);
     }
     text.push_str(&slots(service, look));
     for line in quarantines(service, look) {
@@ -405,6 +409,7 @@ mod tests {
             since: Some("2026-08-01T09:00:00Z".to_owned()),
             reason: None,
             quarantine: None,
+            stranger: None,
             version: None,
             in_flight: CountsStatus::default(),
             queued: 0,

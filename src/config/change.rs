@@ -25,7 +25,7 @@ use super::read_only;
 use super::resolver;
 use super::sendfile;
 use super::service_limits;
-use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, Settings, Shared};
+use super::settings::{AccessLog, AccessLogTarget, HostPattern, Route, Service, Settings};
 use super::shadow;
 use super::slot_changes;
 use super::units::{format_duration, format_size};
@@ -325,16 +325,17 @@ fn rules(lines: &mut Differences, old: &Service, new: &Service) {
     lines.time("failback window", a.window, b.window);
     watch::changes(lines, &old.watch, &new.watch);
     upstream_tls::changes(lines, old.upstream_tls.as_ref(), new.upstream_tls.as_ref());
-    lines.value(
-        "shared",
-        &shown_shared(old.shared.as_ref()),
-        &shown_shared(new.shared.as_ref()),
-    );
+    lines.value("shared", &shown_shared(old), &shown_shared(new));
     websocket::changes(lines, &old.websocket, &new.websocket);
 }
 
-fn shown_shared(shared: Option<&Shared>) -> String {
-    shared.map_or("off".to_owned(), |shared| {
+fn shown_shared(service: &Service) -> String {
+    let none = if service.shares_nothing {
+        "nothing"
+    } else {
+        "off"
+    };
+    service.shared.as_ref().map_or(none.to_owned(), |shared| {
         format!(
             "{} every {} within {}",
             shared.tcp,
@@ -571,7 +572,7 @@ http = ["127.0.0.1:6001"]
                 "upstream_tls]\nenabled = false",
                 "upstream_tls]\nenabled = true",
             )
-            .replace("tcp = \"/dev/x\"", "tcp = \"db:5432\"")
+            .replace("tcp = \"unknown\"", "tcp = \"db:5432\"")
             .replace("metrics = \"/dev/x\"", "metrics = \"127.0.0.1:9145\"")
             .replace("p99 = \"/dev/x\"", "p99 = \"9s\"")
             .replace("latency_rise = \"/dev/x\"", "latency_rise = \"9%\"")

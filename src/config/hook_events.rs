@@ -36,6 +36,9 @@ events! {
     WatchGood = "watch_good",
     CanaryOver = "canary_over",
     CanaryHalted = "canary_halted",
+    /// Another user listens on a slot's port than when it last served.
+    OwnerChanged = "owner_changed",
+    OwnerRestored = "owner_restored",
     /// What all slots need (a database) fails: nothing moves by itself until it is back.
     SharedDown = "shared_down",
     SharedUp = "shared_up",

@@ -217,7 +217,7 @@ pub(super) const ODOO: Section = section(
 
 pub(super) const SLOT: Section = Section {
     header: "service.NAME.slots.SLOT",
-    keys: &[],
+    keys: &[key("owner", "1000")],
     names: Names::Values,
     is_repeated: false,
 };

@@ -11,6 +11,7 @@
 mod access;
 mod acme;
 mod admin_api;
+mod advice;
 mod buffering;
 mod cache;
 mod canary;
@@ -73,6 +74,7 @@ mod words;
 pub use access::{Access, BasicAuth, User};
 pub use acme::{Acme, AcmeChallenge};
 pub use admin_api::{AdminApi, AdminTcp, AdminToken, Role, TokenHash, fresh_token, token_lines};
+pub use advice::advice;
 pub use buffering::{Buffering, Spooling};
 pub use cache::{Cache, CacheRoom, KeepOnFlip, PathPattern};
 pub use canary::Canary;

@@ -73,7 +73,7 @@ pub(super) fn shared(service: &Table<'_>) -> (Option<Shared>, Option<At>) {
         }
         return (None, None);
     };
-    if value.is_word("off") {
+    if value.is_word("off") || value.is_word("unknown") {
         return (None, None);
     }
     let tcp = value.text().and_then(|text| match words::endpoint(text) {
@@ -89,6 +89,12 @@ pub(super) fn shared(service: &Table<'_>) -> (Option<Shared>, Option<At>) {
         timeout,
     });
     (shared, Some(value.at))
+}
+
+/// `tcp = "off"`
+pub(super) fn shares_nothing(service: &Table<'_>) -> bool {
+    let tcp = service.table("shared", &SHARED).get("tcp");
+    tcp.is_some_and(|tcp| tcp.is_word("off"))
 }
 
 pub(super) fn timeouts(service: &Table<'_>) -> Timeouts {

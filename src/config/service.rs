@@ -87,6 +87,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let checks = health::read(&table, &members, &gate);
     let gates = gates::read(&table, &members);
     let (shared, shared_at) = rules::shared(&table);
+    let shares_nothing = rules::shares_nothing(&table);
     // Read before anything is put together: a missing name must not hide their problems.
     let limits = service_limits::read(&table, common);
     let upstream_proxy_protocol = welcome::upstream(&table);
@@ -150,6 +151,7 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
         failback,
         watch,
         shared,
+        shares_nothing,
         upstream_tls,
         websocket,
     });
@@ -180,6 +182,7 @@ fn build(slot: &WrittenSlot, members: &[MemberName], checks: &health::Checks) ->
         .collect();
     Slot {
         name: slot.name.clone(),
+        owner: slot.owner,
         members,
     }
 }

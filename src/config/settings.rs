@@ -207,6 +207,8 @@ pub struct Service {
     pub watch: Watch,
     /// What all slots depend on; none means not checked.
     pub shared: Option<Shared>,
+    /// The operator says that the slots share nothing that could be looked at.
+    pub shares_nothing: bool,
     /// None means that upstreams are spoken to without TLS.
     pub upstream_tls: Option<UpstreamTls>,
     pub websocket: Websocket,
@@ -223,6 +225,8 @@ impl Service {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slot {
     pub name: SlotName,
+    /// The user who listens on its ports; none where that is whoever did so when it last served.
+    pub owner: Option<u32>,
     pub members: Vec<Member>,
 }
 

@@ -10,6 +10,12 @@ pub(super) fn slots(lines: &mut Differences, old: &[Slot], new: &[Slot]) {
         match old.iter().find(|other| other.name == slot.name) {
             None => lines.told(format_args!("slot {} added", slot.name)),
             Some(before) => {
+                let owner = |slot: &Slot| {
+                    let whoever = || "whoever served last".to_owned();
+                    slot.owner.map_or_else(whoever, |uid| format!("uid {uid}"))
+                };
+                let name = format!("slot {} owner", slot.name);
+                lines.value(&name, &owner(before), &owner(slot));
                 for member in &slot.members {
                     let name = format!("slot {} {}", slot.name, member.name);
                     match before.members.iter().find(|m| m.name == member.name) {

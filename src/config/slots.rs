@@ -6,6 +6,7 @@ use super::table::{Named, Table};
 use super::value::{Value, clip};
 use super::words;
 use crate::net::EndpointAddr;
+use crate::net::user_called;
 use crate::switch::MemberName;
 use crate::switch::SlotName;
 use std::collections::HashSet;
@@ -17,6 +18,8 @@ pub(super) const MAIN: &str = "http";
 pub(super) struct WrittenSlot {
     pub(super) name: SlotName,
     pub(super) at: At,
+    /// Who listens on its ports.
+    pub(super) owner: Option<u32>,
     /// In the order of the file.
     pub(super) members: Vec<WrittenMember>,
 }
@@ -66,11 +69,30 @@ fn slot(service: &str, named: &Named<'_>) -> Option<WrittenSlot> {
         return None;
     };
     let members = table.others().into_iter().filter_map(member).collect();
+    let owner = table.get("owner").and_then(|value| owner(&value));
     Some(WrittenSlot {
         name: name?,
         at: named.at.clone(),
+        owner,
         members,
     })
+}
+
+/// A uid, or the name of a user of this host.
+fn owner(value: &Value<'_>) -> Option<u32> {
+    if value.is_number() {
+        let uid = value.number(0..=u64::from(u32::MAX))?;
+        return u32::try_from(uid).ok();
+    }
+    let name = value.text()?;
+    let found = user_called(name);
+    if found.is_none() {
+        value.wrong(
+            format!("there is no user \"{}\" in /etc/passwd", clip(name)),
+            "write the name of the user who runs the slot, or a uid: owner = 1000",
+        );
+    }
+    found
 }
 
 fn member(named: Named<'_>) -> Option<WrittenMember> {

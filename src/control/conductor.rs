@@ -114,6 +114,9 @@ impl Conductor {
     /// Works until it is told to stop.
     pub(super) async fn run(mut self, mut inbox: mpsc::Receiver<Message>) {
         self.hooks.configure(&self.settings.hooks);
+        for at in 0..self.services.len() {
+            self.expect_users(at);
+        }
         self.start_tasks();
         self.certificates.warn(&self.jobs.events);
         for at in 0..self.services.len() {
@@ -300,6 +303,9 @@ impl Conductor {
         let service = &mut self.services[at];
         let left = service.activate(slot, generation, &mut self.stock);
         self.publish();
+        // Whoever got here past the gate was sent by an operator.
+        let name = self.services[at].name.clone();
+        self.stock.endpoints.welcome(&name, slot);
         // Who waits for a place waits for one on the new slot, now that it can be found.
         if let Some(places) = &self.services[at].active_slot().places {
             places.aim(self.epoch.0);

@@ -10,6 +10,9 @@ use super::prober::EndpointKey;
 use super::prober::ProbeReport;
 use super::prober::Reach;
 use super::prober::Target;
+use super::strangers::Allowed;
+use super::strangers::Expected;
+use super::strangers::Stranger;
 use super::verdict::Thresholds;
 use super::verdict::Verdict;
 use crate::api::ProbeResult;
@@ -28,6 +31,7 @@ use crate::switch::SlotName;
 use crate::tls;
 use crate::tls::Material;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
 use tracing::Level;
@@ -53,6 +57,9 @@ pub(super) struct Watched {
     /// Why it is not healthy.
     reason: Option<Reason>,
     pub(super) last: Option<ProbeResult>,
+    /// The users who listen there, as the last probe saw it.
+    pub(super) listening: BTreeSet<u32>,
+    pub(super) stranger: Option<Stranger>,
     prober: Option<AbortHandle>,
 }
 
@@ -86,6 +93,8 @@ impl Watched {
             well: None,
             reason: None,
             last: None,
+            listening: BTreeSet::new(),
+            stranger: None,
             prober: None,
         }
     }
@@ -101,6 +110,17 @@ impl Watched {
             rise: self.target.health.rise,
             fall: self.target.health.fall,
         }
+    }
+
+    pub(super) fn expected(&self) -> &Expected {
+        &self.target.expected
+    }
+
+    /// A stranger of whom no config speaks.
+    pub(super) fn may_welcome(&self) -> bool {
+        self.stranger
+            .as_ref()
+            .is_some_and(Stranger::may_be_accepted)
     }
 
     pub(super) fn endpoint(&self) -> &Arc<Endpoint> {
@@ -131,11 +151,22 @@ impl Watched {
             }
             return;
         }
-        if is_stale {
+        let slot = &self.target.key.slot;
+        let stranger = self.target.expected.stranger(slot, &report.listening);
+        // An operator has accepted whoever listens while the probe was under way.
+        let is_accepted = report.stranger.is_some() && stranger.is_none();
+        if is_stale || is_accepted {
             return;
         }
         let passed = report.passed();
-        let changed = self.verdict.observe(passed, self.thresholds());
+        self.listening = report.listening;
+        self.stranger = report.stranger;
+        let changed = if self.stranger.is_some() {
+            // That is no hiccup: once is enough.
+            self.verdict.condemn()
+        } else {
+            self.verdict.observe(passed, self.thresholds())
+        };
         if self.is_steady() {
             self.well = Some(report.started);
         }
@@ -273,6 +304,7 @@ impl Endpoints {
                 host,
                 terms,
                 proxy_protocol,
+                expected: Arc::default(),
             });
         };
         let number = |terms: &Option<Arc<tls::Upstream>>| terms.as_ref().map(|it| it.terms);
@@ -288,6 +320,7 @@ impl Endpoints {
                 host,
                 terms,
                 proxy_protocol,
+                expected: Arc::clone(&kept.target.expected),
             });
         }
         kept
@@ -307,7 +340,7 @@ impl Endpoints {
         self.watched.get(key)
     }
 
-    fn of<'a>(
+    pub(super) fn of<'a>(
         &'a self,
         service: &'a ServiceName,
         slot: &'a SlotName,
@@ -333,6 +366,16 @@ impl Endpoints {
     pub(super) fn targets(&self, service: &ServiceName, slot: &SlotName) -> Vec<Arc<Target>> {
         let all = self.of(service, slot);
         all.map(|it| Arc::clone(&it.target)).collect()
+    }
+
+    /// An operator has put up with whoever listens on the slot's ports: the next probes see who that is.
+    pub(super) fn welcome(&mut self, service: &ServiceName, slot: &SlotName) {
+        for (key, watched) in &mut self.watched {
+            if key.service == *service && key.slot == *slot && watched.may_welcome() {
+                watched.target.expected.set(Allowed::Anybody);
+                watched.stranger = None;
+            }
+        }
     }
 
     /// Takes one probe into account.

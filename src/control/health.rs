@@ -27,6 +27,7 @@ impl Conductor {
             return;
         }
         if let Some(at) = self.index_of(&service) {
+            self.look_at_listeners(at, &slot);
             self.look_at_health(at, &slot);
             self.look_at_outage(at, &slot, passed);
         }

@@ -1,7 +1,7 @@
 //! What the conductor is told and asked.
 
-use super::disk::DiskMessage;
 use super::afresh::Heard;
+use super::disk::DiskMessage;
 use super::gates::GatesMessage;
 use super::hold_desk::HoldMessage;
 use super::hold_desk::HoldRefusal;
@@ -125,6 +125,8 @@ pub struct Accepted {
     pub done: oneshot::Receiver<Arc<StreamEvent>>,
     /// What still has to happen before a quarantine ends, for an acknowledgement.
     pub remaining: Option<String>,
+    /// Who may listen on the slot's port from now on, in words; none where nobody was a stranger.
+    pub accepted: Option<String>,
 }
 
 #[derive(Debug)]

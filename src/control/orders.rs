@@ -9,9 +9,11 @@ use super::message::Denied;
 use super::message::Order;
 use super::underway::Asker;
 use super::underway::audit;
+use crate::api::AuditRecord;
 use crate::api::EventKind;
 use crate::switch::Command;
 use crate::switch::Event;
+use crate::switch::SlotName;
 use tokio::sync::oneshot;
 
 impl Conductor {
@@ -43,33 +45,29 @@ impl Conductor {
             order.command,
             Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm
         );
-        let acknowledged = match &order.command {
-            Command::Acknowledge { slot } => Some(slot.clone()),
-            Command::Flip { .. }
-            | Command::Rollback { .. }
-            | Command::Label { .. }
-            | Command::Canary(_)
-            | Command::Confirm => None,
-        };
+        let acknowledged = acknowledged(&order.command);
+        let accepted = acknowledged
+            .as_ref()
+            .and_then(|slot| self.accept_users(at, slot));
+        let may_listen = accepted
+            .iter()
+            .map(|users| format!("{users} may listen there"));
+        record.details.extend(may_listen);
         let event = Event::Command {
             by: order.by,
             command: order.command,
         };
-        let result = self.apply(at, event);
+        let is_quarantined = |slot| self.services[at].switch.quarantine(slot).is_some();
+        let is_done = accepted.is_some() && !acknowledged.as_ref().is_some_and(is_quarantined);
+        let result = if is_done {
+            Ok(())
+        } else {
+            self.apply(at, event)
+        };
         let flip = self.asking.take().and_then(|asking| asking.flip);
         if let Err(refusal) = result {
-            "refused".clone_into(&mut record.result);
             record.details.push(refusal.to_string());
-            self.finish(&record);
-            if !moves_nothing {
-                let kind = EventKind::OrderRefused {
-                    command: record.command,
-                    by: record.actor,
-                    reasons: record.details,
-                };
-                let about = About::service(&record.service);
-                self.jobs.events.tell(about, kind);
-            }
+            self.refused(record, moves_nothing);
             return Err(refusal.into());
         }
         if flip.is_none() {
@@ -84,7 +82,35 @@ impl Conductor {
             events,
             done: hears,
             remaining: quarantine.map(|quarantine| quarantine.ends),
+            accepted,
         })
+    }
+
+    /// In the history, and told to whoever listens where traffic might have moved.
+    fn refused(&mut self, mut record: AuditRecord, moves_nothing: bool) {
+        "refused".clone_into(&mut record.result);
+        self.finish(&record);
+        if moves_nothing {
+            return;
+        }
+        let kind = EventKind::OrderRefused {
+            command: record.command,
+            by: record.actor,
+            reasons: record.details,
+        };
+        let about = About::service(&record.service);
+        self.jobs.events.tell(about, kind);
+    }
+}
+
+fn acknowledged(command: &Command) -> Option<SlotName> {
+    match command {
+        Command::Acknowledge { slot } => Some(slot.clone()),
+        Command::Flip { .. }
+        | Command::Rollback { .. }
+        | Command::Label { .. }
+        | Command::Canary(_)
+        | Command::Confirm => None,
     }
 }
 

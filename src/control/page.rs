@@ -179,6 +179,7 @@ impl Conductor {
             },
             version: service.switch.label(&slot.name).map(ToString::to_string),
             quarantined: service.switch.quarantine(&slot.name).is_some(),
+            has_stranger: service.strangers.contains_key(&slot.name),
             percent: percent.map(|canary| canary.share.percent()),
             counts: metrics.unwrap_or_default(),
             tally: tally.unwrap_or_default(),

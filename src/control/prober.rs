@@ -4,6 +4,9 @@ use super::clock::Clock;
 use super::clock::stamp;
 use super::jobs::Jobs;
 use super::message::Message;
+use super::strangers::Expected;
+use super::strangers::Stranger;
+use super::strangers::listening;
 use crate::api::ProbeResult;
 use crate::config::Health;
 use crate::config::HostPattern;
@@ -19,8 +22,8 @@ use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::tls;
 use crate::upstream::ProbeFailure;
-use crate::upstream::is_no_such_name;
 use crate::upstream::probe;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -46,6 +49,8 @@ pub(super) struct Target {
     pub(super) terms: Option<Arc<tls::Upstream>>,
     /// Whether connections begin with a PROXY header.
     pub(super) proxy_protocol: Option<ProxyVersion>,
+    /// Who may listen there.
+    pub(super) expected: Arc<Expected>,
 }
 
 /// What one probe found.
@@ -63,6 +68,10 @@ pub(super) struct ProbeReport {
     pub(super) reach: Reach,
     /// A slot that is starting fails like this.
     pub(super) may_pass_later: bool,
+    /// The users who listen there; empty where that is not known, or it did not answer.
+    pub(super) listening: BTreeSet<u32>,
+    /// Somebody else than expected answered: that is a failure, whatever the answer was.
+    pub(super) stranger: Option<Stranger>,
 }
 
 /// How far a probe came.
@@ -83,7 +92,7 @@ impl Reach {
         match failure {
             ProbeFailure::Status { .. } | ProbeFailure::Body { .. } => Self::Answered,
             ProbeFailure::Timeout(_) => Self::Silent,
-            ProbeFailure::Connect(cause) if is_no_such_name(cause) => Self::Absent,
+            ProbeFailure::Absent(_) => Self::Absent,
             ProbeFailure::Connect(_) | ProbeFailure::Broken(_) | ProbeFailure::Unsendable(_) => {
                 Self::Refused
             }
@@ -164,6 +173,16 @@ async fn report(target: &Target, clock: Clock, is_busy: impl Fn() -> bool) -> Pr
         Ok(status) => Ok(format!("HTTP {status}")),
         Err(failure) => Err(failure.to_string()),
     };
+    // After the answer: whoever gave it was there by then.
+    let listening = match &result {
+        Ok(_) => listening(address, target.health.timeout).await,
+        Err(_) => BTreeSet::new(),
+    };
+    let stranger = target.expected.stranger(&target.key.slot, &listening);
+    let result = match &stranger {
+        Some(stranger) => Err(stranger.to_string()),
+        None => result,
+    };
     let (Ok(words) | Err(words)) = &result;
     let kind = words.split(':').next().unwrap_or_default().to_owned();
     ProbeReport {
@@ -173,8 +192,16 @@ async fn report(target: &Target, clock: Clock, is_busy: impl Fn() -> bool) -> Pr
         result,
         owner,
         kind,
-        may_pass_later,
-        reach,
+        // Who answers in the slot's place does not make it reachable.
+        reach: if stranger.is_some() {
+            Reach::Refused
+        } else {
+            reach
+        },
+        // Whoever is not the slot does not become it by waiting.
+        may_pass_later: may_pass_later && stranger.is_none(),
+        listening,
+        stranger,
     }
 }
 

@@ -196,6 +196,9 @@ impl Conductor {
             self.hold_is_gone(&mut gone.holds);
             gone.modes.lobby.line().close();
         }
+        for at in 0..self.services.len() {
+            self.expect_users(at);
+        }
         self.start_tasks();
         for at in 0..self.services.len() {
             let rules = rules(&self.services[at].settings);

@@ -98,7 +98,7 @@ impl Shadowing {
 
 impl Steered {
     /// The copies that are sent now.
-    fn shadow_on(&self) -> Option<&Arc<Shadow>> {
+    pub(super) fn shadow_on(&self) -> Option<&Arc<Shadow>> {
         let shadowing = self.shadow.as_ref().filter(|it| it.is_on());
         shadowing.map(|it| &it.shadow)
     }
@@ -184,6 +184,11 @@ impl Conductor {
         if slot == service.active_slot().name {
             return Err(Denied::Shadow(format!(
                 "{slot} is active: it gets the requests themselves; copies go to a slot that is idle"
+            )));
+        }
+        if service.strangers.contains_key(&slot) {
+            return Err(Denied::Shadow(format!(
+                "a stranger listens on the port of {slot}, and gets no copies; look with `switchctl status`"
             )));
         }
         let before = service.shadow.as_ref().filter(|it| it.is_on());

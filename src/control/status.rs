@@ -15,6 +15,7 @@ use super::prober::once;
 use super::shadow::Shadowing;
 use super::steered::Draining;
 use super::steered::Steered;
+use super::strangers::Told;
 use super::underway::direction_words;
 use crate::api::ConfigStatus;
 use crate::api::DrainStatus;
@@ -194,6 +195,7 @@ impl Conductor {
                 acknowledged: it.acknowledged,
                 ends: it.ends,
             }),
+            stranger: service.strangers.get(&slot.name).map(Told::status),
             version: service.switch.label(&slot.name).map(ToString::to_string),
             in_flight: counts_status(sum(&pictures)),
             queued: queued(&pictures),

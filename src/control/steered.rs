@@ -6,6 +6,7 @@ use super::hold_desk::HoldDesk;
 use super::modes::ModeDesk;
 use super::shadow::Shadowing;
 use super::shared_trouble::SharedTroubles;
+use super::strangers;
 use super::underway::Underway;
 use super::views::Stock;
 use super::watch::LastMinutes;
@@ -61,6 +62,8 @@ pub(super) struct Steered {
     pub(super) health: BTreeMap<SlotName, Told>,
     pub(super) shared: Option<SharedCheck>,
     pub(super) shared_troubles: SharedTroubles,
+    /// Slots on whose ports somebody else listens.
+    pub(super) strangers: BTreeMap<SlotName, strangers::Told>,
     pub(super) watching: Watching,
     pub(super) last_minutes: LastMinutes,
     pub(super) holds: HoldDesk,
@@ -196,6 +199,7 @@ impl Steered {
             drains: Vec::new(),
             health: BTreeMap::new(),
             shared_troubles: SharedTroubles::default(),
+            strangers: BTreeMap::new(),
             watching: Watching::default(),
             last_minutes: LastMinutes::default(),
             shadow: None,
@@ -316,6 +320,8 @@ impl Steered {
         }
         let canary = self.switch.canary().map(|canary| &canary.slot);
         self.canary = canary.and_then(|slot| self.index_of(slot));
+        self.strangers
+            .retain(|name, _| settings.slots.iter().any(|slot| slot.name == *name));
         self.health
             .retain(|name, _| settings.slots.iter().any(|slot| slot.name == *name));
     }

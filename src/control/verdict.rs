@@ -54,6 +54,13 @@ impl Verdict {
         changes
     }
 
+    /// It is unhealthy whatever it did before; true when the verdict changed by it.
+    pub(super) fn condemn(&mut self) -> bool {
+        self.streak = 1;
+        self.last_passed = false;
+        std::mem::replace(&mut self.wellness, Wellness::Unhealthy) != Wellness::Unhealthy
+    }
+
     /// A gate has proved the endpoint by as many passes as it takes; true when the verdict changed by it.
     pub(super) fn prove(&mut self, needed: Thresholds) -> bool {
         self.streak = needed.rise;
@@ -98,6 +105,17 @@ mod tests {
         let mut verdict = Verdict::default();
         let told = [true; 5].map(|passed| verdict.observe(passed, NEEDED));
         assert_eq!(told, [false, true, false, false, false]);
+    }
+
+    #[test]
+    fn who_is_condemned_is_unhealthy_at_once_and_has_to_rise_again() {
+        let mut verdict = Verdict::default();
+        verdict.prove(NEEDED);
+        assert!(verdict.condemn());
+        assert!(!verdict.condemn());
+        assert_eq!(verdict.wellness(), Wellness::Unhealthy);
+        assert!(!verdict.observe(true, NEEDED));
+        assert!(verdict.observe(true, NEEDED));
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub fn check(config: &Path) -> ExitCode {
                 if descriptors.is_short() {
                     eprintln!("warning: {descriptors}");
                 }
+                for advice in config::advice(&settings) {
+                    eprintln!("advice: {advice}");
+                }
                 println!("ok: {}", in_words(&settings));
                 ExitCode::SUCCESS
             }

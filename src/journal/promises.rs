@@ -24,6 +24,7 @@ pub(super) fn state(active: &str, flip: u64) -> Persisted {
         accept_schema_change: false,
         confirm: None,
         labels: BTreeMap::new(),
+        users: BTreeMap::new(),
     }
 }
 

@@ -10,10 +10,12 @@ mod descriptors;
 mod dial;
 mod lack;
 mod listen;
+mod listening;
 mod pipe;
 mod proxy_protocol;
 mod resolver;
 mod stream;
+mod users;
 
 pub use address::{AddressError, EndpointAddr};
 pub use buffer::{Buffer, LARGE, SMALL};
@@ -21,6 +23,7 @@ pub use descriptors::{descriptor_limit, hard_descriptor_limit, raise_descriptor_
 pub use dial::{Dial, connect_tcp};
 pub use lack::{Lack, is_ours};
 pub use listen::{close, listen, listen_alone};
+pub use listening::{may_be_local, users_listening};
 pub use pipe::Remote;
 pub use proxy_protocol::{
     Introduction, NoIntroduction, ProxyVersion, introduction, nowhere, write_introduction,
@@ -30,3 +33,4 @@ pub use resolver::{
     resolver,
 };
 pub use stream::Stream;
+pub use users::{user_called, user_in_words};

@@ -10,7 +10,7 @@ use super::moment::Moment;
 use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::watch::Terms;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -113,6 +113,11 @@ pub enum Event {
         ask: AskId,
         answers: Answers,
     },
+    /// The users who listen at the addresses of a slot while it serves: who else does so is a stranger.
+    Users {
+        slot: SlotName,
+        users: BTreeMap<String, BTreeSet<u32>>,
+    },
     Canary(CanaryEvent),
     /// Why the slot of this generation does too badly to stay active; none when it does not.
     Judged {
@@ -197,6 +202,9 @@ pub struct Persisted {
     /// What was said to run in each slot.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<SlotName, Label>,
+    /// The users who listened at each address of a slot when it last served; absent where nobody knows.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<SlotName, BTreeMap<String, BTreeSet<u32>>>,
 }
 
 /// Until when a move must be confirmed.

@@ -19,7 +19,7 @@ use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, Phase};
 use super::watch::Watched;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The state machine of one service.
 ///
@@ -122,6 +122,7 @@ impl Switch {
             Event::Health { slot, health } => self.told_health(&slot, health),
             Event::Shared { health } => self.told_shared(health),
             Event::Answered { ask, answers } => self.answered(ask, answers),
+            Event::Users { slot, users } => self.told_users(slot, users),
             Event::Canary(event) => self.canary_event(event),
             Event::Judged { generation, breach } => self.judged(generation, breach),
             Event::Tick => {}
@@ -328,6 +329,13 @@ impl Switch {
         if *slot == self.state.active && self.is_healthy(slot) {
             self.state.unproven = false;
             self.starting = None;
+        }
+    }
+
+    /// Kept over restarts, and no more: what follows from a stranger is said of the slot's health.
+    fn told_users(&mut self, slot: SlotName, users: BTreeMap<String, BTreeSet<u32>>) {
+        if self.rules.slots.contains(&slot) {
+            self.state.users.insert(slot, users);
         }
     }
 

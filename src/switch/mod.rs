@@ -9,11 +9,11 @@
 //! move is being written.
 
 mod account;
+mod afresh;
+mod blame;
 mod bounds;
 mod breach;
 mod broken;
-mod afresh;
-mod blame;
 mod canary;
 mod canary_course;
 mod canary_event;
@@ -75,7 +75,5 @@ pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, Sl
 pub use status::{Draining, Phase};
 pub use tally::{Marked, Share, Tally, Track};
 pub use times::{TIME_BUCKETS, time_bucket};
-pub use verdict::{Finding, Judge, Thresholds, WatchRules, WatchVerdict};
-pub use watch::{Starting, Terms};
 pub use verdict::{Before, Finding, Judge, Now, WatchVerdict};
-pub use watch::Terms;
+pub use watch::{Starting, Terms};

@@ -102,6 +102,7 @@ impl Switch {
         let state = &mut self.state;
         state.quarantines.retain(|slot, _| slots.contains(slot));
         state.fingerprints.retain(|slot, _| slots.contains(slot));
+        state.users.retain(|slot, _| slots.contains(slot));
         state.labels.retain(|slot, _| slots.contains(slot));
         state.previous.take_if(|slot| !slots.contains(slot));
         if state.previous.is_none() {
@@ -127,6 +128,7 @@ fn first(rules: &Rules) -> Persisted {
         accept_schema_change: false,
         confirm: None,
         labels: BTreeMap::new(),
+        users: BTreeMap::new(),
     }
 }
 

@@ -6,6 +6,7 @@ use super::machine::{Stage, Switch};
 use super::moment::Moment;
 use super::rules::Rules;
 use super::slot::{Generation, SlotName};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Where a service stands.
@@ -125,6 +126,12 @@ impl Switch {
     #[must_use]
     pub fn health(&self, slot: &SlotName) -> Option<&SlotHealth> {
         self.health.get(slot).map(|seen| &seen.health)
+    }
+
+    /// Who listened at each address of a slot when it last served.
+    #[must_use]
+    pub fn users(&self, slot: &SlotName) -> Option<&BTreeMap<String, BTreeSet<u32>>> {
+        self.state.users.get(slot)
     }
 
     #[must_use]

@@ -90,6 +90,8 @@ pub struct SlotFigures {
     /// None while the probes have yet to say.
     pub healthy: Option<bool>,
     pub quarantined: bool,
+    /// Somebody else listens on its port.
+    pub has_stranger: bool,
     /// Of the new visitors, where it is a canary.
     pub percent: Option<f64>,
     /// What was said to run in it.
@@ -315,6 +317,15 @@ impl Page {
             out,
             &about,
             self.by_slot(|slot| u64::from(slot.quarantined)),
+        )?;
+        let about = About(
+            "slot_stranger",
+            "1 while another user listens on the slot's port than should",
+        );
+        gauge(
+            out,
+            &about,
+            self.by_slot(|slot| u64::from(slot.has_stranger)),
         )?;
         let about = About(
             "canary_percent",

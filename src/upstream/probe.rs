@@ -278,17 +278,6 @@ pub fn connect_failure_in_words(error: &io::Error) -> String {
     }
 }
 
-/// The name servers say that nothing has this name: whatever had it is not there.
-#[must_use]
-pub fn is_no_such_name(error: &io::Error) -> bool {
-    // The resolver of the system has no other way to say it.
-    let words = error.to_string();
-    error.raw_os_error().is_none()
-        && ["Name or service not known", "No address associated"]
-            .iter()
-            .any(|it| words.contains(it))
-}
-
 fn broken_in_words(error: &hyper::Error) -> String {
     use std::error::Error;
     if let Some(lack) = Lack::of(error) {

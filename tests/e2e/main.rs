@@ -87,6 +87,7 @@ mod shadow;
 mod shared_trouble;
 mod slow_attacks;
 mod stop;
+mod strangers;
 mod timeouts;
 mod tls;
 mod upgrade;

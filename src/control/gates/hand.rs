@@ -232,6 +232,7 @@ impl Conductor {
             events,
             done: hears,
             remaining: None,
+            accepted: None,
         })
     }
 

@@ -154,6 +154,8 @@ impl Reader {
             EventKind::Released { .. } => hold(&event.kind)?,
             EventKind::CanaryOver { .. } | EventKind::CanaryHalted { .. } => canary(&event.kind)?,
             EventKind::Mode { .. }
+            | EventKind::OwnerChanged { .. }
+            | EventKind::OwnerRestored { .. }
             | EventKind::SharedDown { .. }
             | EventKind::SharedUp { .. }
             | EventKind::OutageBegan { .. }

@@ -22,6 +22,23 @@ pub(super) fn of_service(event: &EventKind) -> Option<Notice> {
             let told = format!("{mode} is {on}, says {by}{}", why.unwrap_or_default());
             Notice::new(Name::Mode, Severity::Info, told)
         }
+        EventKind::OwnerChanged {
+            slot,
+            endpoint,
+            listening,
+            expected,
+        } => {
+            let told = format!(
+                "{listening} listens on {endpoint}, the port of {slot}, not {expected}; nothing moves there by \
+                 itself. If that is right: switchctl ack {slot}"
+            );
+            Notice::new(Name::OwnerChanged, Severity::Critical, told).about(slot)
+        }
+        EventKind::OwnerRestored { slot } => {
+            let told = format!("no stranger listens on the port of {slot} any more");
+            let notice = Notice::new(Name::OwnerRestored, Severity::Info, told).about(slot);
+            notice.resolving(Name::OwnerChanged)
+        }
         EventKind::SharedDown { reason, .. } => {
             let told = format!(
                 "what all slots need fails, and nothing moves by itself until it is back: {reason}"

@@ -111,6 +111,7 @@ fn end(letter: &Letter) -> String {
     let lasts = match letter.name() {
         HookEvent::Quarantine
         | HookEvent::Outage
+        | HookEvent::OwnerChanged
         | HookEvent::SharedDown
         | HookEvent::ConfigRejected
         | HookEvent::StateNotWritten

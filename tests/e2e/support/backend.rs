@@ -118,6 +118,27 @@ impl Backend {
         *self.running.lock().unwrap() = Some(task.abort_handle());
     }
 
+    /// A neighbour on this host takes the port, as user `uid`; only root can be that.
+    pub(crate) fn resume_as(&self, uid: u32) {
+        let address = self.address;
+        // Of this thread alone: the kernel notes it in the socket.
+        let bind = move || {
+            rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(uid)).unwrap();
+            let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+            let socket = socket.unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.bind(&address.into()).expect("the port is reserved");
+            socket.listen(1024).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            std::net::TcpListener::from(socket)
+        };
+        let listener = std::thread::spawn(bind).join().unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
+        let shared = Arc::clone(&self.shared);
+        let task = tokio::spawn(accept(listener, shared));
+        *self.running.lock().unwrap() = Some(task.abort_handle());
+    }
+
     /// From now on requests for `path` (without query) get this.
     pub(crate) fn on(&self, path: &str, reply: Reply) {
         let mut replies = self.shared.replies.lock().unwrap();
