@@ -71,6 +71,7 @@ mod tests {
             descriptors: DescriptorsStatus::default(),
             spool_problem: None,
             services: Vec::new(),
+            names: Vec::new(),
             acme: Vec::new(),
         };
         assert_eq!(render(&status, &look()), "");

@@ -554,6 +554,7 @@ mod tests {
                 share: Some("5%".parse().unwrap()),
                 force: false,
                 reason: None,
+                terms: Terms::default(),
             };
             let command = Command::Canary(order);
             bench.send(Event::Command { by, command });
