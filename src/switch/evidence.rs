@@ -5,7 +5,7 @@
 //! a few times the share of traffic that was theirs before. Whoever came later proves nothing alone, for
 //! anybody can ask for an URL that fails.
 
-use super::account::{Account, ClientId, Met, Observation, keep_larger_half};
+use super::account::{Account, ClientId, Met, Observation, PartAccount, keep_larger_half};
 use super::limits::WatchRules;
 use super::moment::Moment;
 use super::parts::Parts;
@@ -244,7 +244,7 @@ impl Evidence {
     fn side(&self, seen: &Observation<'_>) -> Side {
         let history = self.history.as_ref();
         let before = history.and_then(|it| it.account.part(seen.part));
-        if before.is_some_and(|part| part.mostly_failed()) {
+        if before.is_some_and(PartAccount::mostly_failed) {
             return Side::Neither;
         }
         let Some(client) = self.clients.get(&seen.client) else {

@@ -65,7 +65,8 @@ impl Steered {
     /// Takes what workers have written down of every slot.
     pub(in crate::control) fn gather(&mut self, now: Moment) {
         let settings = self.settings.clone();
-        let generation = self.switch.generation();
+        // Not what the machine says: when traffic moves it is ahead of what workers have counted on until now.
+        let generation = self.active_slot().generation;
         let tally = self.active_slot().metrics.tally();
         let length = settings.watch.rules.baseline;
         let watching = &mut self.watching;
@@ -104,7 +105,7 @@ impl Steered {
         Left {
             shown: past.track.oldest().map(|before| tally.since(before)),
             history: Some(History {
-                slot: self.switch.active().to_string(),
+                slot: self.active_slot().name.to_string(),
                 account: past.account(),
             }),
         }
