@@ -234,7 +234,13 @@ async fn history_tells_who_did_what_and_how_it_ended() {
     daemon.flip("green").await;
     pair.blue.stop().await;
     daemon
-        .ctl(&["flip", "blue", "--reason", "the old one was better"])
+        .ctl(&[
+            "flip",
+            "blue",
+            "--no-wait-for-start",
+            "--reason",
+            "the old one was better",
+        ])
         .await;
     let output = daemon.ctl(&["history"]).await;
     assert_eq!(output.code, 0, "{output:?}");
