@@ -121,6 +121,8 @@ impl Race<'_> {
             }
             let next = Instant::now() + self.pause;
             tokio::select! {
+                // What is connected by now is not slow, however late we look.
+                biased;
                 Some((address, result)) = connecting.next() => match result {
                     Ok(stream) => {
                         self.won(address);

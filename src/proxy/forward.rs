@@ -107,11 +107,7 @@ async fn attempts(trip: &Trip<'_>, client: &mut Client, body: &mut Body) -> Resu
             return Err(last);
         };
         let replayable = prepared.is_idempotent && body.is_replayable();
-        let lane = Lane {
-            endpoint: endpoint.1.id,
-            terms: terms.as_ref().map_or(0, |terms| terms.terms),
-            address: endpoint.1.pick(),
-        };
+        let lane = lane(&endpoint.1, terms.as_deref());
         let (stream, used, lane) = match lend(proxy, lane, reuse, replayable) {
             Some(stream) => (stream, true, lane),
             None => match dial(proxy, &flight, &endpoint.1, (lane, call)).await {
@@ -152,6 +148,15 @@ async fn attempts(trip: &Trip<'_>, client: &mut Client, body: &mut Body) -> Resu
             Err(Failure::Unwritten(cause)) => return Err(Fault::NoAnswer(Some(cause))),
             Err(Failure::NoAnswer(cause)) => return Err(Fault::NoAnswer(cause)),
         }
+    }
+}
+
+/// Which connections serve: of an endpoint with several addresses, those to the one whose turn it is.
+fn lane(endpoint: &Endpoint, terms: Option<&tls::Upstream>) -> Lane {
+    Lane {
+        endpoint: endpoint.id,
+        terms: terms.map_or(0, |terms| terms.terms),
+        address: endpoint.pick(),
     }
 }
 

@@ -23,6 +23,8 @@ use tokio::time::timeout;
 
 /// Where the last look-up failed, nobody waits longer for the next.
 const SHORT: Duration = Duration::from_secs(1);
+/// A question that nobody answers for so long may be asked once more beside it, if somebody waits.
+pub(super) const COMPANY_AFTER: Duration = Duration::from_secs(2);
 /// In milliseconds.
 const SETTLED: u64 = 1000;
 /// A name that nobody used for so long is not looked up any more until somebody does.
@@ -124,7 +126,10 @@ impl Name {
         if is_known && !self.is_resting.load(Ordering::Relaxed) {
             return self.usable(known);
         }
-        self.wanted.notify_one();
+        // The first look-up begins by itself; it gets company where it takes long.
+        if known.last != Last::Never || self.born.elapsed() >= COMPANY_AFTER {
+            self.wanted.notify_one();
+        }
         let patience = within.mul_f64(0.9);
         let patience = match known.last {
             Last::Never => patience,

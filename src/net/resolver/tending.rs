@@ -5,6 +5,7 @@ use super::known::Known;
 use super::known::Last;
 use super::lookup::Found;
 use super::lookup::look_up;
+use super::name::COMPANY_AFTER;
 use super::name::Name;
 use super::settings::ResolverSettings;
 use super::thread::Desk;
@@ -30,8 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// Between look-ups out of turn, while they bring nothing new.
 const HASTE: Duration = Duration::from_millis(200);
 const LEAST_HASTE: Duration = Duration::from_secs(1);
-/// A question that nobody answers for so long may be asked once more beside it, if somebody waits.
-const COMPANY_AFTER: Duration = Duration::from_secs(2);
+/// Of one name, beside each other.
 const COMPANY: usize = 3;
 /// Between two tries at an address that could not be connected.
 const FIRST_KNOCK: Duration = Duration::from_secs(2);
