@@ -26,7 +26,6 @@ use crate::net::ProxyVersion;
 use crate::switch::MemberName;
 use crate::switch::Moment;
 use crate::switch::ServiceName;
-use crate::switch::SlotHealth;
 use crate::switch::SlotName;
 use crate::tls;
 use crate::tls::Material;
@@ -203,6 +202,10 @@ impl Watched {
         }
     }
 
+    pub(super) fn member_name(&self) -> &MemberName {
+        &self.target.key.member
+    }
+
     pub(super) fn last_passed(&self) -> Option<bool> {
         self.verdict.last_passed()
     }
@@ -219,12 +222,12 @@ impl Watched {
         self.verdict.wellness()
     }
 
-    fn is_absent(&self) -> bool {
+    pub(super) fn is_absent(&self) -> bool {
         let is_absent = self.reason.as_ref().is_some_and(|it| it.is_absent);
         self.wellness() == Wellness::Unhealthy && is_absent
     }
 
-    fn in_words(&self) -> String {
+    pub(super) fn in_words(&self) -> String {
         let key = &self.target.key;
         let words = self.reason.as_ref().map_or("no result yet", |it| &it.words);
         format!("{} {}: {words}", key.member, key.address)
@@ -407,7 +410,7 @@ impl Endpoints {
 
     fn of_member<'a>(&'a self, member: &'a MemberKey) -> impl Iterator<Item = &'a Watched> {
         let all = self.of(&member.service, &member.slot);
-        all.filter(|it| it.target.key.member == member.member)
+        all.filter(|it| *it.member_name() == member.member)
     }
 
     /// The gate has seen every endpoint of the slot pass, often enough in a row.
@@ -417,52 +420,5 @@ impl Endpoints {
                 watched.prove(at);
             }
         }
-    }
-
-    /// Healthy when every member is; unhealthy when one is. A member is healthy while enough of its endpoints are.
-    pub(super) fn slot_health(&self, service: &ServiceName, slot: &SlotName) -> SlotHealth {
-        let mut members: BTreeMap<&MemberName, Vec<&Watched>> = BTreeMap::new();
-        for watched in self.of(service, slot) {
-            let member = &watched.target.key.member;
-            members.entry(member).or_default().push(watched);
-        }
-        let count = |endpoints: &[&Watched], wanted: Wellness| {
-            let all = endpoints.iter();
-            all.filter(|it| it.wellness() == wanted).count()
-        };
-        let mut bad: Vec<&&Watched> = Vec::new();
-        let mut all_healthy = true;
-        for endpoints in members.values() {
-            let needed = needed(endpoints);
-            all_healthy &= count(endpoints, Wellness::Healthy) >= needed;
-            if count(endpoints, Wellness::Unhealthy) > endpoints.len() - needed {
-                let all = endpoints.iter();
-                bad.extend(all.filter(|it| it.wellness() == Wellness::Unhealthy));
-            }
-        }
-        if bad.is_empty() {
-            return match all_healthy {
-                true => SlotHealth::Healthy,
-                false => SlotHealth::Unknown,
-            };
-        }
-        let words: Vec<_> = bad.iter().map(|it| it.in_words()).collect();
-        let reason = words.join("; ");
-        // A name that is gone beside another one that answers is a fault.
-        let mut all = members.values().flatten();
-        if all.all(|it| it.is_absent()) {
-            return SlotHealth::Absent { reason };
-        }
-        SlotHealth::Unhealthy { reason }
-    }
-
-    /// Why a slot is not known to be well, where its endpoints have failed probes.
-    pub(super) fn doubts(&self, service: &ServiceName, slot: &SlotName) -> Option<String> {
-        let doubts: Vec<String> = self
-            .of(service, slot)
-            .filter(|it| it.wellness() != Wellness::Healthy)
-            .map(Watched::in_words)
-            .collect();
-        (!doubts.is_empty()).then(|| doubts.join("; "))
     }
 }

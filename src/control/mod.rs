@@ -41,6 +41,7 @@ mod reload;
 mod shadow;
 mod shared;
 mod shared_trouble;
+mod slot_health;
 mod start;
 mod status;
 mod steered;

@@ -194,12 +194,13 @@ pub(super) mod as_told {
                     reason: reason.clone(),
                     kind: reason.clone(),
                 };
-                match reason.starts_with("HTTP") {
-                    true => Said::Failed(trouble),
-                    false => Said::Unreachable {
+                if reason.starts_with("HTTP") {
+                    Said::Failed(trouble)
+                } else {
+                    Said::Unreachable {
                         trouble,
                         is_silent: false,
-                    },
+                    }
                 }
             }
         };

@@ -80,9 +80,10 @@ impl Switch {
             }
         }
         let Some((slot, is_shared)) = held else {
-            let pause = match self.has_choice() {
-                true => self.rules.round,
-                false => NO_CHOICE,
+            let pause = if self.has_choice() {
+                self.rules.round
+            } else {
+                NO_CHOICE
             };
             return Decision {
                 shared_cause,
@@ -100,7 +101,7 @@ impl Switch {
         self.leave(
             slot,
             trouble,
-            reach.against_a_rule(self.rules.round),
+            Some(reach.against_a_rule(self.rules.round)),
             is_shared,
         )
     }
@@ -162,13 +163,14 @@ impl Switch {
         let is_shared = self.shared_until(good, bad).is_some();
         let wait = match (is_shared, reach) {
             (true, Reach::Answers) => return None,
-            (true, _) => reach.against_a_rule(self.rules.round),
+            (true, _) => Some(reach.against_a_rule(self.rules.round)),
             (false, _) => reach.alone(self.rules.round),
         };
         Some(Better {
-            blame: match is_shared {
-                true => Blame::Unproven,
-                false => Blame::Slot,
+            blame: if is_shared {
+                Blame::Unproven
+            } else {
+                Blame::Slot
             },
             wait: wait.unwrap_or_default(),
         })
@@ -363,10 +365,10 @@ impl Reach {
     }
 
     /// The same where a rule would speak against it.
-    fn against_a_rule(self, round: Duration) -> Option<Duration> {
+    fn against_a_rule(self, round: Duration) -> Duration {
         match self {
-            Self::Answers | Self::Silent => Some(round.max(REPEAT)),
-            Self::Refused => Some(REPEAT),
+            Self::Answers | Self::Silent => round.max(REPEAT),
+            Self::Refused => REPEAT,
         }
     }
 }

@@ -291,6 +291,7 @@ mod tests {
             "blue",
             "green is unhealthy too: http 127.0.0.1:1: connection refused",
         );
+        assert_eq!(bench.switch.shared_cause(), None);
     }
 
     #[test]

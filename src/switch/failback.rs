@@ -121,7 +121,8 @@ impl Switch {
                 reason,
                 blameless,
             },
-            (_, Some(why)) => Judgement::Stay(why),
+            (Judgement::Stay(more), Some(why)) => Judgement::Stay(format!("{why}; {more}")),
+            (Judgement::Well | Judgement::Ask, Some(why)) => Judgement::Stay(why),
             (judgement, None) => judgement,
         }
     }

@@ -273,6 +273,10 @@ mod tests {
             world
         }
 
+        #[allow(
+            clippy::too_many_lines,
+            reason = "one line or two for each kind of step"
+        )]
         fn take(&mut self, step: Step) {
             self.is_fresh = false;
             match step {
@@ -334,7 +338,9 @@ mod tests {
                     self.send(Event::Health { slot, health });
                 }
                 Step::Heard(spoken) => {
-                    let before = |ago: Duration| Moment(self.now.0 - ago.as_millis() as u64);
+                    let before = |ago: Duration| {
+                        Moment(self.now.0 - u64::try_from(ago.as_millis()).unwrap())
+                    };
                     let names = SLOTS.map(|name| SlotName::new(name).unwrap());
                     let answers = spoken.into_iter().map(|it| Answer {
                         said: it.said,
@@ -579,6 +585,10 @@ mod tests {
             }
         }
 
+        #[allow(
+            clippy::too_many_lines,
+            reason = "a list of what must hold of every move"
+        )]
         fn started(&mut self, operation: &Operation) {
             assert!(
                 operation.flip > self.flip || self.ever_failed,

@@ -30,6 +30,7 @@ mod cli;
 mod client_auth;
 mod compress;
 mod confirm;
+mod correlated;
 mod deploy;
 mod deploy_crash;
 mod deploy_database;

@@ -134,10 +134,8 @@ impl Natures {
                 is_silent: false,
             },
             Own::Silent => silent(),
-            _ if self.is_hit_by_an_outage(slot, now) => match self.outage_is_silent {
-                true => silent(),
-                false => Said::Failed(trouble("HTTP 404")),
-            },
+            _ if self.is_hit_by_an_outage(slot, now) && self.outage_is_silent => silent(),
+            _ if self.is_hit_by_an_outage(slot, now) => Said::Failed(trouble("HTTP 404")),
             Own::Errs => Said::Failed(trouble("HTTP 500")),
             Own::Good => Said::Passed,
         }
@@ -164,9 +162,10 @@ impl Natures {
         let nature = self.of_mut(slot);
         let news = nature.take(&said, now);
         let settled = nature.verdict == Some(said == Said::Passed);
-        let pause = match settled {
-            true => INTERVAL * rng.u64(80..=100) / 100,
-            false => FAST,
+        let pause = if settled {
+            INTERVAL * rng.u64(80..=100) / 100
+        } else {
+            FAST
         };
         Probed {
             news,
@@ -227,9 +226,10 @@ impl Nature {
             return None;
         }
         let passed = *said == Said::Passed;
-        self.streak = match self.last_passed == passed {
-            true => self.streak + 1,
-            false => 1,
+        self.streak = if self.last_passed == passed {
+            self.streak + 1
+        } else {
+            1
         };
         self.last_passed = passed;
         if passed && self.streak >= RISE {

@@ -32,20 +32,7 @@ impl Postgres {
             .await
             .expect(MISSING);
         assert!(made.success(), "initdb failed: {made}");
-        let log = std::fs::File::create(dir.path().join("log")).unwrap();
-        let child = program("postgres")
-            .arg("-D")
-            .arg(&data)
-            .arg("-k")
-            .arg(dir.path())
-            // What a crash of the machine would lose is of no interest here.
-            .args(["-c", "listen_addresses=", "-c", "fsync=off"])
-            .current_dir(dir.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()
-            .expect(MISSING);
+        let child = serve(dir.path());
         let postgres = Self { dir, child };
         eventually("postgres takes connections", async || {
             let made = postgres.command("psql", "postgres");
@@ -54,6 +41,27 @@ impl Postgres {
         })
         .await;
         postgres
+    }
+
+    /// As `systemctl stop postgresql` does; nothing is left of it then.
+    pub(crate) async fn stop(&mut self) {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        kill_process(pid.and_then(Pid::from_raw).expect("it runs"), Signal::INT).unwrap();
+        let ended = tokio::time::timeout(super::DEADLINE, self.child.wait());
+        ended.await.expect("it stops").unwrap();
+    }
+
+    /// Starts it again on the same data; it takes sessions when this returns.
+    pub(crate) async fn resume(&mut self) {
+        self.child = serve(self.dir.path());
+        eventually("postgres is back", async || {
+            self.try_run(&["-c", "SELECT 1"]).await.0
+        })
+        .await;
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.path().join(".s.PGSQL.5432")
     }
 
     /// For programs that are told where the database is.
@@ -164,6 +172,23 @@ impl Psql {
             });
         }
     }
+}
+
+fn serve(dir: &Path) -> Child {
+    let log = std::fs::File::create(dir.join("log")).unwrap();
+    program("postgres")
+        .arg("-D")
+        .arg(dir.join("data"))
+        .arg("-k")
+        .arg(dir)
+        // What a crash of the machine would lose is of no interest here.
+        .args(["-c", "listen_addresses=", "-c", "fsync=off"])
+        .current_dir(dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect(MISSING)
 }
 
 async fn finished(mut command: Command, arguments: &[&str]) -> (bool, String) {

@@ -3,12 +3,18 @@
 use super::content::Content;
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::io::Read;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// The only database; its user is `admin` with the password `admin`.
 pub(crate) const NAME: &str = "prod";
@@ -28,6 +34,8 @@ pub(crate) struct Database(Arc<State>, Arc<DataDir>);
 
 struct State {
     is_down: AtomicBool,
+    /// The real one that this database is in, where there is one.
+    postgres: Mutex<Option<PathBuf>>,
     /// Columns that the code of these colours lacks or misses: the database was migrated under them.
     out_of_step: Mutex<Vec<String>>,
     base_url: Mutex<String>,
@@ -77,6 +85,7 @@ impl Database {
         Self(
             Arc::new(State {
                 is_down: AtomicBool::new(false),
+                postgres: Mutex::default(),
                 out_of_step: Mutex::default(),
                 base_url: Mutex::new("http://localhost:8069".to_owned()),
                 attachments: Mutex::default(),
@@ -107,8 +116,15 @@ impl Database {
         self.0.is_down.store(is_down, Ordering::SeqCst);
     }
 
+    /// From now on it is there when that socket of a real Postgres takes sessions.
+    pub(crate) fn lives_in(&self, postgres: &Path) {
+        *self.0.postgres.lock().unwrap() = Some(postgres.to_owned());
+    }
+
     pub(super) fn is_down(&self) -> bool {
-        self.0.is_down.load(Ordering::SeqCst)
+        let postgres = self.0.postgres.lock().unwrap().clone();
+        let is_gone = postgres.is_some_and(|socket| !takes_sessions(&socket));
+        is_gone || self.0.is_down.load(Ordering::SeqCst)
     }
 
     /// `ir.config_parameter`'s `web.base.url`: whoever of the admins logs in on a page rewrites it.
@@ -245,6 +261,22 @@ impl Database {
     pub(super) fn user_of(&self, session: &str) -> Option<String> {
         self.1.sessions.lock().unwrap().get(session).cloned()
     }
+}
+
+/// Greets as libpq does, and waits for the first letter of the answer: `R` goes on, `E` refuses.
+fn takes_sessions(socket: &Path) -> bool {
+    let greet = || -> std::io::Result<u8> {
+        let mut stream = UnixStream::connect(socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let mut greeting = vec![0, 0, 0, 0, 0, 3, 0, 0];
+        greeting.extend(b"user\0postgres\0database\0postgres\0\0");
+        greeting[3] = u8::try_from(greeting.len()).expect("it is short");
+        stream.write_all(&greeting)?;
+        let mut letter = [0];
+        stream.read_exact(&mut letter)?;
+        Ok(letter[0])
+    };
+    greet().is_ok_and(|letter| letter == b'R')
 }
 
 /// 84 characters; a file exists only once somebody has logged in.

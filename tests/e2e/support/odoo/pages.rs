@@ -21,7 +21,7 @@ pub(super) fn health(site: &Site, call: &Call, path: &str) -> Option<Answer> {
             }
         }
         "/web/health" => (200, r#"{"status": "pass"}"#),
-        "/websocket/health" if !selects_database(site, call) => {
+        "/websocket/health" if !selects_database(site, call) || site.database.is_down() => {
             return Some(Answer::html(404, "<h1>Not Found</h1>"));
         }
         "/websocket/health" => (200, r#"{"status":"pass"}"#),
