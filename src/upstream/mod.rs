@@ -10,9 +10,7 @@ mod visit;
 
 pub use balance::pick;
 pub use pool::{Lane, Pools};
-pub use probe::{
-    ProbeFailure, Probed, connect_failure_in_words, printable, probe,
-};
+pub use probe::{ProbeFailure, Probed, connect_failure_in_words, printable, probe};
 pub use visit::{Asked, Opened, Place, Visited, open_websocket, visit};
 
 use crate::net::Dial;
