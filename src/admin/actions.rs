@@ -59,6 +59,7 @@ impl Admin {
             Route::Flip { service } => self.flip(service, asked).await,
             Route::Rollback { service } => self.rollback(service, asked).await,
             Route::Gate { service } => self.gate(service, asked).await,
+            Route::Cancel { service } => self.cancel(service, asked).await,
             Route::Confirm { service } => self.confirm(service, asked).await,
             Route::Probe { service } => self.probe(service, asked).await,
             Route::Acknowledge { service } => self.acknowledge(service, asked).await,

@@ -14,6 +14,7 @@ use crate::control::GateOrder;
 use crate::control::Rehearsal;
 use crate::switch::Actor;
 use crate::switch::Generation;
+use crate::switch::Terms;
 
 impl Admin {
     pub(super) async fn gate(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
@@ -47,6 +48,10 @@ impl Admin {
             starting: watch::starting(request.no_wait_for_start),
             rehearsal: Some(Rehearsal {
                 expect: request.expect_generation.map(Generation),
+                terms: Terms {
+                    acknowledge: request.acknowledge,
+                    ..Terms::default()
+                },
             }),
         })
         .await

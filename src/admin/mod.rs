@@ -14,6 +14,7 @@ mod bearer;
 mod cache;
 mod calls;
 mod canary;
+mod cancel;
 mod clients;
 mod entry;
 mod gates;

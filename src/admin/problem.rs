@@ -139,9 +139,12 @@ fn way_around(refusal: &Refusal) -> Option<&'static str> {
         }
         Refusal::Canary(CanaryRefusal::Another { .. }) => Some("switchctl canary abort"),
         Refusal::SchemaMoved { .. } => Some("--accept-schema-change"),
+        Refusal::Quarantined { .. } => Some("--ack"),
         Refusal::UnknownSlot { .. }
         | Refusal::Canary(CanaryRefusal::OnActive { .. })
         | Refusal::NothingToConfirm { .. }
+        | Refusal::NothingToCancel { .. }
+        | Refusal::TooLateToCancel { .. }
         | Refusal::Busy { .. }
         | Refusal::NotQuarantined { .. }
         | Refusal::SlotInUse { .. } => None,

@@ -15,6 +15,7 @@ pub(super) enum Route<'a> {
     Flip { service: &'a str },
     Rollback { service: &'a str },
     Confirm { service: &'a str },
+    Cancel { service: &'a str },
     Probe { service: &'a str },
     Gate { service: &'a str },
     Acknowledge { service: &'a str },

@@ -14,6 +14,8 @@ use crate::api::CacheList;
 use crate::api::CachePurge;
 use crate::api::CachePurged;
 use crate::api::CanaryRequest;
+use crate::api::CancelRequest;
+use crate::api::Cancelled;
 use crate::api::Confirmed;
 use crate::api::FlipRequest;
 use crate::api::GateRequest;
@@ -58,7 +60,7 @@ const HISTORY: &[Parameter] = &[
     ),
     text(
         "outcome",
-        "That ended so: done, unchanged, refused, failed, moved_back, interrupted",
+        "That ended so: done, unchanged, refused, failed, moved_back, cancelled, interrupted",
     ),
     text("since", "Begun at this time (RFC 3339) or later"),
     LIMIT,
@@ -111,6 +113,16 @@ pub(super) const TABLE: &[Entry] = &[
     )
     .of_service()
     .answers::<Confirmed>(),
+    post(
+        "/v1/services/{service}/cancel",
+        |it| Route::Cancel {
+            service: it.service,
+        },
+        "End a flip, rollback or canary that is still being proven; nothing has moved yet",
+    )
+    .of_service()
+    .may_take::<CancelRequest>()
+    .answers::<Cancelled>(),
     post(
         "/v1/services/{service}/gate",
         |it| Route::Gate {

@@ -24,6 +24,8 @@ pub(super) fn of_flip(request: &FlipRequest) -> Result<Terms, Wrong> {
         confirm_within: request.confirm_within.as_deref().map(within).transpose()?,
         accept_schema_change: request.accept_schema_change,
         starting: starting(request.no_wait_for_start),
+        acknowledge: request.acknowledge,
+        proof: request.proof.clone(),
     })
 }
 
@@ -39,6 +41,7 @@ pub(super) fn starting(no_wait_for_start: bool) -> Starting {
 pub(super) fn of_canary(request: &CanaryRequest) -> Terms {
     Terms {
         starting: starting(request.no_wait_for_start),
+        acknowledge: request.acknowledge,
         ..Terms::default()
     }
 }
@@ -49,6 +52,8 @@ pub(super) fn of_rollback(request: &RollbackRequest) -> Terms {
         accept_schema_change: request.accept_schema_change,
         // Who goes back is in a hurry, and the slot has served before: one that is down now is not starting.
         starting: starting(!request.wait_for_start),
+        acknowledge: request.acknowledge,
+        proof: None,
     }
 }
 

@@ -29,6 +29,9 @@ pub struct CanaryRequest {
     /// Refuse at once where the slot does not answer yet, instead of waiting for its start.
     #[serde(default)]
     pub no_wait_for_start: bool,
+    /// The slot is in quarantine and has been mended: acknowledge that with this move.
+    #[serde(default)]
+    pub acknowledge: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -34,6 +34,9 @@ pub enum EventKind {
         to: String,
         by: String,
         reason: Option<String>,
+        /// Why `to` is in quarantine, where it is and the move was asked for all the same.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        quarantine: Option<String>,
     },
     /// One probe of the gate.
     Probe {
@@ -185,6 +188,11 @@ pub enum EventKind {
     GateCheck(GateCheck),
     /// A gate goes on.
     GateProgress(GateProgress),
+    /// The gates were passed so long ago, nothing has changed since, and they are not tried again.
+    GatesReused {
+        slot: String,
+        age_ms: u64,
+    },
     /// The slot is not ready yet, and waited for.
     GateWaiting(GateWaiting),
     /// The last line of the stream of `gate` and of a rehearsal.
@@ -316,6 +324,8 @@ pub enum Verdict {
     Failed,
     /// It was done, and traffic moved away again by itself before the old slot was drained.
     MovedBack,
+    /// It was ended while its target was still being proven; it has moved nothing.
+    Cancelled,
 }
 
 /// The answer of `probe`.

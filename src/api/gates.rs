@@ -96,6 +96,9 @@ pub struct GatesDone {
     pub fingerprint: Option<String>,
     /// What a flip would do; for a rehearsal only.
     pub rehearsed: Option<Rehearsed>,
+    /// For a flip within seconds (`proof`), so that it need not try the gates again; none where they did not pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
     pub took_ms: u64,
 }
 

@@ -9,7 +9,8 @@
 //! | `GET /v1/status` | | [`Status`] |
 //! | `POST /v1/services/{service}/flip` | [`FlipRequest`] | a stream of [`StreamEvent`]s, one JSON object per line; the last one is [`EventKind::Done`] |
 //! | the same with `rehearse` | | the stream of `gate` |
-//! | `POST /v1/services/{service}/gate` | [`SlotRequest`] | a stream of [`StreamEvent`]s; the last one is [`EventKind::GatesDone`] |
+//! | `POST /v1/services/{service}/cancel` | [`CancelRequest`] or none | [`Cancelled`] |
+//! | `POST /v1/services/{service}/gate` | [`GateRequest`] | a stream of [`StreamEvent`]s; the last one is [`EventKind::GatesDone`] |
 //! | `POST /v1/services/{service}/rollback` | [`RollbackRequest`] | as flip |
 //! | `POST /v1/services/{service}/confirm` | `{}` | [`Confirmed`] |
 //! | `POST /v1/services/{service}/probe` | [`SlotRequest`] | [`ProbeReport`] (probes once, now) |
@@ -64,7 +65,8 @@ pub use modes::{
     Bypass, MaintenanceRequest, MaintenanceStatus, ModesStatus, ReadOnlyRequest, ReadOnlyStatus,
 };
 pub use orders::{
-    Acknowledged, FlipRequest, GateRequest, LabelRequest, Labelled, RollbackRequest, SlotRequest,
+    Acknowledged, CancelRequest, Cancelled, FlipRequest, GateRequest, LabelRequest, Labelled,
+    RollbackRequest, SlotRequest,
 };
 pub use shadow::{
     ShadowExample, ShadowPattern, ShadowReport, ShadowRequest, ShadowSide, ShadowStatus,

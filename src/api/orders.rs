@@ -36,6 +36,30 @@ pub struct FlipRequest {
     /// Refuse at once where `to` does not answer yet, instead of waiting for its start.
     #[serde(default)]
     pub no_wait_for_start: bool,
+    /// The slot is in quarantine and has been mended: acknowledge that with this move.
+    #[serde(default)]
+    pub acknowledge: bool,
+    /// The `proof` of `gates_done`: where nothing has changed since, and that was seconds ago, the gates are not
+    /// tried again. Every address is probed all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof: Option<String>,
+}
+
+/// Ends what is still being proven.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CancelRequest {
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// The answer of `cancel`: what was ended. Nothing of it had moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelled {
+    pub schema: u32,
+    pub flip: u64,
+    pub from: String,
+    pub to: String,
 }
 
 /// Asks for the gates of a slot.
@@ -85,6 +109,9 @@ pub struct RollbackRequest {
     /// Wait for a slot that does not answer yet, as a flip does, instead of refusing at once.
     #[serde(default)]
     pub wait_for_start: bool,
+    /// The slot is in quarantine and has been mended: acknowledge that with this move.
+    #[serde(default)]
+    pub acknowledge: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -107,6 +107,8 @@ pub(super) enum Verb {
     Rollback(RollbackArgs),
     /// Some of the new visitors to SLOT, before all traffic moves there
     Canary(CanaryArgs),
+    /// End a flip, rollback or canary that is still being proven; no traffic has moved yet
+    Cancel(CancelArgs),
     /// Say that the last move stays (after `flip --confirm-within`)
     Confirm,
     /// Print a link that leads one browser to SLOT, whichever is active
@@ -211,12 +213,22 @@ pub(super) struct MoveArgs {
     /// Skip the gate: move even to a slot that is not healthy
     #[arg(long, requires = "reason")]
     pub(super) force: bool,
+    /// The slot is in quarantine and has been mended: acknowledge that with this move; the gate is tried all the same
+    #[arg(long)]
+    pub(super) ack: bool,
     /// Why; kept in the history
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
     /// Stop waiting after this long (30s, 5m, 1h); the operation itself goes on
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
     pub(super) timeout: Duration,
+}
+
+#[derive(Debug, Group)]
+pub(super) struct CancelArgs {
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT")]
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Debug, Group)]

@@ -62,6 +62,7 @@ fn request(args: &CanaryArgs) -> Result<CanaryRequest, String> {
         force: *force,
         reason: reason.clone(),
         no_wait: *no_wait,
+        acknowledge: args.moving.ack,
         no_wait_for_start: args.start.no_wait_for_start,
         ..CanaryRequest::default()
     };
@@ -183,6 +184,7 @@ mod tests {
             moving: MoveArgs {
                 no_wait: false,
                 force: false,
+                ack: false,
                 reason: None,
                 timeout: Duration::from_secs(1),
             },

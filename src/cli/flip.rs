@@ -23,6 +23,8 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
         confirm_within: args.confirm_within.map(config::format_duration),
         accept_schema_change: args.accept_schema_change,
         version: args.version.clone(),
+        acknowledge: args.moving.ack,
+        proof: None,
         no_wait_for_start: args.start.no_wait_for_start,
     };
     if args.rehearse {

@@ -190,6 +190,7 @@ mod tests {
                 warnings: Vec::new(),
                 fingerprint: None,
                 rehearsed: None,
+                proof: None,
                 took_ms: 12,
             },
         }

@@ -10,6 +10,7 @@ mod ack;
 mod args;
 mod cache;
 mod canary;
+mod cancel;
 mod check;
 mod client;
 mod confirm;
@@ -19,6 +20,7 @@ mod failback;
 mod failure;
 mod flip;
 mod gate;
+mod gate_words;
 mod history;
 mod hold;
 mod hooks;
@@ -82,6 +84,7 @@ async fn perform(session: &Session, verb: &Verb) -> Result<(), Failure> {
         Verb::Status(args) => status::run(session, args).await,
         Verb::Flip(args) => flip::run(session, args).await,
         Verb::Rollback(args) => rollback::run(session, args).await,
+        Verb::Cancel(args) => cancel::run(session, args).await,
         Verb::Confirm => confirm::run(session).await,
         Verb::Probe(args) => probe::run(session, args).await,
         Verb::Preview(args) => preview::run(session, args).await,

@@ -222,6 +222,11 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
                 way,
             )
         }
+        Verdict::Cancelled => failed(
+            Exit::Refused,
+            format!("{service}: cancelled before traffic moved"),
+            "",
+        ),
         Verdict::Failed => failed(
             Exit::Refused,
             format!("{service}: could not be done, {active} stays active; nothing changed"),
@@ -254,8 +259,12 @@ fn left(seen: &Seen, how: &str) -> Failure {
         (Some(operation), None) => format!("{operation} goes on in switchd"),
         (None, _) => "what was asked for may go on in switchd".to_owned(),
     };
+    let end = match &seen.published {
+        None => "\n  to end it before traffic moves: switchctl cancel",
+        Some(_) => "",
+    };
     Failure::StillRunning(format!(
-        "{how}: {what}\n  look again: switchctl status, or switchctl events --follow"
+        "{how}: {what}\n  look again: switchctl status, or switchctl events --follow{end}"
     ))
 }
 

@@ -13,6 +13,7 @@ pub(super) async fn run(session: &Session, args: &RollbackArgs) -> Result<(), Fa
         reason: args.moving.reason.clone(),
         no_wait: args.moving.no_wait,
         accept_schema_change: args.accept_schema_change,
+        acknowledge: args.moving.ack,
         wait_for_start: args.wait_for_start,
     };
     let ended = operation::run(session, &path, &request, &args.moving).await;

@@ -1,6 +1,7 @@
 //! Events as sentences.
 
 use super::canary;
+use super::gate_words;
 use super::hold;
 use super::machine;
 use super::modes;
@@ -12,9 +13,7 @@ use super::style::Paint;
 use super::table::printable;
 use super::watch;
 use super::words;
-use crate::api::{
-    EventKind, GateCheck, GateWaiting, GatesDone, Outcome, StreamEvent, Verdict, WaitingEndpoint,
-};
+use crate::api::{EventKind, StreamEvent, Verdict};
 
 /// One event in words, and how weighty it is.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,12 +28,13 @@ impl Sentence {
             EventKind::Started { .. }
             | EventKind::Probe { .. }
             | EventKind::GatePassed { .. }
-            | EventKind::GateCheck(_)
-            | EventKind::GateProgress(_)
-            | EventKind::GateWaiting(_)
-            | EventKind::GatesDone(_)
             | EventKind::Journalled { .. }
             | EventKind::Published { .. } => before_the_move(&event.kind),
+            EventKind::GateCheck(_)
+            | EventKind::GateProgress(_)
+            | EventKind::GateWaiting(_)
+            | EventKind::GatesReused { .. }
+            | EventKind::GatesDone(_) => gate_words::sentence(&event.kind),
             EventKind::Draining { .. }
             | EventKind::CutOff { .. }
             | EventKind::Drained { .. }
@@ -78,17 +78,25 @@ fn before_the_move(event: &EventKind) -> Sentence {
             to,
             by,
             reason,
+            quarantine,
         } => {
             let why = reason
                 .as_deref()
                 .map(|r| format!(": {r}"))
+                .unwrap_or_default();
+            let mended = quarantine
+                .as_deref()
+                .map(|why| format!("; {to} is in quarantine: {why}"))
                 .unwrap_or_default();
             let what = match direction.as_str() {
                 "canary" => format!("canary on {to} beside {from}"),
                 "abort" => format!("end of the canary on {from}"),
                 direction => format!("{direction} from {from} to {to}"),
             };
-            say(format!("{what}, asked for by {by}{why}"), Paint::Strong)
+            say(
+                format!("{what}, asked for by {by}{why}{mended}"),
+                Paint::Strong,
+            )
         }
         EventKind::Probe {
             slot,
@@ -116,16 +124,6 @@ fn before_the_move(event: &EventKind) -> Sentence {
             format!("{slot} is proven healthy ({})", words::took(*took_ms)),
             Paint::Good,
         ),
-        EventKind::GateCheck(check) => gate_check(check),
-        EventKind::GateProgress(progress) => say(
-            format!(
-                "{} {}, attempt {} of {}: {}",
-                progress.slot, progress.gate, progress.attempt, progress.attempts, progress.said
-            ),
-            Paint::Notable,
-        ),
-        EventKind::GateWaiting(waiting) => say(gate_waiting(waiting), Paint::Notable),
-        EventKind::GatesDone(done) => gates_done(done),
         EventKind::Journalled { took_ms } => say(
             format!("written to the journal ({})", words::took(*took_ms)),
             Paint::Plain,
@@ -141,60 +139,6 @@ fn before_the_move(event: &EventKind) -> Sentence {
         ),
         _ => say("", Paint::Plain),
     }
-}
-
-/// `waiting for green: http 127.0.0.1:8169 connection refused (4 s of 30 s)`.
-fn gate_waiting(waiting: &GateWaiting) -> String {
-    let said = waiting.endpoints.iter().map(|it| {
-        let WaitingEndpoint {
-            member,
-            endpoint,
-            said,
-        } = it;
-        format!("{member} {endpoint} {said}")
-    });
-    let said: Vec<String> = said.collect();
-    let [waited, limit] =
-        [waiting.waited_ms, waiting.limit_ms].map(|ms| words::about(ms.div_ceil(1000)));
-    let slot = &waiting.slot;
-    format!(
-        "waiting for {slot}: {} ({waited} of {limit})",
-        said.join("; ")
-    )
-}
-
-fn gate_check(check: &GateCheck) -> Sentence {
-    let at = check.endpoint.as_ref();
-    let at = at.map_or(String::new(), |endpoint| format!(" ({endpoint})"));
-    let what = format!("{} {}, {}{at}", check.slot, check.gate, check.check);
-    let took = words::took(check.took_ms);
-    let remedy = check.remedy.as_ref();
-    let remedy = remedy.map_or(String::new(), |remedy| format!("; {remedy}"));
-    let said = &check.said;
-    match check.outcome {
-        Outcome::Passed => say(format!("{what}: {said} ({took})"), Paint::Good),
-        Outcome::Warn => say(format!("{what} warns: {said}{remedy}"), Paint::Notable),
-        Outcome::Inconclusive => say(
-            format!("{what} is inconclusive: {said}{remedy}"),
-            Paint::Bad,
-        ),
-        Outcome::Failed => say(format!("{what} failed: {said}{remedy}"), Paint::Bad),
-    }
-}
-
-fn gates_done(done: &GatesDone) -> Sentence {
-    let GatesDone {
-        slot,
-        gates,
-        reasons,
-        ..
-    } = done;
-    if done.passed {
-        let all = words::many(*gates as u64, "gate");
-        return say(format!("{slot} is healthy and through {all}"), Paint::Good);
-    }
-    let text = format!("a flip to {slot} would be refused: {}", reasons.join("; "));
-    say(text, Paint::Bad)
 }
 
 fn after_the_move(event: &EventKind) -> Sentence {
@@ -237,6 +181,7 @@ fn after_the_move(event: &EventKind) -> Sentence {
                 Verdict::Refused => ("refused", Paint::Bad),
                 Verdict::Failed => ("failed", Paint::Bad),
                 Verdict::MovedBack => ("moved back by itself", Paint::Bad),
+                Verdict::Cancelled => ("cancelled before traffic moved", Paint::Notable),
             };
             say(format!("{words}; {active} is active{because}"), paint)
         }

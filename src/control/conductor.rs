@@ -283,9 +283,11 @@ impl Conductor {
         None
     }
 
-    fn run_gate(&self, at: usize, flip: FlipId, slot: &SlotName) {
+    fn run_gate(&mut self, at: usize, flip: FlipId, slot: &SlotName) {
+        let reused = self.reused(at, slot);
         let service = &self.services[at];
         let gate = Gate {
+            reused,
             service: service.name.clone(),
             flip: Some(flip),
             within: service.settings.flip.gate_timeout,
@@ -294,7 +296,8 @@ impl Conductor {
             is_warm: self.goes_back_to_a_warm_slot(at, flip),
             starting: service.switch.starting(),
         };
-        tokio::spawn(gate::run(gate, self.jobs.clone()));
+        let gating = tokio::spawn(gate::run(gate, self.jobs.clone()));
+        self.services[at].gating = Some(gating.abort_handle());
     }
 
     fn publish_slot(&mut self, at: usize, slot: &SlotName, generation: Generation) {

@@ -1,16 +1,19 @@
 //! The gate of a flip: every endpoint of a slot proves itself freshly, then the slot goes through its gates.
 
+use super::clock::millis;
 use super::gates::Ended;
 use super::gates::Findings;
 use super::gates::GatesMessage;
 use super::gates::Hand;
 use super::gates::Pace;
+use super::gates::Reused;
 use super::gates::Teller;
 use super::gates::Trial;
 use super::jobs::Jobs;
 use super::message::Message;
 use super::readiness::Passes;
 use super::readiness::Readiness;
+use crate::api::EventKind;
 use crate::switch::FlipId;
 use crate::switch::Passed;
 use crate::switch::ServiceName;
@@ -34,6 +37,8 @@ pub(super) struct Gate {
     /// It is well anyway: one pass of each endpoint will do.
     pub(super) is_warm: bool,
     pub(super) starting: Starting,
+    /// The gates were passed just now, and nothing has changed.
+    pub(super) reused: Option<Reused>,
 }
 
 /// What came of it: what the gates found, and why no traffic may move.
@@ -91,6 +96,9 @@ async fn judge(gate: &Gate, teller: &Teller) -> Outcome {
         teller,
         asker: gate.hand.as_ref(),
     };
+    if let Some(outcome) = reuse(gate, &readiness).await {
+        return outcome;
+    }
     let passes = if gate.is_warm {
         Passes::One
     } else {
@@ -127,6 +135,26 @@ async fn judge(gate: &Gate, teller: &Teller) -> Outcome {
         }
         return Outcome { findings, reasons };
     }
+}
+
+/// None where there is nothing to rely on, or an address does not answer any more: then all is tried.
+async fn reuse(gate: &Gate, readiness: &Readiness<'_>) -> Option<Outcome> {
+    let Reused { age, fingerprint } = gate.reused.as_ref()?;
+    readiness.look().await.ok()?;
+    let teller = readiness.teller;
+    let kind = EventKind::GatesReused {
+        slot: gate.trial.slot.to_string(),
+        age_ms: millis(*age),
+    };
+    teller.jobs.events.tell(teller.about(), kind);
+    Some(Outcome {
+        findings: Findings {
+            fingerprint: fingerprint.clone(),
+            reused: Some(*age),
+            ..Findings::default()
+        },
+        reasons: Vec::new(),
+    })
 }
 
 async fn try_gates(gate: &Gate, teller: &Teller) -> Result<Findings, String> {

@@ -21,11 +21,13 @@ use crate::switch::Actor;
 use crate::switch::Command;
 use crate::switch::FlipId;
 use crate::switch::Generation;
+use crate::switch::Operation;
 use crate::switch::Passed;
 use crate::switch::Refusal;
 use crate::switch::ServiceName;
 use crate::switch::SlotName;
 use crate::switch::Starting;
+use crate::switch::Terms;
 use crate::telemetry::Page;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -100,9 +102,10 @@ pub struct GateOrder {
 }
 
 /// What a flip would be asked with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Rehearsal {
     pub expect: Option<Generation>,
+    pub terms: Terms,
 }
 
 /// When an operation is over for the one who asked.
@@ -127,6 +130,8 @@ pub struct Accepted {
     pub remaining: Option<String>,
     /// Who may listen on the slot's port from now on, in words; none where nobody was a stranger.
     pub accepted: Option<String>,
+    /// What was ended, for a cancellation.
+    pub cancelled: Option<Operation>,
 }
 
 #[derive(Debug)]

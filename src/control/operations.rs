@@ -32,6 +32,7 @@ impl Conductor {
             Notice::Started(operation) => self.started(at, operation),
             Notice::Unchanged { .. } => self.unchanged(at, Vec::new()),
             Notice::Failed { operation, reasons } => self.failed(at, &operation, reasons),
+            Notice::Cancelled { operation, reason } => self.cancelled(at, &operation, reason),
             Notice::Published {
                 operation,
                 generation,
@@ -98,12 +99,15 @@ impl Conductor {
         log_at!(level_of(operation.direction), %service, flip_id = operation.flip.0, actor = %operation.by, from = %operation.from,
             to = %operation.to, forced = operation.forced, reason = operation.reason.as_deref(),
             direction = direction_words(operation.direction), "operation started");
+        let quarantine = self.services[at].switch.quarantine(&operation.to);
+        let quarantine = quarantine.map(|quarantine| quarantine.reason);
         let kind = EventKind::Started {
             direction: direction_words(operation.direction).to_owned(),
             from: operation.from.to_string(),
             to: operation.to.to_string(),
             by: operation.by.to_string(),
             reason: operation.reason.clone(),
+            quarantine: quarantine.clone(),
         };
         let about = About::flip(service.as_str(), operation.flip);
         self.jobs.events.tell(about, kind);
@@ -111,6 +115,7 @@ impl Conductor {
         let version = label.map(ToString::to_string);
         let mut underway = Underway::new(operation, asker);
         underway.version = version;
+        underway.quarantine = quarantine;
         if let Err(error) = self.journal.begin(&underway.audit(service.as_str())) {
             tracing::error!(%service, error = error.in_words(), "cannot note the start of an operation");
         }
@@ -175,6 +180,18 @@ impl Conductor {
             Verdict::Refused
         };
         self.end(at, underway, Ending::early(verdict, reasons));
+    }
+
+    fn cancelled(&mut self, at: usize, operation: &Operation, reason: String) {
+        // Nobody wants to know any more.
+        if let Some(gating) = self.services[at].gating.take() {
+            gating.abort();
+        }
+        let Some(underway) = self.take_underway(at, operation) else {
+            return;
+        };
+        let ending = Ending::early(Verdict::Cancelled, vec![reason]);
+        self.end(at, underway, ending);
     }
 
     fn published(&mut self, at: usize, operation: &Operation, generation: Generation) {
@@ -289,7 +306,7 @@ impl Conductor {
         record.cut = ending.cut;
         let level = match ending.verdict {
             Verdict::Failed | Verdict::MovedBack => Level::ERROR,
-            Verdict::Refused => Level::WARN,
+            Verdict::Refused | Verdict::Cancelled => Level::WARN,
             Verdict::Done | Verdict::Unchanged => level_of(underway.operation.direction),
         };
         log_at!(level, service = %service.name, flip_id = underway.operation.flip.0,

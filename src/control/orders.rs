@@ -43,8 +43,16 @@ impl Conductor {
         });
         let moves_nothing = matches!(
             order.command,
-            Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm
+            Command::Acknowledge { .. }
+                | Command::Label { .. }
+                | Command::Confirm
+                | Command::Cancel { .. }
         );
+        let gating = self.services[at].switch.operation().cloned();
+        let is_cancel = matches!(order.command, Command::Cancel { .. });
+        if let Some(operation) = gating.as_ref().filter(|_| is_cancel) {
+            record.to = Some(operation.to.to_string());
+        }
         let acknowledged = acknowledged(&order.command);
         let accepted = acknowledged
             .as_ref()
@@ -83,6 +91,7 @@ impl Conductor {
             done: hears,
             remaining: quarantine.map(|quarantine| quarantine.ends),
             accepted,
+            cancelled: gating.filter(|_| is_cancel),
         })
     }
 
@@ -110,6 +119,7 @@ fn acknowledged(command: &Command) -> Option<SlotName> {
         | Command::Rollback { .. }
         | Command::Label { .. }
         | Command::Canary(_)
+        | Command::Cancel { .. }
         | Command::Confirm => None,
     }
 }
@@ -121,6 +131,7 @@ fn command_words(command: &Command) -> &'static str {
         Command::Acknowledge { .. } => "ack",
         Command::Canary(order) => Ordered::of(order).command,
         Command::Confirm => "confirm",
+        Command::Cancel { .. } => "cancel",
         Command::Label { .. } => "label",
     }
 }
@@ -130,13 +141,15 @@ fn target(command: &Command) -> Option<String> {
         Command::Flip { to, .. } => Some(to.to_string()),
         Command::Acknowledge { slot } | Command::Label { slot, .. } => Some(slot.to_string()),
         Command::Canary(order) => Ordered::of(order).to,
-        Command::Rollback { .. } | Command::Confirm => None,
+        Command::Rollback { .. } | Command::Confirm | Command::Cancel { .. } => None,
     }
 }
 
 fn reason(command: &Command) -> Option<String> {
     match command {
-        Command::Flip { reason, .. } | Command::Rollback { reason, .. } => reason.clone(),
+        Command::Flip { reason, .. }
+        | Command::Rollback { reason, .. }
+        | Command::Cancel { reason } => reason.clone(),
         Command::Canary(order) => Ordered::of(order).reason,
         Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => None,
     }
@@ -146,6 +159,9 @@ fn is_forced(command: &Command) -> bool {
     match command {
         Command::Flip { force, .. } | Command::Rollback { force, .. } => *force,
         Command::Canary(order) => Ordered::of(order).forced,
-        Command::Acknowledge { .. } | Command::Label { .. } | Command::Confirm => false,
+        Command::Acknowledge { .. }
+        | Command::Label { .. }
+        | Command::Cancel { .. }
+        | Command::Confirm => false,
     }
 }

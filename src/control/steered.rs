@@ -57,6 +57,8 @@ pub(super) struct Steered {
     /// Every picture that somebody may still count on.
     pictures: Vec<Weak<Slot>>,
     pub(super) underway: Vec<Underway>,
+    /// The gate of the operation that is being proven.
+    pub(super) gating: Option<AbortHandle>,
     pub(super) drains: Vec<Draining>,
     /// What the machine was told last.
     pub(super) health: BTreeMap<SlotName, Told>,
@@ -196,6 +198,7 @@ impl Steered {
             seal: Arc::clone(&stock.seal),
             pictures: Vec::new(),
             underway: Vec::new(),
+            gating: None,
             drains: Vec::new(),
             health: BTreeMap::new(),
             shared_troubles: SharedTroubles::default(),

@@ -13,6 +13,7 @@ use crate::switch::Direction;
 use crate::switch::Moment;
 use crate::switch::Operation;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -26,6 +27,10 @@ pub(super) struct Underway {
     pub(super) published: Option<Published>,
     /// What was said to run in its target.
     pub(super) version: Option<String>,
+    /// Why its target was in quarantine.
+    pub(super) quarantine: Option<String>,
+    /// How long before its gates were passed that were not tried again for it.
+    pub(super) reused: Option<Duration>,
     /// Traffic left its target again by itself.
     pub(super) moved_back: bool,
     pub(super) asker: Option<Asker>,
@@ -84,6 +89,7 @@ pub(super) fn result_words(verdict: Verdict) -> &'static str {
         Verdict::Refused => "refused",
         Verdict::Failed => "failed",
         Verdict::MovedBack => "moved_back",
+        Verdict::Cancelled => "cancelled",
     }
 }
 
@@ -108,6 +114,8 @@ impl Underway {
             gated_ms: None,
             published: None,
             version: None,
+            quarantine: None,
+            reused: None,
             moved_back: false,
             asker,
             gates: Vec::new(),
@@ -125,8 +133,13 @@ impl Underway {
         let share = operation
             .portion
             .map(|portion| format!("{} of the new visitors", portion.share));
+        let quarantine = self.quarantine.as_ref();
+        let to = &operation.to;
+        let quarantine = quarantine.map(|why| format!("{to} was in quarantine: {why}"));
+        let reused = self.reused.map(millis);
+        let reused = reused.map(|ms| format!("{to} had passed its gates {ms} ms before"));
         AuditRecord {
-            details: share.into_iter().collect(),
+            details: share.into_iter().chain(quarantine).chain(reused).collect(),
             service: service.to_owned(),
             flip: Some(operation.flip.0),
             reason: operation.reason.clone(),

@@ -242,6 +242,7 @@ mod tests {
             to: to.to_string(),
             by: "uid 1".to_owned(),
             reason: None,
+            quarantine: None,
         }
     }
 

@@ -7,11 +7,12 @@ use super::canary_course::Watch;
 use super::canary_event::{
     CanaryNotice, CanaryOrder, CanaryRefusal, Judgement, PersistedCanary, Portion,
 };
-use super::event::{Actor, Direction, Effect, Notice, Operation, Persisted, Refusal};
+use super::event::{Actor, Direction, Effect, Notice, Operation, Persisted};
 use super::machine::Switch;
 use super::moment::Moment;
 use super::percent::{CanaryStep, Percent};
 use super::quarantine;
+use super::refusal::Refusal;
 use super::slot::{Generation, SlotName};
 use super::status::Draining;
 use super::watch::Terms;
@@ -61,6 +62,7 @@ impl Switch {
                 let mut request = request.with(force, reason, terms)?;
                 request.portion = Some(portion);
                 self.is_free()?;
+                self.is_meant(&request.to, request.forced, &request.terms)?;
                 self.share(request, portion, effects);
                 Ok(())
             }

@@ -1,7 +1,8 @@
 //! What an operator asks for, and whether it may start.
 
-use super::event::{Actor, Command, Direction, Effect, Notice, Operation, Refusal};
-use super::machine::Switch;
+use super::event::{Actor, Command, Direction, Effect, Notice, Operation};
+use super::machine::{Stage, Switch};
+use super::refusal::Refusal;
 use super::slot::{Generation, SlotName};
 use super::watch::Terms;
 
@@ -16,6 +17,7 @@ impl Switch {
             Command::Acknowledge { slot } => self.acknowledge(slot, by, effects),
             Command::Canary(order) => self.canary_order(by, order, effects),
             Command::Confirm => self.confirm(by, effects),
+            Command::Cancel { reason } => self.cancel(&by, reason.as_deref(), effects),
             Command::Label { slot, label } => self.put_label(by, slot, label, effects),
             Command::Flip {
                 to,
@@ -60,6 +62,7 @@ impl Switch {
             }));
             return Ok(());
         }
+        self.is_meant(&request.to, request.forced, &request.terms)?;
         self.start(request, effects);
         Ok(())
     }
@@ -71,6 +74,12 @@ impl Switch {
             Some(current) => Err(Refusal::Busy {
                 operation: Box::new(current.operation.clone()),
                 stage: self.phase().as_str(),
+                way_past: match current.stage {
+                    Stage::Gating => {
+                        "wait for it, look with `switchctl status`, or end it with `switchctl cancel`"
+                    }
+                    Stage::Recording { .. } => "wait for it, or look with `switchctl status`",
+                },
             }),
         }
     }

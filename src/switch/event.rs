@@ -1,9 +1,7 @@
-//! What happened ([`Event`]), what to do now ([`Effect`]), and why not ([`Refusal`]).
+//! What happened ([`Event`]) and what to do now ([`Effect`]); why not is a [`Refusal`](super::refusal::Refusal).
 
 use super::afresh::{Answers, AskId};
-use super::canary_event::{
-    CanaryEvent, CanaryNotice, CanaryOrder, CanaryRefusal, PersistedCanary, Portion,
-};
+use super::canary_event::{CanaryEvent, CanaryNotice, CanaryOrder, PersistedCanary, Portion};
 use super::health::SlotHealth;
 use super::label::Label;
 use super::moment::Moment;
@@ -53,6 +51,10 @@ pub enum Command {
     },
     /// The last move stays.
     Confirm,
+    /// Ends what is still being proven.
+    Cancel {
+        reason: Option<String>,
+    },
     /// Lifts the operator's half of a quarantine.
     Acknowledge {
         slot: SlotName,
@@ -280,6 +282,11 @@ pub enum Notice {
         operation: Operation,
         reasons: Vec<String>,
     },
+    /// The operation was ended before its target was proven; nothing has moved.
+    Cancelled {
+        operation: Operation,
+        reason: String,
+    },
     Published {
         operation: Operation,
         generation: Generation,
@@ -319,70 +326,4 @@ pub enum Notice {
         slot: SlotName,
         reason: String,
     },
-}
-
-/// Why a command was not accepted. Every text names the way around it, where there is one.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
-    #[error("there is no slot {slot}; the slots are {}", list(.slots))]
-    UnknownSlot {
-        slot: SlotName,
-        slots: Vec<SlotName>,
-    },
-    #[error("{} started by {} is still {stage}; wait for it, or look with `switchctl status`", describe(.operation), .operation.by)]
-    Busy {
-        operation: Box<Operation>,
-        stage: &'static str,
-    },
-    #[error(
-        "generation {expected} is no longer active, {active} is (on slot {slot}); look with `switchctl status` and ask again"
-    )]
-    Outdated {
-        expected: Generation,
-        active: Generation,
-        slot: SlotName,
-    },
-    #[error("no slot was active before {active}; name one with `switchctl flip SLOT`")]
-    NothingToRollBackTo { active: SlotName },
-    #[error(
-        "the database's modules have changed since {slot} last served: its code may not fit them; to go there all the same: --accept-schema-change"
-    )]
-    SchemaMoved { slot: SlotName },
-    #[error("no move waits to be confirmed; {slot} is active for good")]
-    NothingToConfirm { slot: SlotName },
-    #[error("--force skips the gate and needs --reason \"...\", which is kept in the history")]
-    ForceNeedsReason,
-    #[error(transparent)]
-    Canary(#[from] CanaryRefusal),
-    #[error("slot {slot} is not in quarantine")]
-    NotQuarantined { slot: SlotName },
-    #[error(
-        "slot {slot} cannot be removed while {use_of_it}; move traffic elsewhere with `switchctl flip SLOT`, then reload"
-    )]
-    SlotInUse {
-        slot: SlotName,
-        use_of_it: &'static str,
-    },
-}
-
-fn list(slots: &[SlotName]) -> String {
-    slots
-        .iter()
-        .map(SlotName::as_str)
-        .collect::<Vec<_>>()
-        .join(", ")
-}
-
-fn describe(operation: &Operation) -> String {
-    format!(
-        "a {} to {}",
-        match operation.direction {
-            Direction::Flip => "flip",
-            Direction::Rollback => "rollback",
-            Direction::Failback => "failback",
-            Direction::Canary => "canary",
-            Direction::Abort => return format!("the end of the canary on {}", operation.from),
-        },
-        operation.to
-    )
 }

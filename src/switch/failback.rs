@@ -10,7 +10,7 @@ use super::afresh::{Agreed, Said};
 use super::blame::unasked;
 use super::event::{Actor, Direction, Effect, Notice, Operation};
 use super::health::SlotHealth;
-use super::machine::Switch;
+use super::machine::{Current, Stage, Switch};
 use super::moment::Moment;
 use super::rules::FailbackMode;
 use super::slot::SlotName;
@@ -87,6 +87,7 @@ impl Switch {
             } => {
                 self.staying = None;
                 self.shared_cause = None;
+                self.give_way(&to, &reason, effects);
                 let request = self.request(Direction::Failback, Actor::itself(), to);
                 let reason = Some(reason);
                 let operation = Operation {
@@ -199,8 +200,12 @@ impl Switch {
         Judgement::Stay(format!("{reason}, but {obstacle}"))
     }
 
+    /// What is still gating gives way.
     fn under_way(&self) -> Option<String> {
-        let operation = &self.current.as_ref()?.operation;
+        let Current { operation, stage } = self.current.as_ref()?;
+        if matches!(stage, Stage::Gating) {
+            return None;
+        }
         Some(format!(
             "a move to {} by {} is under way; failback waits for its end",
             operation.to, operation.by

@@ -1,7 +1,8 @@
 //! What runs in a slot, in the operator's words: shown everywhere, and decides nothing.
 
-use super::event::{Actor, Effect, Notice, Refusal};
+use super::event::{Actor, Effect, Notice};
 use super::machine::Switch;
+use super::refusal::Refusal;
 use super::slot::SlotName;
 use std::fmt;
 use std::sync::Arc;

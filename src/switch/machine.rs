@@ -3,18 +3,18 @@
 //! `Steady → Gating → Publishing → Settling → Steady`. Draining is not a step of an operation: from
 //! `Settling` the next one starts at once, so several generations may drain side by side.
 //!
-//! While an operator's operation is gating or publishing, failback waits for it to end, even when the
-//! active slot turns bad: two moves at once would leave nobody able to say where traffic goes, and the
-//! gate has a deadline. As soon as it has ended, failback looks again.
+//! Two moves at once would leave nobody able to say where traffic goes. So failback waits for one that is being
+//! published. One that is still gating has moved nothing, and a gate may wait long for a slot that is starting:
+//! when traffic has to leave the active slot and another one is fit to take it, the operation gives way and is
+//! ended with that reason (see `cancel`). When no other slot is fit it goes on: it may be what saves the site.
 
 use super::afresh::Afresh;
 use super::disk::Disk;
-use super::event::{
-    Direction, Effect, Event, Notice, Operation, Passed, Persisted, Refusal, Transition,
-};
+use super::event::{Direction, Effect, Event, Notice, Operation, Passed, Persisted, Transition};
 use super::health::SlotHealth;
 use super::moment::Moment;
 use super::quarantine;
+use super::refusal::Refusal;
 use super::rules::Rules;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::{Draining, Phase};

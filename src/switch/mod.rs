@@ -17,6 +17,7 @@ mod broken;
 mod canary;
 mod canary_course;
 mod canary_event;
+mod cancel;
 mod command;
 mod disk;
 mod event;
@@ -32,6 +33,7 @@ mod owner;
 mod parts;
 mod percent;
 mod quarantine;
+mod refusal;
 mod restore;
 mod rules;
 mod slot;
@@ -59,7 +61,7 @@ pub use canary_event::{
 };
 pub use event::{
     Actor, Command, Direction, Effect, Event, Notice, Operation, Passed, Persisted,
-    PersistedConfirm, PersistedQuarantine, Refusal, Transition,
+    PersistedConfirm, PersistedQuarantine, Transition,
 };
 pub use evidence::{Aside, Believes, Evidence, History};
 pub use health::SlotHealth;
@@ -70,6 +72,7 @@ pub use moment::Moment;
 pub use owner::Owner;
 pub use percent::{CanaryRules, CanaryStep, Percent, PercentError};
 pub use quarantine::Quarantine;
+pub use refusal::Refusal;
 pub use rules::{FailbackMode, FailbackRules, Rules};
 pub use slot::{Epoch, FlipId, Generation, MemberName, NameError, ServiceName, SlotName};
 pub use status::{Draining, Phase};

@@ -741,10 +741,56 @@ mod tests {
     }
 
     #[test]
-    fn an_operators_flip_to_a_quarantined_slot_is_gated_and_lifts_the_quarantine() {
+    fn an_operators_move_to_a_quarantined_slot_asks_first() {
         let mut bench = Bench::healthy();
         bench.fails("blue");
         bench.carry_out();
+        for refused in [bench.flip("blue"), bench.rollback()] {
+            let words = refused.unwrap_err().to_string();
+            assert!(
+                words.contains("blue has been in quarantine for "),
+                "{words}"
+            );
+            assert!(words.contains("switchctl ack blue"), "{words}");
+        }
+        let canary = Command::Canary(CanaryOrder::Share {
+            slot: Some(slot("blue")),
+            share: Percent::of_percent(5.0),
+            force: false,
+            reason: None,
+            terms: Terms::default(),
+        });
+        let refused = bench.command(canary);
+        assert!(matches!(refused, Err(Refusal::Quarantined { .. })));
+        assert!(!bench.switch.quarantine(&slot("blue")).unwrap().acknowledged);
+        // In one step: with the move itself.
+        let terms = Terms {
+            acknowledge: true,
+            ..Terms::default()
+        };
+        let command = Command::Flip {
+            to: slot("blue"),
+            force: false,
+            reason: None,
+            expect: None,
+            terms,
+        };
+        bench.command(command).unwrap();
+        assert_eq!(bench.switch.phase(), Phase::Gating);
+        let flip = bench.switch.operation().unwrap().flip;
+        bench.gated(flip, Err(vec!["still ill".to_owned()]));
+        let quarantine = bench.switch.quarantine(&slot("blue")).unwrap();
+        assert!(!quarantine.acknowledged, "nothing has changed");
+    }
+
+    #[test]
+    fn an_acknowledged_quarantine_is_lifted_by_a_move_that_passes_the_gate() {
+        let mut bench = Bench::healthy();
+        bench.fails("blue");
+        bench.carry_out();
+        bench
+            .command(Command::Acknowledge { slot: slot("blue") })
+            .unwrap();
         let flip = bench.rollback().unwrap();
         assert_eq!(bench.switch.phase(), Phase::Gating);
         assert!(bench.switch.quarantine(&slot("blue")).is_some());
@@ -868,19 +914,29 @@ mod tests {
     }
 
     #[test]
-    fn while_an_operators_flip_is_gated_failback_waits_and_then_looks_again() {
+    fn an_operators_flip_that_is_gated_gives_way_when_traffic_must_leave_the_active_slot() {
         let mut bench = Bench::healthy();
         let flip = bench.flip("green").unwrap();
         bench.fails("blue");
-        assert_eq!(bench.switch.operation().unwrap().flip, flip);
-        assert!(
-            bench.staying().contains("failback waits"),
-            "{}",
-            bench.staying()
-        );
-        bench.gated(flip, Err(vec!["one bad probe".to_owned()]));
         let operation = bench.switch.operation().unwrap();
         assert_eq!(operation.direction, Direction::Failback);
+        assert!(operation.flip > flip);
+        bench.carry_out();
+        assert_eq!(bench.active(), "green");
+        // Whatever the gate of the flip says now is nobody's business.
+        bench.gated(flip, Ok(()));
+        assert_eq!(bench.active(), "green");
+    }
+
+    /// It may be what saves the site.
+    #[test]
+    fn an_operators_flip_goes_on_while_traffic_has_nowhere_to_go_by_itself() {
+        let mut bench = Bench::healthy();
+        bench.fails("green");
+        let flip = bench.flip("green").unwrap();
+        bench.fails("blue");
+        assert_eq!(bench.switch.operation().unwrap().flip, flip);
+        bench.gated(flip, Ok(()));
         bench.carry_out();
         assert_eq!(bench.active(), "green");
     }

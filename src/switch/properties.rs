@@ -23,6 +23,7 @@ mod tests {
         },
         Rollback(Terms),
         Confirm,
+        Cancel,
         /// The watch finds the active slot too bad, or not.
         Judged(bool),
         Acknowledge(SlotName),
@@ -193,6 +194,7 @@ mod tests {
             4 => any::<bool>().prop_map(Step::Judged),
             3 => slot().prop_map(Step::Acknowledge),
             8 => canary().prop_map(Step::Canary),
+            2 => Just(Step::Cancel),
             1 => (0..9_u64).prop_map(Step::Came),
             2 => (slot(), any::<Option<u8>>()).prop_map(|(slot, label)| Step::Label(slot, label)),
             8 => (0..3_u64, any::<bool>(), proptest::option::of(0..2_u8))
@@ -293,6 +295,7 @@ mod tests {
                     expect: expect.map(Generation),
                 }),
                 Step::Confirm => self.command(Command::Confirm),
+                Step::Cancel => self.command(Command::Cancel { reason: None }),
                 Step::Judged(bad) => {
                     let generation = self.switch.generation();
                     let breach = bad.then(|| "too bad".to_owned());

@@ -1,13 +1,17 @@
 //! A slot that traffic left by itself: no automatic move goes there until it has shown itself well.
 //!
-//! An operator's own flip goes there all the same, through the gate, and lifts the quarantine.
+//! An operator's own move there asks first: it goes, through the gate, once the quarantine is acknowledged, by
+//! `ack` before or by the move itself. When traffic has moved the quarantine is over.
 
-use super::event::{Actor, Effect, Notice, PersistedQuarantine, Refusal};
+use super::event::{Actor, Effect, Notice, PersistedQuarantine};
 use super::health::SlotHealth;
 use super::machine::Switch;
 use super::moment::Moment;
+use super::refusal::Refusal;
 use super::slot::SlotName;
 use super::status::words;
+use super::watch::Terms;
+use std::time::Duration;
 
 /// A quarantine as `status` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,27 @@ impl Switch {
         quarantine.acknowledged = true;
         effects.push(Effect::Tell(Notice::Acknowledged { slot, by }));
         Ok(())
+    }
+
+    /// May an operator move traffic to `slot`, or has he to say first that he knows of its quarantine?
+    pub(super) fn is_meant(
+        &self,
+        slot: &SlotName,
+        forced: bool,
+        terms: &Terms,
+    ) -> Result<(), Refusal> {
+        let Some(quarantine) = self.state.quarantines.get(slot) else {
+            return Ok(());
+        };
+        if quarantine.acknowledged || terms.acknowledge || forced {
+            return Ok(());
+        }
+        let whole = Duration::from_secs(self.now.since(quarantine.since).as_secs());
+        Err(Refusal::Quarantined {
+            slot: slot.clone(),
+            lasts: words(whole),
+            reason: quarantine.reason.clone(),
+        })
     }
 
     pub(super) fn end_quarantines(&mut self, effects: &mut Vec<Effect>) {

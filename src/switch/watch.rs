@@ -1,8 +1,9 @@
 //! After a move: how long the new slot is watched, what a bad verdict on it means, and who must confirm it.
 
-use super::event::{Actor, Effect, Notice, PersistedConfirm, Refusal};
+use super::event::{Actor, Effect, Notice, PersistedConfirm};
 use super::machine::Switch;
 use super::moment::Moment;
+use super::refusal::Refusal;
 use super::slot::{FlipId, Generation, SlotName};
 use super::status::words;
 use std::time::Duration;
@@ -18,6 +19,12 @@ pub struct Terms {
     pub accept_schema_change: bool,
     #[serde(default)]
     pub starting: Starting,
+    /// Going to a slot in quarantine is meant: it has been mended.
+    #[serde(default)]
+    pub acknowledge: bool,
+    /// Says that the gates were just passed; whoever runs them knows whether that is so.
+    #[serde(skip)]
+    pub proof: Option<String>,
 }
 
 /// What the gate does about a slot that does not answer yet.

@@ -4,6 +4,7 @@ use crate::support::Config;
 use crate::support::CtlOutput;
 use crate::support::Daemon;
 use crate::support::Pair;
+use crate::support::Reply;
 use crate::support::eventually;
 use rustix::process::Pid;
 use rustix::process::Signal;
@@ -451,7 +452,9 @@ async fn what_cannot_be_taken_back_is_told_and_left_to_people() {
 async fn traffic_that_cannot_go_back_keeps_what_it_stands_on() {
     let pair = Pair::start().await;
     let steps = [traced("start"), step("stop_old", "exit 1", "true")];
-    let daemon = daemon(&pair, &steps).await;
+    let config = pair.config().set("service.app.flip.gate_timeout = \"2s\"");
+    let daemon = Daemon::start(&deploying(config, &steps)).await;
+    daemon.healthy().await;
     // The old slot is gone as soon as traffic has left it.
     let child = begin(&daemon, &[]);
     begins(&daemon, "watch").await;
@@ -569,4 +572,101 @@ async fn a_flip_is_taken_back_to_an_old_slot_that_is_starting_again() {
     pair.blue.resume();
     assert_eq!(code(child).await, 5);
     assert_eq!(daemon.active().await, "blue");
+}
+
+/// The usual story: the release was bad, its slot is in quarantine, and the mended one goes to the same slot.
+#[tokio::test]
+async fn a_deploy_that_starts_something_new_in_a_quarantined_slot_needs_no_further_word() {
+    let pair = Pair::start().await;
+    let daemon = daemon(&pair, &[traced("start")]).await;
+    let output = deploy(&daemon, &["--version", "v2"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    pair.green.health(Reply::status(500, "a bad release"));
+    daemon.becomes_active("blue").await;
+    pair.green.healthy();
+    daemon.slot_becomes("green", "healthy").await;
+    let plan = deploy(&daemon, &["--version", "v3", "--dry-run"]).await;
+    assert!(
+        plan.stdout.contains("this deploy acknowledges that"),
+        "{plan:?}"
+    );
+    let output = deploy(&daemon, &["--version", "v3"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(
+        output.stderr.contains("green is in quarantine (")
+            && output.stderr.contains("this deploy acknowledges that"),
+        "{output:?}"
+    );
+    assert_eq!(daemon.active().await, "green");
+    assert!(daemon.slot("green").await.quarantine.is_none());
+}
+
+#[tokio::test]
+async fn a_deploy_that_starts_nothing_in_a_quarantined_slot_asks_first() {
+    let pair = Pair::start().await;
+    let daemon = daemon(&pair, &[]).await;
+    daemon.flip("green").await;
+    pair.green.health(Reply::status(500, "a bad release"));
+    daemon.becomes_active("blue").await;
+    pair.green.healthy();
+    daemon.slot_becomes("green", "healthy").await;
+    let refused = deploy(&daemon, &[]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for words in ["green is in quarantine (", "--ack, or switchctl ack green"] {
+        assert!(refused.stderr.contains(words), "{words}: {refused:?}");
+    }
+    assert_eq!(deploy(&daemon, &["--ack"]).await.code, 0);
+    assert_eq!(daemon.active().await, "green");
+}
+
+const CONTRACT: &str = r#"
+[[service.app.gate]]
+kind = "http"
+name = "contract"
+[[service.app.gate.step]]
+path = "/contract"
+"#;
+
+/// Clients are held meanwhile.
+#[tokio::test]
+async fn a_deploy_tries_the_gates_once() {
+    let pair = Pair::start().await;
+    let steps = [CONTRACT.to_owned(), traced("migrate")];
+    let daemon = daemon(&pair, &steps).await;
+    let probes = pair.green.probes().len();
+    let output = deploy(&daemon, &["--version", "v2"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(pair.green.requests_for("/contract").len(), 1);
+    assert!(pair.green.probes().len() > probes, "and probes it anew");
+    let receipt = status(&daemon).await;
+    assert!(receipt["gates_reused_ms"].is_u64(), "{receipt}");
+    let id = receipt["id"].as_str().unwrap();
+    let markdown = daemon.path(&format!("state/deploys/app/{id}.md"));
+    let markdown = std::fs::read_to_string(markdown).unwrap();
+    assert!(
+        markdown.contains("The gates were tried once: the flip followed after"),
+        "{markdown}"
+    );
+    let history = daemon.history().await;
+    let flip = history.iter().find(|it| it.command == "flip").unwrap();
+    assert!(
+        flip.details[0].starts_with("green had passed its gates "),
+        "{flip:?}"
+    );
+}
+
+/// It may have put anything there.
+#[tokio::test]
+async fn gates_are_tried_again_after_a_program_of_the_deploy() {
+    let pair = Pair::start().await;
+    let steps = [
+        CONTRACT.to_owned(),
+        "[[service.app.deploy.step]]\nname = \"gates\"\n".to_owned(),
+        traced("mine"),
+    ];
+    let daemon = daemon(&pair, &steps).await;
+    let output = deploy(&daemon, &[]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert_eq!(trace(&daemon), ["mine"]);
+    assert_eq!(pair.green.requests_for("/contract").len(), 2);
 }

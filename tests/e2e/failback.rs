@@ -187,7 +187,7 @@ async fn without_the_need_to_acknowledge_time_alone_ends_a_quarantine() {
 }
 
 #[tokio::test]
-async fn a_flip_by_hand_may_go_to_a_quarantined_slot_that_is_well_again() {
+async fn a_move_by_hand_to_a_quarantined_slot_asks_first() {
     let pair = Pair::start().await;
     let daemon = pair.daemon().await;
     daemon.healthy().await;
@@ -195,6 +195,50 @@ async fn a_flip_by_hand_may_go_to_a_quarantined_slot_that_is_well_again() {
     daemon.becomes_active("green").await;
     pair.blue.healthy();
     daemon.slot_becomes("blue", "healthy").await;
+    for command in [
+        &["flip", "blue"][..],
+        &["flip", "blue", "--rehearse"],
+        &["rollback"],
+        &["canary", "blue", "5%"],
+    ] {
+        let refused = daemon.ctl(command).await;
+        assert_eq!(refused.code, 1, "{refused:?}");
+        for words in [
+            "blue has been in quarantine for ",
+            "HTTP 503: gone",
+            "switchctl ack blue",
+            "to do it all the same: --ack",
+        ] {
+            assert!(refused.stderr.contains(words), "{words}: {refused:?}");
+        }
+    }
+    let meant = daemon.ctl(&["flip", "blue", "--ack"]).await;
+    assert_eq!(meant.code, 0, "{meant:?}");
+    assert!(
+        meant.stderr.contains("; blue is in quarantine: "),
+        "{meant:?}"
+    );
+    assert_eq!(get(daemon.address, "/").await.backend(), "blue");
+    assert!(daemon.slot("blue").await.quarantine.is_none());
+    let history = daemon.history().await;
+    let flip = history.iter().rfind(|it| it.command == "flip").unwrap();
+    assert!(
+        flip.details[0].starts_with("blue was in quarantine: "),
+        "{flip:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_acknowledged_slot_may_be_moved_to_as_any_other() {
+    let pair = Pair::start().await;
+    let daemon = pair.daemon().await;
+    daemon.healthy().await;
+    sick(&pair.blue, "gone");
+    daemon.becomes_active("green").await;
+    pair.blue.healthy();
+    daemon.slot_becomes("blue", "healthy").await;
+    assert_eq!(daemon.ctl(&["ack", "blue"]).await.code, 0);
+    assert!(daemon.slot("blue").await.quarantine.is_some());
     daemon.flip("blue").await;
     assert_eq!(get(daemon.address, "/").await.backend(), "blue");
 }

@@ -746,6 +746,68 @@ async fn a_slot_without_gates_is_only_proved_healthy() {
     contains(&output.stderr, &["no database today"]);
 }
 
+/// Blue does not know what these gates ask for.
+async fn force_back(daemon: &Daemon) {
+    let arguments = ["flip", "blue", "--force", "--reason", "back"];
+    assert_eq!(daemon.ctl(&arguments).await.code, 0);
+}
+
+/// A flip with this proof; how often the gates have asked the slot by then.
+async fn flip_with(pair: &Pair, daemon: &Daemon, proof: &str) -> usize {
+    let body = format!("{{\"to\":\"green\",\"proof\":\"{proof}\"}}");
+    let mut flip = daemon.stream("POST /v1/services/app/flip", &body).await;
+    flip.until(is_published).await;
+    pair.green.requests_for("/me").len()
+}
+
+#[tokio::test]
+async fn a_flip_relies_on_gates_that_were_passed_just_now() {
+    let (pair, daemon) = contract(STEPS).await;
+    let proof = gate(&daemon, "green").await.done.proof.unwrap();
+    assert_eq!(pair.green.requests_for("/me").len(), 1);
+    assert_eq!(flip_with(&pair, &daemon, &proof).await, 1);
+    // Once: what has been since is not known.
+    force_back(&daemon).await;
+    assert_eq!(flip_with(&pair, &daemon, &proof).await, 2);
+}
+
+#[tokio::test]
+async fn gates_are_tried_again_when_anything_has_changed_or_the_proof_is_made_up() {
+    let (pair, daemon) = contract(STEPS).await;
+    assert_eq!(flip_with(&pair, &daemon, "made up").await, 1);
+    force_back(&daemon).await;
+    // Another release in the slot.
+    let proof = gate(&daemon, "green").await.done.proof.unwrap();
+    let label = "{\"slot\":\"green\",\"version\":\"v2\"}";
+    daemon.call("POST /v1/services/app/label", label).await;
+    assert_eq!(flip_with(&pair, &daemon, &proof).await, 3);
+    // Another active slot than the one that green was compared with: blue again, but another generation of it.
+    force_back(&daemon).await;
+    let proof = gate(&daemon, "green").await.done.proof.unwrap();
+    for _ in 0..2 {
+        let forced = ["--force", "--reason", "to and fro"];
+        for slot in ["green", "blue"] {
+            let arguments = [&["flip", slot][..], &forced].concat();
+            assert_eq!(daemon.ctl(&arguments).await.code, 0);
+        }
+    }
+    assert_eq!(flip_with(&pair, &daemon, &proof).await, 5);
+}
+
+#[tokio::test]
+async fn a_proof_is_no_good_for_a_slot_that_has_gone_since() {
+    let (pair, daemon) = contract(STEPS).await;
+    let proof = gate(&daemon, "green").await.done.proof.unwrap();
+    pair.green.stop().await;
+    let body = format!("{{\"to\":\"green\",\"proof\":\"{proof}\"}}");
+    let mut flip = daemon.stream("POST /v1/services/app/flip", &body).await;
+    flip.until(|event| matches!(event, EventKind::GateWaiting(_)))
+        .await;
+    pair.green.resume();
+    flip.until(is_published).await;
+    assert_eq!(pair.green.requests_for("/me").len(), 2);
+}
+
 const LATENCY: &str = r#"
 [[service.app.gate]]
 kind = "latency"

@@ -25,6 +25,7 @@ mod buffered_requests;
 mod burst;
 mod cache;
 mod canary;
+mod cancel;
 mod certificates;
 mod cli;
 mod client_auth;

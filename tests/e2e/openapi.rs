@@ -233,6 +233,7 @@ fn good() -> Vec<(&'static str, &'static str, Value)> {
             json!({ "to": "green", "reason": "a test", "confirm_within": "10m" }),
         ),
         ("POST", "/v1/services/app/confirm", Value::Null),
+        ("POST", "/v1/services/app/cancel", Value::Null),
         ("POST", "/v1/services/app/rollback", json!({})),
         ("POST", "/v1/services/app/probe", json!({ "slot": "green" })),
         (

@@ -389,7 +389,8 @@ impl World {
             accept_schema_change: self.rng.u8(0..3) == 0,
             ..Terms::default()
         };
-        let command = match self.rng.u8(0..16) {
+        let command = match self.rng.u8(0..17) {
+            16 => Command::Cancel { reason },
             0 | 1 => Command::Rollback {
                 force,
                 reason,
@@ -603,7 +604,7 @@ impl World {
                 self.tally.spared += u64::from(operation.blameless);
                 self.refereed(|referee, world| referee.started(&operation, world));
             }
-            Notice::Failed { operation, .. } => {
+            Notice::Failed { operation, .. } | Notice::Cancelled { operation, .. } => {
                 self.refereed(|referee, world| referee.ended(&operation, world.now));
             }
             Notice::Published { operation, .. } => {

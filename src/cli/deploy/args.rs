@@ -42,6 +42,10 @@ pub(in crate::cli) struct DeployArgs {
     #[arg(long, value_name = "TEXT")]
     pub(super) reason: Option<String>,
 
+    /// The slot is in quarantine and has been mended; needed only where no program runs before the gates
+    #[arg(long)]
+    pub(super) ack: bool,
+
     /// Show what would be done, and do nothing
     #[arg(long, conflicts_with_all = ["attach", "status", "resume", "undo", "detach"])]
     pub(super) dry_run: bool,

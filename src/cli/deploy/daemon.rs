@@ -98,15 +98,23 @@ impl Daemon {
     /// Moves traffic; the result is the verdict and what speaks against it.
     pub(super) async fn moved(&self, verb: &str, body: &impl Serialize) -> Result<Moved, No> {
         let mut lines = self.operate(verb, body).await?;
+        let mut gates_reused_ms = None;
         while let Some(line) = lines.next().await? {
             let Ok(event) = serde_json::from_str::<StreamEvent>(&line) else {
                 continue;
             };
-            if let EventKind::Done {
-                verdict, reasons, ..
-            } = event.kind
-            {
-                return Ok(Moved { verdict, reasons });
+            match event.kind {
+                EventKind::GatesReused { age_ms, .. } => gates_reused_ms = Some(age_ms),
+                EventKind::Done {
+                    verdict, reasons, ..
+                } => {
+                    return Ok(Moved {
+                        verdict,
+                        reasons,
+                        gates_reused_ms,
+                    });
+                }
+                _ => {}
             }
         }
         Err(No::Gone(
@@ -136,4 +144,6 @@ impl Daemon {
 pub(super) struct Moved {
     pub(super) verdict: Verdict,
     pub(super) reasons: Vec<String>,
+    /// How long before its gates were passed, where they were not tried again.
+    pub(super) gates_reused_ms: Option<u64>,
 }

@@ -22,6 +22,8 @@ pub(super) enum Heard {
     Done {
         /// Why not; none when they passed.
         refused: Option<String>,
+        /// So that the flip need not try them again.
+        proof: Option<String>,
     },
 }
 
@@ -46,8 +48,10 @@ impl Gates {
                 EventKind::GateWaiting(waiting) => return Ok(Heard::Waiting(said(waiting))),
                 EventKind::GateCheck(_) => return Ok(Heard::Check(Sentence::of(&event).text)),
                 EventKind::GatesDone(done) => {
-                    let refused = refused(done);
-                    return Ok(Heard::Done { refused });
+                    return Ok(Heard::Done {
+                        refused: refused(done),
+                        proof: done.proof.clone(),
+                    });
                 }
                 _ => {}
             }

@@ -64,6 +64,9 @@ pub(super) enum Record {
     Flipped {
         generation: u64,
         took_ms: u64,
+        /// How long before the gates were passed that were not tried again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        gates_reused_ms: Option<u64>,
     },
     /// Traffic is on the old slot again.
     MovedBack {

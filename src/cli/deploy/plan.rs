@@ -5,7 +5,7 @@ use crate::api::ServiceStatus;
 use crate::cli::failure::{Exit, Failure};
 use crate::config::Program;
 use crate::config::format_duration;
-use crate::config::{DeployStep, Service, Settings};
+use crate::config::{DeployStep, Service, Settings, StepKind};
 use crate::net::EndpointAddr;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -26,6 +26,9 @@ pub(super) struct Plan {
     /// What the old slot was labelled with.
     pub(super) old_version: Option<String>,
     pub(super) reason: Option<String>,
+    /// Why the slot is in quarantine, where this deploy acknowledges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) acknowledges: Option<String>,
     pub(super) by: String,
     pub(super) config: PathBuf,
     pub(super) socket: PathBuf,
@@ -109,7 +112,9 @@ impl Plan {
             slot.and_then(|slot| slot.version.clone())
         };
         let old_slot = now.active.clone();
+        let acknowledges = acknowledged(service, args, now, &slot)?;
         Ok(Self {
+            acknowledges,
             id: String::new(),
             service: service.name.to_string(),
             generation: now.generation,
@@ -155,14 +160,25 @@ impl Plan {
                 .map(|version| format!(" ({version})"))
                 .unwrap_or_default()
         );
+        if let Some(words) = self.quarantine_in_words() {
+            let _ = writeln!(text, "  {words}");
+        }
         for (at, step) in self.steps.iter().enumerate() {
             let _ = write!(text, "{:>3}. {}", at + 1, self.step_in_words(step));
         }
         text
     }
 
+    /// That the deploy goes to a slot in quarantine; none where it does not.
+    pub(super) fn quarantine_in_words(&self) -> Option<String> {
+        let why = self.acknowledges.as_ref()?;
+        let slot = &self.slot;
+        Some(format!(
+            "{slot} is in quarantine ({why}); this deploy acknowledges that"
+        ))
+    }
+
     fn step_in_words(&self, step: &DeployStep) -> String {
-        use crate::config::StepKind;
         let Self { slot, old_slot, .. } = self;
         let mut text = format!("{}\n", step.name);
         let mut line = |words: String| {
@@ -262,6 +278,34 @@ fn target(service: &Service, args: &DeployArgs, now: &ServiceStatus) -> Result<S
     }
 }
 
+/// A release that went wrong leaves its slot in quarantine, and the mended one goes to that same slot: a deploy that
+/// runs a program before the gates puts something new there, and that is acknowledgement enough. One that does not is a
+/// plain flip, and asks as a flip does.
+fn acknowledged(
+    service: &Service,
+    args: &DeployArgs,
+    now: &ServiceStatus,
+    slot: &str,
+) -> Result<Option<String>, Failure> {
+    let found = now.slots.iter().find(|it| it.name == slot);
+    let quarantine = found.and_then(|it| it.quarantine.as_ref());
+    let Some(quarantine) = quarantine.filter(|it| !it.acknowledged) else {
+        return Ok(None);
+    };
+    let steps = service.deploy.steps.iter();
+    let mut before = steps.take_while(|step| step.kind != StepKind::Gates);
+    if args.ack || before.any(|step| step.run.is_some()) {
+        return Ok(Some(quarantine.reason.clone()));
+    }
+    let why = &quarantine.reason;
+    Err(Failure::Ended {
+        exit: Exit::Refused,
+        text: format!(
+            "{slot} is in quarantine ({why}), and this deploy starts nothing new in it\n  once it is mended: --ack, or switchctl ack {slot}"
+        ),
+    })
+}
+
 fn url(service: &Service, slot: &str) -> String {
     let slot = service.slots.iter().find(|it| it.name.as_str() == slot);
     let member = slot.and_then(|slot| slot.members.first());
@@ -303,7 +347,6 @@ fn user_of(users: &str, uid: u32) -> Option<&str> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::config::StepKind;
 
     pub(in crate::cli::deploy) fn plan() -> Plan {
         let step = |kind, name: &str| DeployStep {
@@ -324,6 +367,7 @@ pub(super) mod tests {
             version: Some("v2".to_owned()),
             old_version: None,
             reason: Some("ticket | 7".to_owned()),
+            acknowledges: None,
             by: "uid 0 (root)".to_owned(),
             config: "/etc/switchd/switchd.toml".into(),
             socket: "/run/switchd/admin.sock".into(),

@@ -30,6 +30,9 @@ pub(super) struct Receipt<'s> {
     pub(super) took_ms: Option<u64>,
     pub(super) steps: Vec<Step<'s>>,
     gates: Vec<&'s str>,
+    /// They were tried once: the flip followed so soon that it relied on that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gates_reused_ms: Option<u64>,
     watch: Option<&'s str>,
     pub(super) held: Option<Held>,
     /// Until the slot that traffic left was empty.
@@ -97,6 +100,7 @@ impl<'s> Receipt<'s> {
             took_ms: None,
             steps: plan.steps.iter().map(|it| step(story, &it.name)).collect(),
             gates: Vec::new(),
+            gates_reused_ms: None,
             watch: None,
             held: None,
             emptied_ms: None,
@@ -126,6 +130,9 @@ impl<'s> Receipt<'s> {
                 held.refused += refused;
                 held.longest_ms = held.longest_ms.max(*longest_ms);
             }
+            Record::Flipped {
+                gates_reused_ms, ..
+            } => self.gates_reused_ms = *gates_reused_ms,
             Record::Watched { words } => self.watch = Some(words),
             Record::Emptied { took_ms, cut } => {
                 self.emptied_ms = Some(*took_ms);
@@ -200,6 +207,13 @@ impl<'s> Receipt<'s> {
                 step.name,
                 cell(&format!("{}{why}", step.state)),
                 time(step.took_ms)
+            );
+        }
+        if let Some(ms) = self.gates_reused_ms {
+            let _ = writeln!(
+                text,
+                "\nThe gates were tried once: the flip followed after {} and relied on that.",
+                words::took(ms)
             );
         }
         if !self.gates.is_empty() {

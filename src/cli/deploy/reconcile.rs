@@ -14,6 +14,7 @@ impl Runner {
                 self.note(&Record::Flipped {
                     generation,
                     took_ms: 0,
+                    gates_reused_ms: None,
                 })?;
             }
             return Ok(());

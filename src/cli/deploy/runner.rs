@@ -30,6 +30,8 @@ pub(super) struct Runner {
     pub(super) signals: Signals,
     pub(super) hold: Option<Hold>,
     pub(super) worst: Option<Worst>,
+    /// That the slot has passed its gates, until anything may have changed it.
+    pub(super) proof: Option<String>,
     since: Instant,
 }
 
@@ -59,6 +61,7 @@ pub(super) async fn run(session: &Session, path: &Path) -> Result<(), Failure> {
         signals,
         hold: None,
         worst: None,
+        proof: None,
         since: Instant::now(),
     };
     runner.finish().await

@@ -58,6 +58,8 @@ impl Runner {
         let Some(program) = &step.run else {
             return Ok(());
         };
+        // Whatever it does to the slot, the gates have not seen it.
+        self.proof = None;
         let task = Task {
             plan: &self.story.plan,
             places: &self.places,
@@ -201,7 +203,8 @@ impl Runner {
                     }
                 }
                 Ok(Heard::Check(line)) => lines.push(line),
-                Ok(Heard::Done { refused }) => {
+                Ok(Heard::Done { refused, proof }) => {
+                    self.proof = proof;
                     self.note(&Record::Gated { lines })?;
                     return refused.map_or(Ok(Ok(())), Err);
                 }
@@ -260,6 +263,8 @@ impl Runner {
                 expect_generation: Some(plan.generation),
                 // A hold must not last until the last websocket has left.
                 no_wait: true,
+                acknowledge: plan.acknowledges.is_some(),
+                proof: self.proof.take(),
                 ..FlipRequest::default()
             };
             let since = Instant::now();
@@ -274,17 +279,29 @@ impl Runner {
                     self.note(&Record::Flipped {
                         generation,
                         took_ms: millis(since.elapsed()),
+                        gates_reused_ms: moved.gates_reused_ms,
                     })?;
                     self.release().await;
                     return Ok(());
                 }
-                Ok(moved) => return Err(moved.reasons.join("\n")),
+                Ok(moved) => {
+                    // Traffic may have come to the slot by itself meanwhile: the next look tells.
+                    let has_come = moved.verdict == Verdict::Cancelled && self.is_there().await;
+                    if !has_come {
+                        return Err(moved.reasons.join("\n"));
+                    }
+                }
                 Err(No::Refused(why)) => return Err(why),
                 // Whether it happened is told by the next look.
                 Err(No::Gone(_)) => {}
             }
         }
         Err("switchd comes and goes".to_owned())
+    }
+
+    async fn is_there(&self) -> bool {
+        let now = self.daemon.service().await;
+        now.is_ok_and(|now| now.active == self.story.plan.slot)
     }
 
     async fn watch(&mut self, step: &DeployStep) -> Result<(), String> {

@@ -170,6 +170,7 @@ mod tests {
         story.follow(&Record::Flipped {
             generation: 4,
             took_ms: 1,
+            gates_reused_ms: None,
         });
         assert_eq!(held(&story), [false; 4]);
     }

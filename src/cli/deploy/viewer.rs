@@ -248,7 +248,11 @@ fn milestone(record: &Record, story: &Story) -> Option<Milestone> {
             let version = version.unwrap_or_default();
             let (id, service) = (&plan.id, &plan.service);
             let (old, new) = (&plan.old_slot, &plan.slot);
-            let text = format!("deploy {id}{version}: {service} from {old} to {new}");
+            let quarantine = plan.quarantine_in_words().map(|it| format!("\n  {it}"));
+            let text = format!(
+                "deploy {id}{version}: {service} from {old} to {new}{}",
+                quarantine.unwrap_or_default()
+            );
             say(Paint::Strong, text)
         }
         Record::Started { step, .. } => {

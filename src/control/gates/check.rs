@@ -147,6 +147,8 @@ pub(in crate::control) struct Findings {
     /// Gates that were tried.
     pub(in crate::control) tried: usize,
     pub(in crate::control) fingerprint: Option<String>,
+    /// How long ago they were found, where nothing was tried now.
+    pub(in crate::control) reused: Option<Duration>,
 }
 
 impl Findings {

@@ -16,6 +16,9 @@ use super::super::status::queued;
 use super::super::underway::audit;
 use super::asking::Lacked;
 use super::check::Findings;
+use super::proof::Conditions;
+use super::proof::Proof;
+use super::proof::Reused;
 use super::trial::Active;
 use super::trial::Trial;
 use crate::api::EventKind;
@@ -32,7 +35,6 @@ use crate::switch::Moment;
 use crate::switch::ServiceName;
 use crate::switch::SlotHealth;
 use crate::switch::SlotName;
-use crate::switch::Terms;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -63,6 +65,8 @@ pub(in crate::control) struct Hand {
     by: Actor,
     reason: Option<String>,
     is_rehearsal: bool,
+    /// As they were when it began.
+    conditions: Conditions,
     started: Moment,
     began: Instant,
     done: oneshot::Sender<Arc<StreamEvent>>,
@@ -79,6 +83,8 @@ impl Hand {
 #[derive(Debug, Default)]
 pub(in crate::control) struct SlotGates {
     last: BTreeMap<SlotName, Last>,
+    /// Of the gates that were passed last.
+    proof: Option<Proof>,
     pub(in crate::control) counts: BTreeMap<GateCount, u64>,
 }
 
@@ -193,7 +199,7 @@ impl Conductor {
                 force: false,
                 reason: order.reason.clone(),
                 expect: rehearsal.expect,
-                terms: Terms::default(),
+                terms: rehearsal.terms.clone(),
             };
             let by = order.by.clone();
             machine.apply(self.jobs.clock.now(), Event::Command { by, command })?;
@@ -212,6 +218,7 @@ impl Conductor {
             by: order.by,
             reason: order.reason,
             is_rehearsal: order.rehearsal.is_some(),
+            conditions: self.conditions(at, &slot),
             started: self.jobs.clock.now(),
             began: Instant::now(),
             done,
@@ -225,6 +232,7 @@ impl Conductor {
             is_warm: false,
             starting: order.starting,
             hand: Some(hand),
+            reused: None,
         };
         tokio::spawn(gate::run(gate, self.jobs.clone()));
         Ok(Accepted {
@@ -233,7 +241,28 @@ impl Conductor {
             done: hears,
             remaining: None,
             accepted: None,
+            cancelled: None,
         })
+    }
+
+    fn conditions(&self, at: usize, slot: &SlotName) -> Conditions {
+        let service = &self.services[at];
+        Conditions {
+            slot: slot.clone(),
+            generation: service.switch.generation(),
+            label: service.switch.label(slot).cloned(),
+            settings: Arc::clone(&service.settings),
+        }
+    }
+
+    /// Whether the gates of the operation that begins were passed just now.
+    pub(in crate::control) fn reused(&mut self, at: usize, slot: &SlotName) -> Option<Reused> {
+        let operation = self.services[at].switch.operation()?;
+        let token = operation.terms.proof.clone()?;
+        let now = self.conditions(at, slot);
+        // It is for one flip.
+        let proof = self.services[at].gates.proof.take()?;
+        proof.holds(&token, &now)
     }
 
     fn gates_ended(&mut self, mut ended: Ended) {
@@ -250,6 +279,7 @@ impl Conductor {
         let underway = underway.find(|it| Some(it.operation.flip) == ended.flip);
         if let Some(underway) = underway {
             underway.warnings = ended.findings.warnings();
+            underway.reused = ended.findings.reused;
             underway.gates = ended.findings.checks;
         }
     }
@@ -273,7 +303,12 @@ impl Conductor {
         if !passed {
             "refused".clone_into(&mut record.result);
         }
+        let fingerprint = ended.findings.fingerprint.clone();
+        let proof = passed.then(|| Proof::new(hand.conditions, fingerprint));
+        let token = proof.as_ref().map(|proof| proof.token().to_owned());
+        self.services[at].gates.proof = proof;
         let done = GatesDone {
+            proof: token,
             slot: ended.slot.to_string(),
             passed,
             gates: ended.findings.tried,

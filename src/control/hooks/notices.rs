@@ -171,6 +171,7 @@ impl Reader {
             to,
             by,
             reason,
+            ..
         } = &event.kind
         else {
             return None;
@@ -237,6 +238,11 @@ impl Reader {
                 Name::FlipRefused,
                 Severity::Warning,
                 format!("{words}: refused, {active} keeps the traffic: {why}"),
+            ),
+            Verdict::Cancelled => (
+                Name::FlipRefused,
+                Severity::Warning,
+                format!("{words}: cancelled before traffic moved: {why}"),
             ),
             Verdict::Failed => (
                 Name::FlipRefused,
