@@ -162,7 +162,7 @@ fn welcome(proxy: &Rc<Proxy>, socket: TcpStream, address: SocketAddr, door: &Rc<
 fn has_made_room(proxy: &Proxy, open: u64, most: u64) -> bool {
     const LEAVING: u64 = 256;
     let leaving = LEAVING.min(most / 4 + 1);
-    let has_made = open - most < leaving && proxy.dismiss_idler();
+    let has_made = open - most < leaving && proxy.dismiss_idler(open - most);
     if has_made {
         proxy.metrics.unwelcome(Unwelcome::Idler);
     }

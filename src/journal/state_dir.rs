@@ -177,6 +177,8 @@ impl Journal {
     /// [`JournalError::Io`]; a line that could not be written leaves the log as it was, and waits in memory for
     /// [`tend`](Self::tend).
     pub fn finish(&mut self, record: &AuditRecord) -> Result<(), JournalError> {
+        // In their order. Where one fails, this one waits behind it.
+        let _ = self.write_lines();
         let appended = self.audit.append(record);
         if appended.is_err() {
             self.keep_lines();

@@ -112,6 +112,14 @@ impl Journal {
         }
     }
 
+    /// Writes the lines that wait, and forgets the beginnings that were kept for them.
+    pub(super) fn write_lines(&mut self) -> Result<(), JournalError> {
+        for record in self.audit.catch_up()? {
+            self.pending.forget(&record)?;
+        }
+        self.lines.clear()
+    }
+
     fn catch_up(&mut self) -> Result<(), JournalError> {
         if self.state.is_waiting() {
             self.state.catch_up()?;
@@ -120,10 +128,7 @@ impl Journal {
         self.modes.catch_up()?;
         self.modes.prepare()?;
         self.lines.prepare(LINES)?;
-        for record in self.audit.catch_up()? {
-            self.pending.forget(&record)?;
-        }
-        self.lines.clear()?;
+        self.write_lines()?;
         if self.pending.is_waiting() {
             self.pending.catch_up()?;
         }

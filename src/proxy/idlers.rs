@@ -19,12 +19,17 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const LOOKS: usize = 32;
 
 impl Proxy {
-    /// Ends a connection that asks for nothing; false when there is none.
+    /// Ends a connection that asks for nothing; false when there is none. True as well where more than `awaited` are
+    /// on their way out already: their places are enough for those who came before and for one more.
     ///
     /// One on which no request was ever complete goes first, one of the oldest. Where there is none, one that was
     /// served before and is idle now: of the client that has the most of them, the one that has been idle longest.
-    pub fn dismiss_idler(&self) -> bool {
+    pub fn dismiss_idler(&self, awaited: u64) -> bool {
         let looks = self.some_flights(LOOKS);
+        let leaving = looks.iter().filter(|flight| flight.is_leaving()).count();
+        if leaving as u64 > awaited {
+            return true;
+        }
         let unserved = || looks.iter().filter(|flight| asks_for_nothing(flight));
         let chosen = if unserved().next().is_some() {
             unserved()
@@ -55,7 +60,7 @@ impl Proxy {
     /// Makes room for a descriptor: connections to upstreams that nobody uses, and a client that asks for nothing.
     pub fn make_room(&self) {
         self.pools.shed();
-        self.dismiss_idler();
+        self.dismiss_idler(0);
     }
 }
 
@@ -66,6 +71,11 @@ fn asks_for_nothing(flight: &Rc<Flight>) -> bool {
 }
 
 impl Flight {
+    /// Its place will be free in a moment.
+    fn is_leaving(&self) -> bool {
+        self.is_ending() || self.state.get() == State::Closing
+    }
+
     /// It was told to end, and has not yet.
     fn is_ending(&self) -> bool {
         self.order.get().is_some()
@@ -124,10 +134,25 @@ mod tests {
             .map(|(client, since)| idle(&proxy, client, since * 1000))
             .into();
         proxy.clock.set(60_000);
-        assert!(proxy.dismiss_idler());
+        assert!(proxy.dismiss_idler(0));
         assert_eq!(dismissed(&all), [2], "idle for longest of the horde");
-        assert!(proxy.dismiss_idler());
+        assert!(proxy.dismiss_idler(1));
         assert_eq!(dismissed(&all), [2, 3]);
+    }
+
+    #[tokio::test]
+    async fn nobody_goes_for_a_place_that_is_about_to_be_free() {
+        let proxy = Proxy::idle();
+        let all: Vec<_> = [("honest", 0), ("gone", 0)]
+            .map(|(client, since)| idle(&proxy, client, since))
+            .into();
+        proxy.clock.set(60_000);
+        all[1].flight.state.set(State::Closing);
+        assert!(proxy.dismiss_idler(0));
+        assert!(dismissed(&all).is_empty());
+        // That place is somebody else's: one more needs another.
+        assert!(proxy.dismiss_idler(1));
+        assert_eq!(dismissed(&all), [0]);
     }
 
     #[tokio::test]
@@ -137,11 +162,11 @@ mod tests {
             .map(|(client, since)| idle(&proxy, client, since))
             .into();
         proxy.clock.set(500);
-        assert!(!proxy.dismiss_idler());
+        assert!(!proxy.dismiss_idler(0));
         proxy.clock.set(60_000);
         all[0].flight.state.set(State::Waiting);
         all[1].flight.state.set(State::Tunnel);
-        assert!(!proxy.dismiss_idler());
+        assert!(!proxy.dismiss_idler(0));
         assert!(dismissed(&all).is_empty());
     }
 
@@ -152,7 +177,7 @@ mod tests {
         all.push(proxy.enlist(Flight::new(proxy.clock.clone(), "silent")));
         proxy.clock.set(60_000);
         // It has only just come.
-        assert!(!proxy.dismiss_idler());
+        assert!(!proxy.dismiss_idler(0));
         assert!(dismissed(&all).is_empty());
     }
 }
