@@ -253,6 +253,12 @@ fn beside(event: &EventKind) -> Sentence {
         EventKind::ReloadFailed { .. }
         | EventKind::CertificatesReloaded { .. }
         | EventKind::CertificatesNotTaken { .. } => reload::sentence(event),
+        event => aside(event),
+    }
+}
+
+fn aside(event: &EventKind) -> Sentence {
+    match event {
         EventKind::StateNotWritten { .. } | EventKind::StateWritten => machine::sentence(event),
         EventKind::Missed { events } => say(
             format!(
@@ -261,12 +267,6 @@ fn beside(event: &EventKind) -> Sentence {
             ),
             Paint::Notable,
         ),
-        event => aside(event),
-    }
-}
-
-fn aside(event: &EventKind) -> Sentence {
-    match event {
         EventKind::OrderRefused {
             command,
             by,
