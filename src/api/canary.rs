@@ -27,10 +27,10 @@ pub struct CanaryRequest {
     #[serde(default)]
     pub no_wait: bool,
     /// Refuse at once where the slot does not answer yet, instead of waiting for its start.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_wait_for_start: bool,
     /// The slot is in quarantine and has been mended: acknowledge that with this move.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub acknowledge: bool,
 }
 

@@ -34,10 +34,10 @@ pub struct FlipRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// Refuse at once where `to` does not answer yet, instead of waiting for its start.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_wait_for_start: bool,
     /// The slot is in quarantine and has been mended: acknowledge that with this move.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub acknowledge: bool,
     /// The `proof` of `gates_done`: where nothing has changed since, and that was seconds ago, the gates are not
     /// tried again. Every address is probed all the same.
@@ -68,7 +68,7 @@ pub struct Cancelled {
 pub struct GateRequest {
     pub slot: String,
     /// Say no at once where it does not answer yet, instead of waiting for its start.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_wait_for_start: bool,
 }
 
@@ -107,10 +107,10 @@ pub struct RollbackRequest {
     #[serde(default)]
     pub accept_schema_change: bool,
     /// Wait for a slot that does not answer yet, as a flip does, instead of refusing at once.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wait_for_start: bool,
     /// The slot is in quarantine and has been mended: acknowledge that with this move.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub acknowledge: bool,
 }
 

@@ -1,9 +1,13 @@
 //! When members last failed their checks, and when they were last well: whether two slots failed together shows
 //! in that, long after both have recovered.
 
+use super::endpoints::Endpoints;
 use super::endpoints::Watched;
 use super::endpoints::needed;
+use super::prober::EndpointKey;
+use super::prober::ProbeReport;
 use crate::config::Settings;
+use crate::config::Slot;
 use crate::switch::MemberName;
 use crate::switch::Moment;
 use crate::switch::ServiceName;
@@ -20,7 +24,7 @@ pub(super) struct MemberKey {
 }
 
 impl MemberKey {
-    pub(super) fn of(key: &super::prober::EndpointKey) -> Self {
+    pub(super) fn of(key: &EndpointKey) -> Self {
         Self {
             service: key.service.clone(),
             slot: key.slot.clone(),
@@ -113,5 +117,39 @@ impl Courses {
             failing: self.0.get(member).map(|failing| failing.stretch),
             well: wells.get(needed(endpoints) - 1).copied(),
         }
+    }
+}
+
+impl Endpoints {
+    /// Takes one probe into account.
+    pub(super) fn observe(&mut self, report: ProbeReport) {
+        let (key, at) = (report.key.clone(), report.started);
+        if let Some(watched) = self.watched.get_mut(&key) {
+            watched.observe(report);
+            let member = MemberKey::of(&key);
+            let mut courses = std::mem::take(&mut self.courses);
+            let endpoints: Vec<_> = self.of_member(&member).collect();
+            courses.follow(&member, &endpoints, at);
+            self.courses = courses;
+        }
+    }
+
+    /// When a slot failed last, and when it was well last.
+    pub(super) fn course(&self, service: &ServiceName, slot: &Slot) -> Course {
+        let members = slot.members.iter().map(|member| {
+            let key = MemberKey {
+                service: service.clone(),
+                slot: slot.name.clone(),
+                member: member.name.clone(),
+            };
+            let endpoints: Vec<_> = self.of_member(&key).collect();
+            self.courses.of(&key, &endpoints)
+        });
+        Course::of_all(members)
+    }
+
+    fn of_member<'a>(&'a self, member: &'a MemberKey) -> impl Iterator<Item = &'a Watched> {
+        let all = self.of(&member.service, &member.slot);
+        all.filter(|it| *it.member_name() == member.member)
     }
 }

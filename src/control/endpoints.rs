@@ -1,8 +1,6 @@
 //! Every configured endpoint: its prober, its verdict, its last result. Kept over flips and reloads.
 
-use super::course::Course;
 use super::course::Courses;
-use super::course::MemberKey;
 use super::jobs::Jobs;
 use super::log_level::log_at;
 use super::prober;
@@ -18,7 +16,6 @@ use super::verdict::Verdict;
 use crate::api::ProbeResult;
 use crate::config::Health;
 use crate::config::Settings;
-use crate::config::Slot;
 use crate::live::Endpoint;
 use crate::live::EndpointId;
 use crate::live::Wellness;
@@ -38,8 +35,8 @@ use tracing::Level;
 /// All endpoints of all slots, the idle ones too.
 #[derive(Debug)]
 pub(super) struct Endpoints {
-    watched: BTreeMap<EndpointKey, Watched>,
-    courses: Courses,
+    pub(super) watched: BTreeMap<EndpointKey, Watched>,
+    pub(super) courses: Courses,
     next: u32,
     workers: usize,
 }
@@ -139,7 +136,7 @@ impl Watched {
             reason = self.reason.as_ref().map(|it| it.words.as_str()), "endpoint health changed");
     }
 
-    fn observe(&mut self, report: ProbeReport) {
+    pub(super) fn observe(&mut self, report: ProbeReport) {
         // A probe that was under way while the gate proved the endpoint knows less than the gate.
         let is_stale = !report.passed() && self.since.is_some_and(|since| report.started < since);
         let before = self.last.replace(report.as_status());
@@ -379,38 +376,6 @@ impl Endpoints {
                 watched.stranger = None;
             }
         }
-    }
-
-    /// Takes one probe into account.
-    pub(super) fn observe(&mut self, report: ProbeReport) {
-        let (key, at) = (report.key.clone(), report.started);
-        if let Some(watched) = self.watched.get_mut(&key) {
-            watched.observe(report);
-            let member = MemberKey::of(&key);
-            let mut courses = std::mem::take(&mut self.courses);
-            let endpoints: Vec<_> = self.of_member(&member).collect();
-            courses.follow(&member, &endpoints, at);
-            self.courses = courses;
-        }
-    }
-
-    /// When a slot failed last, and when it was well last.
-    pub(super) fn course(&self, service: &ServiceName, slot: &Slot) -> Course {
-        let members = slot.members.iter().map(|member| {
-            let key = MemberKey {
-                service: service.clone(),
-                slot: slot.name.clone(),
-                member: member.name.clone(),
-            };
-            let endpoints: Vec<_> = self.of_member(&key).collect();
-            self.courses.of(&key, &endpoints)
-        });
-        Course::of_all(members)
-    }
-
-    fn of_member<'a>(&'a self, member: &'a MemberKey) -> impl Iterator<Item = &'a Watched> {
-        let all = self.of(&member.service, &member.slot);
-        all.filter(|it| *it.member_name() == member.member)
     }
 
     /// The gate has seen every endpoint of the slot pass, often enough in a row.

@@ -21,18 +21,7 @@ impl Conductor {
         let at = self.find(&order.service)?;
         let events = self.jobs.events.subscribe();
         let (done, hears) = oneshot::channel();
-        let mut record = audit(
-            self.jobs.clock.now(),
-            &order.by,
-            command_words(&order.command),
-        );
-        record.service.clone_from(&order.service);
-        record.to = target(&order.command);
-        record.reason = reason(&order.command);
-        record.forced = is_forced(&order.command);
-        if let Command::Label { label, .. } = &order.command {
-            record.version = label.as_ref().map(ToString::to_string);
-        }
+        let mut record = self.record_of(&order);
         let asker = Asker {
             until: order.until,
             done,
@@ -93,6 +82,20 @@ impl Conductor {
             accepted,
             cancelled: gating.filter(|_| is_cancel),
         })
+    }
+
+    /// What the history keeps of it, before it is known what becomes of it.
+    fn record_of(&self, order: &Order) -> AuditRecord {
+        let now = self.jobs.clock.now();
+        let mut record = audit(now, &order.by, command_words(&order.command));
+        record.service.clone_from(&order.service);
+        record.to = target(&order.command);
+        record.reason = reason(&order.command);
+        record.forced = is_forced(&order.command);
+        if let Command::Label { label, .. } = &order.command {
+            record.version = label.as_ref().map(ToString::to_string);
+        }
+        record
     }
 
     /// In the history, and told to whoever listens where traffic might have moved.

@@ -76,6 +76,10 @@ pub struct PersistedCanary {
 }
 
 /// What is told of a canary.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "told a few times a day, and matched by its fields"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CanaryNotice {
     /// It has begun or changed its share; none: it has come to its end.

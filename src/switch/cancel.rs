@@ -76,7 +76,7 @@ mod tests {
                 start_grace: Duration::ZERO,
                 shared_grace: Duration::ZERO,
                 max_moves: 3,
-                window: Duration::from_mins(60),
+                window: Duration::from_hours(1),
             },
             canary: CanaryRules::default(),
             round: Duration::from_secs(2),

@@ -458,11 +458,6 @@ mod tests {
             }],
             ..SlotFigures::default()
         };
-        let flips = vec![FlipFigures {
-            direction: "flip",
-            result: "done",
-            count: 3,
-        }];
         Page {
             version: "1.2.3",
             config_valid: true,
@@ -479,39 +474,47 @@ mod tests {
                 },
                 ..ClientFigures::default()
             }),
-            services: vec![ServiceFigures {
-                name: "odoo".into(),
-                generation: 9,
-                flips,
-                gates: vec![GateFigures {
-                    gate: "odoo".into(),
-                    outcome: "failed",
-                    count: 2,
-                }],
-                denied: DeniedFigures {
-                    paths: 5,
-                    ..DeniedFigures::default()
-                },
-                zones: vec![ZoneFigures {
-                    name: "login".into(),
-                    allowed: 7,
-                    limited: 6,
-                    evicted: 1,
-                }],
-                waits: WaitFigures::default(),
-                shared: crate::telemetry::SharedFigures {
-                    is_down: true,
-                    outages: 3,
-                },
-                slots: vec![blue],
-                is_warned_of: true,
-                watch: Some(WatchFigures {
-                    verdict: WatchVerdict::Warning,
-                    is_unconfirmed: true,
-                }),
-                shadow: Some(shadow()),
-            }],
+            services: vec![service(blue)],
             ..Page::default()
+        }
+    }
+
+    fn service(blue: SlotFigures) -> ServiceFigures {
+        ServiceFigures {
+            name: "odoo".into(),
+            generation: 9,
+            flips: vec![FlipFigures {
+                direction: "flip",
+                result: "done",
+                count: 3,
+            }],
+            gates: vec![GateFigures {
+                gate: "odoo".into(),
+                outcome: "failed",
+                count: 2,
+            }],
+            denied: DeniedFigures {
+                paths: 5,
+                ..DeniedFigures::default()
+            },
+            zones: vec![ZoneFigures {
+                name: "login".into(),
+                allowed: 7,
+                limited: 6,
+                evicted: 1,
+            }],
+            waits: WaitFigures::default(),
+            shared: crate::telemetry::SharedFigures {
+                is_down: true,
+                outages: 3,
+            },
+            slots: vec![blue],
+            is_warned_of: true,
+            watch: Some(WatchFigures {
+                verdict: WatchVerdict::Warning,
+                is_unconfirmed: true,
+            }),
+            shadow: Some(shadow()),
         }
     }
 

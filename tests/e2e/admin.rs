@@ -332,7 +332,7 @@ async fn secrets_show_neither_in_the_log_nor_in_the_api() {
         .set("log.filter = \"trace\"");
     let daemon = Daemon::start(&config).await;
     daemon.slot_becomes("green", "unhealthy").await;
-    daemon.ctl(&["flip", "green"]).await;
+    daemon.ctl(&["flip", "green", "--no-wait-for-start"]).await;
     assert!(pair.green.got_bytes("hunter2-of-the-probe"), "it is sent");
     for call in [
         "GET /v1/status",

@@ -42,6 +42,8 @@ impl House {
             .set("admin.tcp.address = \"127.0.0.1:0\"")
             .set("admin.tcp.chain = \"DIR/api.pem\"")
             .set("admin.tcp.key = \"DIR/api.key\"")
+            // A slot that is not well is waited for.
+            .set("service.app.flip.gate_timeout = \"2s\"")
             .block(made["toml"].as_str().unwrap());
         let daemon = Daemon::start(&config).await;
         daemon.healthy().await;

@@ -301,7 +301,8 @@ async fn when_what_the_slots_share_fails_nothing_moves_and_status_says_why() {
             database.address()
         ))
         .set("service.app.shared.interval = \"50ms\"")
-        .set("service.app.shared.timeout = \"1s\"");
+        .set("service.app.shared.timeout = \"1s\"")
+        .set("service.app.failback.shared_grace = \"1s\"");
     let daemon = Daemon::start(&config).await;
     daemon.healthy().await;
     let shared = async || daemon.service("app").await.shared.unwrap();

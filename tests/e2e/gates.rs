@@ -361,7 +361,8 @@ async fn a_wrong_password_is_told_and_never_shown() {
 async fn a_database_that_is_away_is_told() {
     let site = Site::of(ODOO).await;
     site.green.database().set_down(true);
-    let told = gate(&site.daemon, "green").await;
+    let at_once = ["gate", "green", "--no-wait-for-start", "--json"];
+    let told = Told::of(&site.daemon.ctl(&at_once).await);
     assert!(!told.done.passed);
     let authenticate = told.check("authenticate");
     contains(&authenticate.said, &["HTTP 404 instead of an answer"]);

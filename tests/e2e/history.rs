@@ -41,7 +41,13 @@ async fn every_operation_tells_who_why_with_what_result_and_how_long() {
     flip.all().await;
     pair.blue.health(Reply::status(503, "no database"));
     daemon.slot_becomes("blue", "unhealthy").await;
-    assert_eq!(daemon.ctl(&["flip", "blue"]).await.code, 1);
+    assert_eq!(
+        daemon
+            .ctl(&["flip", "blue", "--no-wait-for-start"])
+            .await
+            .code,
+        1
+    );
     assert_eq!(
         daemon
             .ctl(&["rollback", "--force", "--reason", "I know"])

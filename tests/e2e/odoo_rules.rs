@@ -203,7 +203,8 @@ async fn rule_04_a_slot_with_a_dead_websocket_process_is_not_well_though_its_hea
     site.daemon.slot_becomes("green", "unhealthy").await;
     let lie = get(site.green.http_address(), "/web/health").await;
     assert_eq!(lie.text(), r#"{"status": "pass"}"#);
-    let output = site.daemon.ctl(&["flip", "green"]).await;
+    let flip = ["flip", "green", "--no-wait-for-start"];
+    let output = site.daemon.ctl(&flip).await;
     assert_ne!(output.code, 0, "{output:?}");
     assert_eq!(site.daemon.active().await, "blue");
 }

@@ -18,6 +18,7 @@ use proptest::test_runner::TestRunner;
 use serde_json::Value;
 use serde_json::json;
 use std::collections::BTreeMap;
+use switchd::api::EventKind;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
@@ -233,7 +234,6 @@ fn good() -> Vec<(&'static str, &'static str, Value)> {
             json!({ "to": "green", "reason": "a test", "confirm_within": "10m" }),
         ),
         ("POST", "/v1/services/app/confirm", Value::Null),
-        ("POST", "/v1/services/app/cancel", Value::Null),
         ("POST", "/v1/services/app/rollback", json!({})),
         ("POST", "/v1/services/app/probe", json!({ "slot": "green" })),
         (
@@ -336,6 +336,20 @@ async fn every_route_answers_with_a_document_of_its_description() {
     let ack = find("POST", "/v1/services/app/ack");
     description.check(&ack, &acknowledged);
     seen.push((ack.method, ack.path));
+    // Green is broken still, so this one waits until somebody ends it.
+    let mut flip = daemon
+        .stream(
+            "POST /v1/services/app/flip",
+            "{\"to\":\"green\",\"acknowledge\":true}",
+        )
+        .await;
+    flip.until(|event| matches!(event, EventKind::GateWaiting(_)))
+        .await;
+    let cancelled = ask(&daemon, "POST", "/v1/services/app/cancel", "").await;
+    assert_eq!(cancelled.status, 200, "{cancelled:?}");
+    let cancel = find("POST", "/v1/services/app/cancel");
+    description.check(&cancel, &cancelled);
+    seen.push((cancel.method, cancel.path));
     for Operation { method, path, .. } in &operations {
         let tried = seen.iter().any(|(m, p)| m == method && p == path);
         assert!(

@@ -14,7 +14,7 @@ mod world;
 use tally::Tally;
 use world::World;
 
-const SEEDS: u64 = 3_000;
+const SEEDS: u64 = 1_000;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;

@@ -245,7 +245,7 @@ impl World {
             self.now = self.now.max(at);
             self.happens(happening);
             self.natures.look(self.now);
-            self.refereed(|referee, world| referee.is_down_beside_a_slot_that_answers(world));
+            self.refereed(Referee::is_down_beside_a_slot_that_answers);
         }
         self.now = end;
     }
@@ -264,7 +264,7 @@ impl World {
                 self.look_at_shared();
                 self.in_millis(2_000, Happening::SharedIsLookedAt { life });
             }
-            Happening::SlotTurns(slot) => self.slot_turns(slot),
+            Happening::SlotTurns(slot) => self.slot_turns(&slot),
             Happening::SharedTurns => {
                 self.natures.shared_turns(self.now, &mut self.rng);
                 let is_well = self.natures.shared_is_well;
@@ -294,8 +294,8 @@ impl World {
         }
     }
 
-    fn slot_turns(&mut self, slot: SlotName) {
-        let own = match self.natures.of(&slot).own {
+    fn slot_turns(&mut self, slot: &SlotName) {
+        let own = match self.natures.of(slot).own {
             Own::Good => *self
                 .rng
                 .choice([Own::Errs, Own::Refuses, Own::Refuses, Own::Silent].as_slice())
@@ -303,7 +303,7 @@ impl World {
             _ => Own::Good,
         };
         self.note(&format!("{slot} turns {own:?}"));
-        self.natures.turn(&slot, own, self.now);
+        self.natures.turn(slot, own, self.now);
     }
 
     fn probe(&mut self, slot: SlotName) {

@@ -209,6 +209,12 @@ impl<'s> Receipt<'s> {
                 time(step.took_ms)
             );
         }
+        text.push_str(&self.gates_in_markdown());
+        text
+    }
+
+    fn gates_in_markdown(&self) -> String {
+        let mut text = String::new();
         if let Some(ms) = self.gates_reused_ms {
             let _ = writeln!(
                 text,

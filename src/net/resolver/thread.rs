@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 
 /// Orders that may wait for the thread.
 const ORDERS: usize = 1024;
+/// Answers that came within this time of each other are of one moment.
+const SAME_TIME: Duration = Duration::from_secs(1);
 
 /// Looks names up.
 #[derive(Debug, Default)]
@@ -227,9 +229,13 @@ impl Desk {
     }
 
     /// An address that a name has now was another's a moment ago: that one has moved as well, most likely.
+    ///
+    /// Not where both were looked up just now: they share the address.
     pub(super) fn moved(&self, to: &Name, addresses: &[IpAddr]) {
         for (host, name) in self.names.load().iter() {
-            if **host != *to.host() && addresses.iter().any(|address| name.has(*address)) {
+            let is_new = name.known().age().is_some_and(|age| age < SAME_TIME);
+            let is_its = || addresses.iter().any(|address| name.has(*address));
+            if **host != *to.host() && !is_new && is_its() {
                 name.hurry();
             }
         }
