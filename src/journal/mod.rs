@@ -4,7 +4,7 @@
 //! never lets a file that it cannot trust pass for an empty one. File IO here blocks: it belongs on the
 //! control thread. Rules: a file is replaced as a whole (aside, fsync, rename, fsync of the folder);
 //! a line is appended and fsynced; one daemon per directory. What decides where traffic goes needs no free disk:
-//! its files have a reserve of room ([`kept_file`]); lines that find no room wait in memory, and are caught up.
+//! its files have a reserve of room (`kept_file`); lines that find no room wait in memory, and are caught up.
 //!
 //! | file | holds |
 //! |---|---|
