@@ -36,6 +36,7 @@ struct State {
     is_down: AtomicBool,
     /// The real one that this database is in, where there is one.
     postgres: Mutex<Option<PathBuf>>,
+    pool: Mutex<Vec<Session>>,
     /// Columns that the code of these colours lacks or misses: the database was migrated under them.
     out_of_step: Mutex<Vec<String>>,
     base_url: Mutex<String>,
@@ -86,6 +87,7 @@ impl Database {
             Arc::new(State {
                 is_down: AtomicBool::new(false),
                 postgres: Mutex::default(),
+                pool: Mutex::default(),
                 out_of_step: Mutex::default(),
                 base_url: Mutex::new("http://localhost:8069".to_owned()),
                 attachments: Mutex::default(),
@@ -123,8 +125,23 @@ impl Database {
 
     pub(super) fn is_down(&self) -> bool {
         let postgres = self.0.postgres.lock().unwrap().clone();
-        let is_gone = postgres.is_some_and(|socket| !takes_sessions(&socket));
+        let is_gone = postgres.is_some_and(|socket| !self.has_session(&socket));
         is_gone || self.0.is_down.load(Ordering::SeqCst)
+    }
+
+    /// A session of the pool that is dead is replaced, as psycopg2 does at the next request.
+    fn has_session(&self, socket: &Path) -> bool {
+        let pooled = || self.0.pool.lock().unwrap().pop();
+        while let Some(mut session) = pooled() {
+            if session.answers() {
+                self.0.pool.lock().unwrap().push(session);
+                return true;
+            }
+        }
+        let opened = Session::open(socket);
+        let is_there = opened.is_ok();
+        self.0.pool.lock().unwrap().extend(opened);
+        is_there
     }
 
     /// `ir.config_parameter`'s `web.base.url`: whoever of the admins logs in on a page rewrites it.
@@ -263,20 +280,44 @@ impl Database {
     }
 }
 
-/// Greets as libpq does, and waits for the first letter of the answer: `R` goes on, `E` refuses.
-fn takes_sessions(socket: &Path) -> bool {
-    let greet = || -> std::io::Result<u8> {
+/// A session in a real Postgres, kept as Odoo's pool keeps them.
+struct Session(UnixStream);
+
+impl Session {
+    fn open(socket: &Path) -> std::io::Result<Self> {
         let mut stream = UnixStream::connect(socket)?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let parameters = b"user\0postgres\0database\0postgres\0\0";
         let mut greeting = vec![0, 0, 0, 0, 0, 3, 0, 0];
-        greeting.extend(b"user\0postgres\0database\0postgres\0\0");
+        greeting.extend(parameters);
         greeting[3] = u8::try_from(greeting.len()).expect("it is short");
         stream.write_all(&greeting)?;
-        let mut letter = [0];
-        stream.read_exact(&mut letter)?;
-        Ok(letter[0])
-    };
-    greet().is_ok_and(|letter| letter == b'R')
+        let mut session = Self(stream);
+        session.until_ready()?;
+        Ok(session)
+    }
+
+    fn answers(&mut self) -> bool {
+        let sql = b"Q\0\0\0\x0dSELECT 1\0";
+        self.0.write_all(sql).is_ok() && self.until_ready().is_ok()
+    }
+
+    /// Reads messages up to the one that says that the next query may come; an error is one.
+    fn until_ready(&mut self) -> std::io::Result<()> {
+        loop {
+            let mut head = [0; 5];
+            self.0.read_exact(&mut head)?;
+            let [kind, a, b, c, d] = head;
+            let length = u32::from_be_bytes([a, b, c, d]).saturating_sub(4);
+            let mut rest = vec![0; usize::try_from(length).expect("it is short")];
+            self.0.read_exact(&mut rest)?;
+            match kind {
+                b'Z' => return Ok(()),
+                b'E' => return Err(std::io::ErrorKind::ConnectionRefused.into()),
+                _ => {}
+            }
+        }
+    }
 }
 
 /// 84 characters; a file exists only once somebody has logged in.
