@@ -144,9 +144,13 @@ async fn a_member_may_have_a_check_of_its_own() {
         .set("service.app.health.websocket.path = \"/websocket/health\"");
     let daemon = Daemon::start(&config).await;
     daemon.slot_becomes("green", "unhealthy").await;
+    eventually("one member is well, the other is not", async || {
+        let members = daemon.slot("green").await.members;
+        let health = |member: usize| members[member].endpoints[0].health.clone();
+        [health(0), health(1)] == ["healthy", "unhealthy"]
+    })
+    .await;
     let green = daemon.slot("green").await;
-    assert_eq!(green.members[0].endpoints[0].health, "healthy");
-    assert_eq!(green.members[1].endpoints[0].health, "unhealthy");
     assert!(green.reason.unwrap().contains("no bus"));
 }
 
