@@ -5,6 +5,7 @@ use super::events::About;
 use super::log_level::Role;
 use super::log_level::log_at;
 use super::log_level::of_health;
+use super::outages::Probed;
 use super::prober::ProbeReport;
 use super::shared::SharedReport;
 use super::shared_trouble::SharedCause;
@@ -20,7 +21,11 @@ impl Conductor {
     /// Takes one probe into account, and looks what follows from it.
     pub(super) fn probed(&mut self, report: ProbeReport) {
         let (service, slot) = (report.key.service.clone(), report.key.slot.clone());
-        let (passed, is_no_result) = (report.passed(), report.is_no_result());
+        let is_no_result = report.is_no_result();
+        let probe = Probed {
+            started: report.started,
+            passed: report.passed(),
+        };
         self.stock.endpoints.observe(report);
         // The slot was not even asked: nothing follows.
         if is_no_result {
@@ -29,7 +34,7 @@ impl Conductor {
         if let Some(at) = self.index_of(&service) {
             self.look_at_listeners(at, &slot);
             self.look_at_health(at, &slot);
-            self.look_at_outage(at, &slot, passed);
+            self.look_at_outage(at, &slot, probe);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::api::OutageStatus;
 use crate::config::Hold as HoldSettings;
 use crate::live::Hold;
 use crate::live::Lobby;
+use crate::switch::Moment;
 use crate::switch::SlotName;
 use std::sync::Arc;
 use tokio::task::AbortHandle;
@@ -68,17 +69,28 @@ impl OutageDesk {
     }
 }
 
+/// One probe of a slot, as those who wait for the slot see it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Probed {
+    pub(super) started: Moment,
+    pub(super) passed: bool,
+}
+
 impl Conductor {
     /// A slot was probed: those who wait for it go on, or everybody is told that they wait.
-    pub(super) fn look_at_outage(&mut self, at: usize, slot: &SlotName, passed: bool) {
+    pub(super) fn look_at_outage(&mut self, at: usize, slot: &SlotName, probe: Probed) {
         if self.services[at].active_slot().name != *slot {
             return;
         }
-        let waiting = self.services[at].holds.outage.lobby.now().waiting as u64;
+        let now = self.services[at].holds.outage.lobby.now();
+        let waiting = now.waiting as u64;
         if waiting == 0 {
             self.services[at].holds.outage.is_told = false;
-        } else if passed {
-            self.end_outage(at);
+        } else if probe.passed {
+            // What was asked before the first of them found nobody there says nothing of now.
+            if self.jobs.clock.now().since(probe.started) <= now.oldest {
+                self.end_outage(at);
+            }
         } else if !std::mem::replace(&mut self.services[at].holds.outage.is_told, true) {
             let service = &self.services[at].name;
             tracing::error!(%service, %slot, waiting, "requests wait for a slot that cannot be connected");

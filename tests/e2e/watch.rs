@@ -552,7 +552,8 @@ async fn molest(mut wire: Wire, kind: usize) -> Option<Wire> {
         wire.reset();
         return None;
     }
-    wire.ask_politely("GET", "").await.map(|_| wire)
+    let answer = wire.answer("GET").await;
+    (!answer.head.names_token("connection", "close")).then_some(wire)
 }
 
 #[tokio::test]
