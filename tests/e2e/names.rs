@@ -7,9 +7,12 @@ use crate::support::Daemon;
 use crate::support::DnsAnswer;
 use crate::support::NameServer;
 use crate::support::Pair;
+use crate::support::Reply;
 use crate::support::Wire;
 use crate::support::eventually;
 use crate::support::get;
+use crate::support::in_turns;
+use crate::support::p99;
 use crate::support::request;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -102,6 +105,88 @@ async fn nobody_notices(trouble: DnsAnswer, state: &str) {
     }
     let history = daemon.history().await;
     assert!(history.is_empty(), "nothing moved: {history:?}");
+}
+
+/// Requests to a service whose names are in trouble beside those to one without names, in turns.
+async fn costs_no_time(impatience: &str, trouble: impl Fn(&NameServer, usize)) {
+    const TURNS: usize = 16;
+    let site = Site::start().await;
+    let well = Pair::start().await;
+    let at = |last| SocketAddr::from(([127, 0, 0, last], site.blue().port()));
+    let replica = Backend::start_at("replica", at(2)).await;
+    replica.healthy();
+    let _dead = Blackhole::at(at(3)).await;
+    for backend in [&site.pair.blue, &replica, &well.blue] {
+        backend.on("/page", Reply::slow(Duration::from_millis(20)));
+    }
+    let config = site
+        .config()
+        .service("well", &well.blue, &well.green)
+        .set(&format!("resolver.timeout = {impatience:?}"))
+        .set("service.app.hosts = [\"a.test\"]")
+        .set("service.well.hosts = [\"app.test\"]")
+        .set("service.well.keepalive.enabled = false");
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    let mut clients = Vec::new();
+    for _ in 0..8 {
+        clients.push(Wire::connect(daemon.address).await);
+    }
+    let raw = request("GET /page", "", "");
+    let asks = [raw.clone(), raw.replace("app.test", "a.test")];
+    let mut turn = 0;
+    let ratio = in_turns(TURNS, async |way| {
+        trouble(&site.names, turn);
+        turn += 1;
+        p99(&mut clients, &asks[way]).await
+    })
+    .await;
+    println!("p99 with names in trouble to without names: {ratio}");
+    assert!(ratio.middle < 1.2, "{ratio}");
+    assert_eq!(daemon.slot("blue").await.health, "healthy");
+}
+
+#[tokio::test]
+async fn a_silent_name_server_costs_requests_no_time() {
+    costs_no_time("100ms", |names, _| {
+        names.says("app-blue", DnsAnswer::Silence);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_failing_name_server_costs_requests_no_time() {
+    costs_no_time("2s", |names, _| names.says("app-blue", DnsAnswer::Code(2))).await;
+}
+
+#[tokio::test]
+async fn a_slow_name_server_costs_requests_no_time() {
+    let late = DnsAnswer::at(&["127.0.0.1"]);
+    let late = DnsAnswer::Late(Duration::from_secs(4), Box::new(late));
+    costs_no_time("5s", |names, _| names.says("app-blue", late.clone())).await;
+}
+
+#[tokio::test]
+async fn the_idle_slots_missing_name_costs_requests_no_time() {
+    costs_no_time("2s", |names, _| names.says("app-green", DnsAnswer::Code(3))).await;
+}
+
+#[tokio::test]
+async fn addresses_that_change_cost_requests_no_time() {
+    costs_no_time("2s", |names, turn| {
+        let address = ["127.0.0.1", "127.0.0.2"][turn / 2 % 2];
+        names.says("app-blue", DnsAnswer::at(&[address]));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn one_dead_address_of_two_costs_requests_no_time() {
+    costs_no_time("2s", |names, _| {
+        let both = DnsAnswer::at(&["127.0.0.3", "127.0.0.1"]);
+        names.says("app-blue", both);
+    })
+    .await;
 }
 
 #[tokio::test]

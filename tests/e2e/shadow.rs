@@ -9,10 +9,11 @@ use crate::support::Step;
 use crate::support::Wire;
 use crate::support::eventually;
 use crate::support::get;
+use crate::support::in_turns;
+use crate::support::p99;
 use crate::support::request;
 use rustix::process::Signal;
 use std::time::Duration;
-use std::time::Instant;
 use switchd::api::EventKind;
 use switchd::api::Reloaded;
 use switchd::api::ShadowPattern;
@@ -562,25 +563,6 @@ async fn requests_of_http2_are_copied_too() {
     assert_eq!(told.compared, 2);
 }
 
-/// The time below which 99 of 100 requests of one round are answered.
-async fn p99(clients: &mut [Wire]) -> Duration {
-    const EACH: usize = 12;
-    let ask = async |client: &mut Wire| {
-        let mut times = Vec::new();
-        for _ in 0..EACH {
-            let began = Instant::now();
-            let answer = client.ask(request("GET /page", "", "")).await;
-            times.push(began.elapsed());
-            assert_eq!(answer.text(), "slow");
-        }
-        times
-    };
-    let rounds = futures_util::future::join_all(clients.iter_mut().map(ask)).await;
-    let mut times: Vec<_> = rounds.into_iter().flatten().collect();
-    times.sort();
-    times[times.len() * 99 / 100]
-}
-
 /// Requests with every one of them copied, and without, in turns: how their p99 compare.
 async fn costs_nobody(green: Option<Reply>) {
     const TURNS: usize = 40;
@@ -595,31 +577,22 @@ async fn costs_nobody(green: Option<Reply>) {
     for _ in 0..8 {
         clients.push(Wire::connect(daemon.address).await);
     }
-    let mut ratios = Vec::new();
     let mut copied = 0;
-    for turn in 0..TURNS {
-        let mut times = [Duration::ZERO; 2];
-        // Whichever comes first has no advantage of it.
-        for with in [turn % 2, 1 - turn % 2] {
-            let body = format!("{{\"slot\":\"green\",\"percent\":{}}}", with * 100);
-            daemon.call(&format!("POST {PATH}"), &body).await;
-            times[with] = p99(&mut clients).await;
-            let told = report(&daemon).await;
-            if with == 1 {
-                copied += told.compared + told.dropped + told.in_flight;
-            }
+    let raw = request("GET /page", "", "");
+    let ratio = in_turns(TURNS, async |with| {
+        let body = format!("{{\"slot\":\"green\",\"percent\":{}}}", with * 100);
+        daemon.call(&format!("POST {PATH}"), &body).await;
+        let time = p99(&mut clients, &raw).await;
+        let told = report(&daemon).await;
+        if with == 1 {
+            copied += told.compared + told.dropped + told.in_flight;
         }
-        ratios.push(times[1].as_secs_f64() / times[0].as_secs_f64());
-    }
-    ratios.sort_by(f64::total_cmp);
-    let middle = ratios[TURNS / 2];
-    println!(
-        "p99 with copies is {middle:.3} of p99 without; from {:.3} to {:.3}",
-        ratios[0],
-        ratios[TURNS - 1]
-    );
+        time
+    })
+    .await;
+    println!("p99 with copies to without: {ratio}");
     assert!(copied > 1000, "only {copied} were copied");
-    assert!(middle < 1.1, "{middle}: {ratios:?}");
+    assert!(ratio.middle < 1.1, "{ratio}");
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ mod message;
 mod odoo;
 mod postgres;
 mod prometheus;
+mod ratio;
 mod script;
 mod site;
 mod small_disk;
@@ -47,6 +48,7 @@ pub(crate) use odoo::{
 };
 pub(crate) use postgres::Postgres;
 pub(crate) use prometheus::{Prometheus, promtool};
+pub(crate) use ratio::{in_turns, p99};
 pub(crate) use script::{Gate, Reply, Step};
 pub(crate) use site::Site;
 pub(crate) use small_disk::SmallDisk;
