@@ -283,23 +283,39 @@ fn scripts_are_well_formed_and_may_be_run() {
     }
 }
 
-#[test]
-fn the_links_of_the_documents_lead_somewhere() {
-    let mut links = 0;
-    for document in [
+/// All that is written for people, from the root on.
+fn documents() -> Vec<String> {
+    let mut documents: Vec<_> = [
         "README.md",
         "CONTRIBUTING.md",
         "CHANGELOG.md",
-        "docs/api.md",
-        "docs/canary.md",
-        "docs/deploy.md",
-        "docs/gates.md",
-        "docs/hold.md",
-        "docs/odoo.md",
-        "docs/shadow.md",
-        "docs/watch.md",
         "certs-dev/README.md",
-    ] {
+    ]
+    .map(str::to_owned)
+    .into();
+    for entry in root().join("docs").read_dir().unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name.ends_with(".md") {
+            documents.push(format!("docs/{name}"));
+        }
+    }
+    documents.sort();
+    documents
+}
+
+#[test]
+fn every_page_is_named_by_the_readme() {
+    let readme = text("README.md");
+    for document in documents().iter().filter(|it| it.starts_with("docs/")) {
+        assert!(readme.contains(&format!("({document})")), "{document}");
+    }
+}
+
+#[test]
+fn the_links_of_the_documents_lead_somewhere() {
+    let mut links = 0;
+    for document in documents() {
+        let document = document.as_str();
         let folder = root().join(document).parent().unwrap().to_owned();
         for link in text(document).split("](").skip(1) {
             let target = link.split([')', '#']).next().unwrap();
@@ -322,17 +338,8 @@ fn the_links_of_the_documents_lead_somewhere() {
 #[test]
 fn every_config_in_the_documents_is_valid() {
     let mut checked = 0;
-    for document in [
-        "README.md",
-        "docs/api.md",
-        "docs/canary.md",
-        "docs/deploy.md",
-        "docs/gates.md",
-        "docs/hold.md",
-        "docs/odoo.md",
-        "docs/shadow.md",
-        "docs/watch.md",
-    ] {
+    for document in documents() {
+        let document = document.as_str();
         let text = text(document);
         let configs = text.split("```toml\n").skip(1);
         // A piece without slots shows a few keys only.

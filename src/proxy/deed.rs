@@ -81,6 +81,9 @@ impl Record {
         let Some(client) = self.client.get() else {
             return;
         };
+        if !metrics.wants(worker, met) {
+            return;
+        }
         metrics.observe(
             worker,
             &Sighting {

@@ -372,13 +372,19 @@ async fn settle(
 fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, lane: Lane) {
     let seat = flight.seat.borrow();
     let Some(seat) = seat.as_ref() else { return };
-    let settings = &seat.ticket.service().settings;
-    keep(proxy, settings.keepalive.of(seat.member()), stream, lane);
+    let keepalive = seat.ticket.service().settings.keepalive.of(seat.member());
+    let ceiling = seat.ticket.view().descriptors.ceiling;
+    keep(proxy, (keepalive, ceiling), stream, lane);
 }
 
-/// Keeps a connection that is between two requests, where connections are kept.
-pub(super) fn keep(proxy: &Proxy, keepalive: &Keepalive, stream: Stream, lane: Lane) {
-    let ceiling = proxy.view().descriptors.ceiling;
+/// Keeps a connection that is between two requests, where connections are kept and its descriptor is below the
+/// ceiling.
+pub(super) fn keep(
+    proxy: &Proxy,
+    (keepalive, ceiling): (&Keepalive, u64),
+    stream: Stream,
+    lane: Lane,
+) {
     if keepalive.enabled && stream.descriptor().is_none_or(|it| it < ceiling) {
         let now = proxy.clock.get();
         let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);

@@ -109,7 +109,12 @@ impl Copy {
                 (Attempt::Closed, _) => {}
                 (attempt, reusable) => {
                     if reusable {
-                        keep(proxy, keepalive, stream, lane);
+                        keep(
+                            proxy,
+                            (keepalive, proxy.view().descriptors.ceiling),
+                            stream,
+                            lane,
+                        );
                     }
                     return Ok(attempt.into_result());
                 }
@@ -136,7 +141,12 @@ impl Copy {
         };
         let (attempt, reusable) = self.exchange(&stream, began).await;
         if reusable {
-            keep(proxy, keepalive, stream, lane);
+            keep(
+                proxy,
+                (keepalive, proxy.view().descriptors.ceiling),
+                stream,
+                lane,
+            );
         }
         Ok(attempt.into_result())
     }

@@ -47,13 +47,16 @@ impl Switch {
             return Decision::stay(unasked(active, "no answer"), self.rules.round);
         };
         let Some((trouble, reach)) = answer.said.trouble().zip(Reach::of(&answer.said)) else {
-            let why = match &answer.said {
-                Said::Unasked { reason } => unasked(active, reason),
-                _ => format!(
+            let judgement = match &answer.said {
+                Said::Unasked { reason } => Judgement::Stay(unasked(active, reason)),
+                _ => Judgement::Recovers(format!(
                     "{active} passes its checks when asked again; its probes have yet to agree"
-                ),
+                )),
             };
-            return Decision::stay(why, self.rules.round);
+            return Decision {
+                again: self.rules.round,
+                ..Decision::now(judgement)
+            };
         };
         let mut why = Vec::new();
         let mut held = None;

@@ -257,6 +257,8 @@ mod tests {
         let slot = slot("blue");
         bench.send(Event::Health { slot, health });
         bench.stays("blue", "blue passes its checks when asked again");
+        let calls_somebody = |it: &Notice| matches!(it, Notice::Staying { .. });
+        assert!(!bench.told.iter().any(calls_somebody));
         bench.wait(10 * SECOND);
         assert!(bench.asked >= 4, "it is asked again in each round");
         bench.becomes("blue", refuses());

@@ -28,6 +28,8 @@ pub(super) enum Judgement {
     /// What the slots say has to be heard first, or once more.
     Ask,
     Stay(String),
+    /// The same, and nobody need be called: the active slot passes, and the probes will say so too.
+    Recovers(String),
     Move {
         to: SlotName,
         reason: String,
@@ -80,6 +82,7 @@ impl Switch {
                     self.staying = Some(reason);
                 }
             }
+            Judgement::Recovers(reason) => self.staying = Some(reason),
             Judgement::Move {
                 to,
                 reason,
@@ -122,7 +125,9 @@ impl Switch {
                 reason,
                 blameless,
             },
-            (Judgement::Stay(more), Some(why)) => Judgement::Stay(format!("{why}; {more}")),
+            (Judgement::Stay(more) | Judgement::Recovers(more), Some(why)) => {
+                Judgement::Stay(format!("{why}; {more}"))
+            }
             (Judgement::Well | Judgement::Ask, Some(why)) => Judgement::Stay(why),
             (judgement, None) => judgement,
         }

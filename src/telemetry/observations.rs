@@ -90,26 +90,34 @@ pub struct Noted<'a> {
 }
 
 impl Observations {
-    fn note(&self, sighting: &Sighting<'_>) {
+    /// Whether the next one that met this is written down. Asked once for each.
+    #[inline]
+    fn wants(&self, met: Met) -> bool {
         // Relaxed: each stands alone, and a sample may begin one request late.
-        let every = self.every.load(Ordering::Relaxed);
-        if every == 0 {
-            return;
+        if self.every.load(Ordering::Relaxed) == 0 {
+            return false;
         }
-        let skip = if matches!(sighting.met, Met::Served | Met::Refused) {
+        let skip = self.skip_of(met);
+        let left = skip.load(Ordering::Relaxed);
+        skip.store(left.saturating_sub(1), Ordering::Relaxed);
+        left == 0
+    }
+
+    fn skip_of(&self, met: Met) -> &AtomicU32 {
+        if matches!(met, Met::Served | Met::Refused) {
             &self.skip
         } else {
             &self.skip_bad
-        };
-        let left = skip.load(Ordering::Relaxed);
-        if left > 0 {
-            skip.store(left - 1, Ordering::Relaxed);
-            return;
         }
+    }
+
+    fn note(&self, sighting: &Sighting<'_>) {
         let Ok(mut batch) = self.batch.try_lock() else {
             return;
         };
-        skip.store(batch.next_skip(every), Ordering::Relaxed);
+        let every = self.every.load(Ordering::Relaxed);
+        let skip = batch.next_skip(every);
+        self.skip_of(sighting.met).store(skip, Ordering::Relaxed);
         batch.push(sighting, every);
     }
 
@@ -202,7 +210,15 @@ fn named(name: &str) -> Box<str> {
 }
 
 impl SlotMetrics {
-    /// Writes down what a request met. Only ever called on the thread of `worker`.
+    /// Whether it is worth telling [`SlotMetrics::observe`] of a request that met this: most are left out of a sample.
+    /// Only ever called on the thread of `worker`, once for each request.
+    #[must_use]
+    #[inline]
+    pub fn wants(&self, worker: usize, met: Met) -> bool {
+        self.observations(worker).wants(met)
+    }
+
+    /// Writes down what a request met, where it is wanted. Only ever called on the thread of `worker`.
     pub fn observe(&self, worker: usize, sighting: &Sighting<'_>) {
         self.observations(worker).note(sighting);
     }
@@ -240,12 +256,18 @@ mod tests {
         assert_ne!(id("10.0.0.7"), id("10.0.0.8"));
     }
 
+    fn observe(metrics: &SlotMetrics, sighting: &Sighting<'_>) {
+        if metrics.wants(0, sighting.met) {
+            metrics.observe(0, sighting);
+        }
+    }
+
     #[test]
     fn nothing_is_written_down_before_somebody_asks() {
         let metrics = SlotMetrics::new(1);
-        metrics.observe(0, &sighting("/early"));
+        observe(&metrics, &sighting("/early"));
         assert_eq!(metrics.take_observations(SECOND)[0].noted().count(), 0);
-        metrics.observe(0, &sighting("/path?query"));
+        observe(&metrics, &sighting("/path?query"));
         let batch = &metrics.take_observations(SECOND)[0];
         let paths: Vec<_> = batch.noted().map(|it| it.sighting.path.to_vec()).collect();
         assert_eq!(paths, [b"/path".to_vec()]);
@@ -256,11 +278,11 @@ mod tests {
         let metrics = SlotMetrics::new(1);
         drop(metrics.take_observations(SECOND));
         for _ in 0..3 {
-            (0..20_000).for_each(|_| metrics.observe(0, &sighting("/many")));
+            (0..20_000).for_each(|_| observe(&metrics, &sighting("/many")));
             let batch = &metrics.take_observations(SECOND)[0];
             assert!(batch.seen.len() <= MOST);
         }
-        (0..20_000).for_each(|_| metrics.observe(0, &sighting("/many")));
+        (0..20_000).for_each(|_| observe(&metrics, &sighting("/many")));
         let batch = &metrics.take_observations(SECOND)[0];
         let stands_for: u64 = batch.noted().map(|it| it.weight).sum();
         assert!(batch.seen.len() < 2000, "{}", batch.seen.len());
