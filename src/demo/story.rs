@@ -159,6 +159,7 @@ impl Demo {
         let is_idle = self.flipping.is_none() && !self.tally.is_moving();
         if is_idle && self.flips_left > 0 && self.last_line.elapsed() >= BREATH {
             self.flips_left -= 1;
+            self.tally.check_empty(self.upstreams.reached());
             self.flipping = Some(tokio::spawn(flip(
                 self.admin.clone(),
                 self.tally.active.other(),
