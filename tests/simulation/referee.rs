@@ -13,6 +13,8 @@ use switchd::switch::{
 const AT_ONCE: Duration = Duration::from_millis(20);
 /// So long it takes at most to see that a slot is silent, to ask twice, and to pause between two moves.
 const LONGEST_DOWN: Duration = Duration::from_secs(25);
+/// Between a move by itself and one that passes over a rule.
+const PAUSE: Duration = Duration::from_secs(5);
 /// The longest gate plus the slowest disk.
 const LONGEST_OPERATION: Duration = Duration::from_secs(15);
 
@@ -98,6 +100,10 @@ impl Referee {
         let moves = self.automatic.iter().filter(recent).count();
         let is_over_the_limit = moves >= failback.max_moves as usize;
         assert!(is_down || !is_over_the_limit, "over the limit");
+        let is_an_exception = in_quarantine || is_over_the_limit || operation.blameless;
+        let last = self.automatic.last();
+        let rested = last.is_none_or(|last| world.now.since(*last) >= PAUSE);
+        assert!(!is_an_exception || rested, "to and fro in every moment");
         assert_ne!(failback.mode, FailbackMode::Off);
         if failback.mode == FailbackMode::AfterFlip {
             assert_eq!(self.moves_since_operator, 0, "twice for one flip");
