@@ -68,6 +68,8 @@ mod tests {
         now: Moment,
         slots: Answers,
         asked: u32,
+        /// Questions get lost.
+        is_deaf: bool,
         told: Vec<Notice>,
     }
 
@@ -90,6 +92,7 @@ mod tests {
                 switch: Switch::new(rules, None, now),
                 now,
                 asked: 0,
+                is_deaf: false,
                 told: Vec::new(),
             };
             bench.send(Event::Tick);
@@ -115,8 +118,10 @@ mod tests {
                         }
                         Effect::Ask(ask) => {
                             self.asked += 1;
-                            let answers = self.slots.clone();
-                            events.push(Event::Answered { ask, answers });
+                            if !self.is_deaf {
+                                let answers = self.slots.clone();
+                                events.push(Event::Answered { ask, answers });
+                            }
                         }
                         Effect::RunGate { flip, .. } => events.push(Event::Gated {
                             flip,
@@ -244,6 +249,18 @@ mod tests {
         bench.becomes("blue", refuses());
         assert_eq!((bench.active(), bench.asked), ("green", 1));
         assert!(bench.is_quarantined("blue"));
+    }
+
+    #[test]
+    fn a_question_that_got_lost_is_asked_again() {
+        let mut bench = Bench::new();
+        bench.is_deaf = true;
+        bench.becomes("blue", refuses());
+        bench.wait(5 * SECOND);
+        assert_eq!((bench.active(), bench.asked), ("blue", 1));
+        bench.is_deaf = false;
+        bench.wait(MINUTE);
+        assert_eq!((bench.active(), bench.asked), ("green", 2));
     }
 
     #[test]
