@@ -2,10 +2,10 @@
 
 use super::change::Differences;
 use super::keys::{Section, key, section};
+use super::path_pattern::{self, PathPattern, shown};
 use super::table::Table;
 use super::units::{format_duration, format_size};
-use super::value::{Choice, Value, Zero, clip};
-use std::fmt;
+use super::value::{Choice, Value, Zero};
 use std::time::Duration;
 
 /// How much room all kept answers have, over all services.
@@ -65,43 +65,6 @@ impl Default for Cache {
     }
 }
 
-/// A prefix such as `/web/assets/`, or a pattern whose `*` stand for any text: `*/static/*`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PathPattern(String);
-
-impl PathPattern {
-    /// `path` without its query. Costs at most their lengths multiplied, and mostly much less.
-    #[must_use]
-    pub fn matches(&self, path: &str) -> bool {
-        let mut parts = self.0.split('*');
-        let first = parts.next().unwrap_or_default();
-        let Some(mut rest) = path.strip_prefix(first) else {
-            return false;
-        };
-        let mut parts = parts.peekable();
-        if parts.peek().is_none() {
-            // A prefix: whole segments, as routes compare them.
-            return first.ends_with('/') || rest.is_empty() || rest.starts_with('/');
-        }
-        while let Some(part) = parts.next() {
-            if parts.peek().is_none() {
-                return rest.ends_with(part);
-            }
-            let Some(at) = rest.find(part) else {
-                return false;
-            };
-            rest = &rest[at + part.len()..];
-        }
-        false
-    }
-}
-
-impl fmt::Display for PathPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 pub(super) const CACHE_ROOM: Section = section(
     "cache",
     &[key("memory", r#""128MiB""#), key("disk", r#""4GiB""#)],
@@ -154,10 +117,7 @@ pub(super) fn read(service: &Table<'_>, default: Cache) -> Cache {
     Cache {
         enabled: table.flag("enabled", default.enabled),
         immutable: table.flag("immutable", default.immutable),
-        paths: table
-            .get("paths")
-            .and_then(|value| paths(&value))
-            .unwrap_or(default.paths),
+        paths: path_pattern::list(&table, "paths").unwrap_or(default.paths),
         keep_on_flip: table
             .get("keep_on_flip")
             .and_then(|value| value.choice(&keeps))
@@ -185,23 +145,6 @@ fn max_object(value: &Value<'_>) -> Option<u64> {
     Some(size)
 }
 
-fn paths(value: &Value<'_>) -> Option<Vec<PathPattern>> {
-    let mut paths = Vec::new();
-    for item in value.list()? {
-        let Some(text) = item.text() else { continue };
-        let plain = |byte: u8| byte.is_ascii_graphic() && !b"?#".contains(&byte);
-        if text.starts_with(['/', '*']) && text.bytes().all(plain) {
-            paths.push(PathPattern(text.to_owned()));
-        } else {
-            item.wrong(
-                format!("\"{}\" is no path of a URL", clip(text)),
-                "write a prefix that begins with `/`, or a pattern such as \"*/static/*\"; the query is not looked at",
-            );
-        }
-    }
-    Some(paths)
-}
-
 pub(super) fn room_changes(lines: &mut Differences, old: CacheRoom, new: CacheRoom) {
     let disk = |room: CacheRoom| match room.disk {
         0 => "off".to_owned(),
@@ -216,17 +159,13 @@ pub(super) fn room_changes(lines: &mut Differences, old: CacheRoom, new: CacheRo
 }
 
 pub(super) fn changes(lines: &mut Differences, old: &Cache, new: &Cache) {
-    let paths = |cache: &Cache| {
-        let all: Vec<_> = cache.paths.iter().map(ToString::to_string).collect();
-        all.join(", ")
-    };
     let keep = |cache: &Cache| match cache.keep_on_flip {
         KeepOnFlip::Immutable => "immutable",
         KeepOnFlip::All => "all",
     };
     lines.value("cache enabled", &old.enabled, &new.enabled);
     lines.value("cache immutable", &old.immutable, &new.immutable);
-    lines.value("cache paths", &paths(old), &paths(new));
+    lines.value("cache paths", &shown(&old.paths), &shown(&new.paths));
     lines.value("cache keep_on_flip", &keep(old), &keep(new));
     lines.value(
         "cache max_object",
@@ -239,37 +178,4 @@ pub(super) fn changes(lines: &mut Differences, old: &Cache, new: &Cache) {
         &format_duration(new.wait),
     );
     lines.value("cache waiting", &old.waiting, &new.waiting);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_is_a_prefix_of_whole_segments_or_a_pattern() {
-        let matches = |pattern: &str, path: &str| PathPattern(pattern.to_owned()).matches(path);
-        for (pattern, path) in [
-            ("/web/assets/", "/web/assets/1-abc/web.js"),
-            ("/web/assets", "/web/assets"),
-            ("/web/assets", "/web/assets/x"),
-            ("*/static/*", "/web/static/x.js"),
-            ("*/static/*", "/static/"),
-            ("*.js", "/a/b.js"),
-            ("/a*b*c", "/a-b-b-c"),
-            ("*", "/"),
-        ] {
-            assert!(matches(pattern, path), "{pattern} {path}");
-        }
-        for (pattern, path) in [
-            ("/web/assets/", "/web/assets"),
-            ("/web/assets", "/web/assetsx"),
-            ("/web/assets", "/x/web/assets"),
-            ("*/static/*", "/web/static"),
-            ("*.js", "/a.js/b"),
-            ("/a*b*c", "/a-c-b"),
-            ("/ab*bc", "/abc"),
-        ] {
-            assert!(!matches(pattern, path), "{pattern} {path}");
-        }
-    }
 }

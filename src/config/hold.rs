@@ -2,9 +2,10 @@
 
 use super::change::Differences;
 use super::keys::{Section, key, section};
+use super::path_pattern::{PathPattern, list, shown};
 use super::table::Table;
 use super::units::format_size;
-use super::value::{Value, Zero, clip};
+use super::value::Zero;
 use std::time::Duration;
 
 /// Bounds of a hold, and who goes through one.
@@ -20,8 +21,10 @@ pub struct Hold {
     pub max_for: Duration,
     /// How many are let go per second; 0 is all at once.
     pub release_rate: u64,
-    /// Paths whose GET and HEAD requests wait for nothing: the checks of load balancers in front of us.
-    pub pass: Vec<String>,
+    /// What GET and HEAD requests ask for that wait for nothing: the checks of load balancers in front of us.
+    pub pass: Vec<PathPattern>,
+    /// The same, until nothing else is under way: what requests under way may need before they end.
+    pub pass_while_draining: Vec<PathPattern>,
     /// How long a request that cannot be connected may wait for a slot that can be; zero: not at all.
     pub on_outage: Duration,
 }
@@ -35,6 +38,7 @@ impl Default for Hold {
             max_for: Duration::from_mins(10),
             release_rate: 500,
             pass: Vec::new(),
+            pass_while_draining: Vec::new(),
             on_outage: Duration::ZERO,
         }
     }
@@ -42,15 +46,26 @@ impl Default for Hold {
 
 impl Hold {
     /// Whether a request goes through: `target` as the client wrote it. Only the very paths that are listed
-    /// do, for whatever is written around them may mean another path to the upstream.
+    /// do, and what fits a pattern in every reading, for whatever is written around them may mean another path
+    /// to the upstream.
     #[must_use]
     pub fn lets_pass(&self, method: &str, target: &[u8]) -> bool {
-        if self.pass.is_empty() || !matches!(method, "GET" | "HEAD") {
-            return false;
-        }
-        let target = path_of(target);
-        self.pass.iter().any(|path| path.as_bytes() == target)
+        is_listed(&self.pass, method, target)
     }
+
+    /// The same while the hold drains.
+    #[must_use]
+    pub fn lets_pass_while_draining(&self, method: &str, target: &[u8]) -> bool {
+        is_listed(&self.pass_while_draining, method, target)
+    }
+}
+
+fn is_listed(paths: &[PathPattern], method: &str, target: &[u8]) -> bool {
+    if paths.is_empty() || !matches!(method, "GET" | "HEAD") {
+        return false;
+    }
+    let path = std::str::from_utf8(path_of(target));
+    path.is_ok_and(|path| paths.iter().any(|known| known.is(path)))
 }
 
 /// Without scheme, host and query.
@@ -77,6 +92,7 @@ pub(super) const HOLD: Section = section(
         key("max_for", r#""10m""#),
         key("release_rate", "500"),
         key("pass", r#"["/web/health"]"#),
+        key("pass_while_draining", r#"["/web/assets/*", "*/static/*"]"#),
     ],
 );
 
@@ -92,28 +108,11 @@ pub(super) fn read(service: &Table<'_>) -> Hold {
         max_wait: table.duration("max_wait", Zero::Refused, default.max_wait),
         max_for: table.duration("max_for", Zero::Refused, default.max_for),
         release_rate: table.number("release_rate", 0..=1_000_000, default.release_rate),
-        pass: paths(&table, "pass").unwrap_or(default.pass),
+        pass: list(&table, "pass").unwrap_or(default.pass),
+        pass_while_draining: list(&table, "pass_while_draining")
+            .unwrap_or(default.pass_while_draining),
         on_outage: service.duration("hold_on_outage", Zero::Allowed, default.on_outage),
     }
-}
-
-/// Paths as clients write them, without queries.
-pub(super) fn paths(table: &Table<'_>, key: &str) -> Option<Vec<String>> {
-    let items = table.get(key)?.list()?;
-    Some(items.iter().filter_map(path).collect())
-}
-
-fn path(value: &Value<'_>) -> Option<String> {
-    let text = value.text()?;
-    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"?#\\".contains(&byte);
-    if text.starts_with('/') && text.bytes().all(is_plain) {
-        return Some(text.to_owned());
-    }
-    value.wrong(
-        format!("path \"{}\" is not one that a client asks for", clip(text)),
-        "write the whole path as it is asked for, without a query: \"/web/health\"",
-    );
-    None
 }
 
 pub(super) fn changes(lines: &mut Differences, old: &Hold, new: &Hold) {
@@ -126,12 +125,13 @@ pub(super) fn changes(lines: &mut Differences, old: &Hold, new: &Hold) {
     lines.time("hold max_wait", old.max_wait, new.max_wait);
     lines.time("hold max_for", old.max_for, new.max_for);
     lines.value("hold release_rate", &old.release_rate, &new.release_rate);
-    let shown = |paths: &[String]| match paths {
-        [] => "none".to_owned(),
-        some => some.join(", "),
-    };
     lines.time("hold_on_outage", old.on_outage, new.on_outage);
     lines.value("hold pass", &shown(&old.pass), &shown(&new.pass));
+    lines.value(
+        "hold pass_while_draining",
+        &shown(&old.pass_while_draining),
+        &shown(&new.pass_while_draining),
+    );
 }
 
 #[cfg(test)]
@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn only_safe_requests_for_the_very_path_go_through() {
         let hold = Hold {
-            pass: vec!["/web/health".to_owned()],
+            pass: vec!["/web/health".into()],
             ..Hold::default()
         };
         for target in [

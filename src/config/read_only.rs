@@ -1,8 +1,8 @@
 //! What may be asked of a service that is read only.
 
 use super::change::{Differences, Lists};
-use super::hold::paths;
 use super::keys::{Section, key, section};
+use super::path_pattern::{PathPattern, list};
 use super::table::Table;
 use super::value::{Choice, Value, clip};
 
@@ -11,9 +11,9 @@ use super::value::{Choice, Value, clip};
 pub struct ReadOnly {
     pub writes: Writes,
     /// Paths whose requests read, whatever their method.
-    pub paths: Vec<String>,
+    pub paths: Vec<PathPattern>,
     /// Paths, and all below them, that JSON-RPC calls are posted to: what a call is, its body tells.
-    pub calls: Vec<String>,
+    pub calls: Vec<PathPattern>,
     /// The methods of such calls that read.
     pub methods: Vec<String>,
 }
@@ -66,8 +66,8 @@ pub(super) fn read(service: &Table<'_>) -> ReadOnly {
             .get("writes")
             .and_then(|value| value.choice(&WRITES))
             .unwrap_or(default.writes),
-        paths: paths(&table, "paths").unwrap_or(default.paths),
-        calls: paths(&table, "calls").unwrap_or(default.calls),
+        paths: list(&table, "paths").unwrap_or(default.paths),
+        calls: list(&table, "calls").unwrap_or(default.calls),
         methods: methods(&table).unwrap_or(default.methods),
     }
 }
@@ -99,8 +99,9 @@ pub(super) fn changes(lines: &mut Differences, old: &ReadOnly, new: &ReadOnly) {
     for (what, old, new) in [
         ("read_only paths", &old.paths, &new.paths),
         ("read_only calls", &old.calls, &new.calls),
-        ("read_only methods", &old.methods, &new.methods),
     ] {
-        lines.list(what, &Lists { old, new }, String::clone);
+        lines.list(what, &Lists { old, new }, ToString::to_string);
     }
+    let (old, new) = (&old.methods, &new.methods);
+    lines.list("read_only methods", &Lists { old, new }, String::clone);
 }

@@ -13,6 +13,7 @@ use crate::api::HoldStatus;
 use crate::api::ReleaseCause;
 use crate::config::Hold as HoldSettings;
 use crate::config::format_duration;
+use crate::live::DrainPass;
 use crate::live::Hold;
 use crate::live::Lobby;
 use crate::live::LobbyCounts;
@@ -35,6 +36,8 @@ pub(super) enum HoldMessage {
         answer: Answer<Result<HoldReleased, Denied>>,
     },
     Drained(HoldName),
+    /// Nothing is under way but what passes: from the answer on nothing passes any more.
+    Alone(HoldName, oneshot::Sender<()>),
     /// It has to end.
     Over(HoldName, ReleaseCause),
     /// Everybody was let go.
@@ -118,6 +121,8 @@ pub(super) struct Holding {
     /// As it was at the beginning.
     pub(super) before: LobbyCounts,
     pub(super) hold: Arc<Hold>,
+    /// Until nothing else is under way.
+    pub(super) drain_pass: Option<Arc<DrainPass>>,
     /// What watches it, or lets go.
     pub(super) task: Option<AbortHandle>,
 }
@@ -172,6 +177,11 @@ impl HoldDesk {
             oldest_ms: millis(now.oldest),
             bytes: now.bytes,
         })
+    }
+
+    /// What passes, as workers see it.
+    pub(super) fn drain_pass(&self) -> Option<Arc<DrainPass>> {
+        self.current.as_ref()?.drain_pass.clone()
     }
 
     pub(super) fn named(&mut self, number: u64) -> Option<&mut Holding> {

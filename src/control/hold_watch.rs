@@ -11,6 +11,7 @@ use super::message::Message;
 use crate::api::EventKind;
 use crate::api::ReleaseCause;
 use crate::live::Counts;
+use crate::live::DrainPass;
 use crate::live::Hold;
 use crate::live::Lobby;
 use crate::live::Slot;
@@ -34,7 +35,10 @@ pub(super) struct Watch {
     /// On which requests may still be under way.
     pub(super) pictures: Vec<Arc<Slot>>,
     pub(super) lobby: Arc<Lobby>,
+    /// It is to be told when nothing is under way.
     pub(super) drain: bool,
+    /// What may pass until nothing else is under way.
+    pub(super) drain_pass: Option<Arc<DrainPass>>,
     pub(super) lease: Option<oneshot::Receiver<()>>,
 }
 
@@ -43,8 +47,12 @@ impl Watch {
         let started = Instant::now();
         let mut told = started;
         loop {
+            if self.is_alone() {
+                self.close(&jobs).await;
+            }
             let left = sum(&self.pictures);
-            if self.drain && is_drained(left) {
+            // While others may still pass, nothing under way is no more than a moment.
+            if self.drain && self.drain_pass.is_none() && is_drained(left) {
                 self.drain = false;
                 let name = self.name.clone();
                 jobs.report(Message::Hold(HoldMessage::Drained(name))).await;
@@ -65,6 +73,27 @@ impl Watch {
             };
             let over = HoldMessage::Over(self.name, over);
             return jobs.report(Message::Hold(over)).await;
+        }
+    }
+
+    /// Whether nothing is under way but requests that pass because something else may need them.
+    fn is_alone(&self) -> bool {
+        let count = || {
+            let left = sum(&self.pictures);
+            left.requests + left.transfers
+        };
+        let pass = self.drain_pass.as_ref();
+        pass.is_some_and(|pass| pass.others(count) == 0)
+    }
+
+    /// From now on nobody passes for that reason; those that did end by themselves.
+    async fn close(&mut self, jobs: &Jobs) {
+        let (answer, closed) = oneshot::channel();
+        let alone = HoldMessage::Alone(self.name.clone(), answer);
+        jobs.report(Message::Hold(alone)).await;
+        // Without an answer nobody is there any more who would be told of a drain.
+        if closed.await.is_ok() {
+            self.drain_pass = None;
         }
     }
 

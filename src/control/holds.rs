@@ -20,6 +20,7 @@ use crate::api::EventKind;
 use crate::api::HoldReleased;
 use crate::api::ReleaseCause;
 use crate::api::SCHEMA;
+use crate::live::DrainPass;
 use crate::live::Hold;
 use crate::live::LobbyCounts;
 use crate::switch::Actor;
@@ -38,6 +39,10 @@ impl Conductor {
                 answer,
             } => drop(answer.send(self.release_hold(&service, &by))),
             HoldMessage::Drained(name) => self.hold_drained(&name),
+            HoldMessage::Alone(name, answer) => {
+                self.close_drain_pass(&name);
+                let _ = answer.send(());
+            }
             HoldMessage::Over(name, why) => self.end_hold(&name, why),
             HoldMessage::Empty(name) => self.hold_is_empty(&name),
             HoldMessage::Stop => self.end_holds(),
@@ -74,6 +79,7 @@ impl Conductor {
             pictures: self.services[at].all_pictures(),
             lobby: Arc::clone(&self.services[at].holds.lobby),
             drain: order.drain,
+            drain_pass: self.services[at].holds.drain_pass(),
             lease: order.lease.then_some(held),
         };
         let watching = tokio::spawn(watch.run(self.jobs.clone())).abort_handle();
@@ -96,6 +102,7 @@ impl Conductor {
             service: service.name.clone(),
             number: service.holds.count,
         };
+        let lets_some_pass = !service.settings.hold.pass_while_draining.is_empty();
         let lobby = &service.holds.lobby;
         lobby.forget_longest();
         let hold = Hold::begin(lobby);
@@ -111,6 +118,7 @@ impl Conductor {
             over: None,
             before: lobby.counts(),
             hold: Arc::clone(&hold),
+            drain_pass: lets_some_pass.then(Arc::<DrainPass>::default),
             task: None,
         });
         self.note_hold(at);
@@ -158,6 +166,16 @@ impl Conductor {
         tracing::info!(service, actor = %by, "hold released");
         self.end_hold(&name, ReleaseCause::Asked);
         Ok(released)
+    }
+
+    /// When it returns, nothing passes that hold any more but what always does.
+    fn close_drain_pass(&mut self, name: &HoldName) {
+        if let Some(at) = self.index_of(&name.service)
+            && let Some(holding) = self.services[at].holds.named(name.number)
+            && holding.drain_pass.take().is_some()
+        {
+            self.publish();
+        }
     }
 
     fn hold_drained(&mut self, name: &HoldName) {

@@ -362,6 +362,7 @@ impl Steered {
             left: self.left.clone(),
             choices: self.choices(),
             hold: self.holds.current.as_ref().map(|it| Arc::clone(&it.hold)),
+            drain_pass: self.holds.drain_pass(),
             shadow: self.shadow.as_ref().and_then(Shadowing::picture),
             outage: self.holds.outage.picture(&self.settings.hold),
             modes: self.modes.picture(),

@@ -8,6 +8,7 @@
 mod admission;
 mod choices;
 mod departure;
+mod drain_pass;
 mod health;
 mod hold;
 mod line;
@@ -26,6 +27,7 @@ mod view;
 pub use admission::{Counts, EpochClock, InFlight, Kind};
 pub use choices::{Canary, Choices, Side, Sides};
 pub use departure::{Departure, Goodbye};
+pub use drain_pass::{DrainPass, Passing};
 pub use health::{EndpointHealth, Wellness};
 pub use hold::{Guest, Hold, Lobby, LobbyCounts, LobbyNow, Waited};
 pub use line::{Line, Refused, Spot, Waiting};

@@ -3,6 +3,7 @@
 use super::admission::InFlight;
 use super::choices::Choices;
 use super::departure::Departure;
+use super::drain_pass::DrainPass;
 use super::health::EndpointHealth;
 use super::hold::Hold;
 use super::modes::Modes;
@@ -97,6 +98,8 @@ pub struct Service {
     pub tls: Option<Arc<tls::Upstream>>,
     /// While it is there, new requests wait.
     pub hold: Option<Arc<Hold>>,
+    /// While the hold drains: what requests under way may need passes it.
+    pub drain_pass: Option<Arc<DrainPass>>,
     /// None while no idle slot gets copies.
     pub shadow: Option<Arc<Shadow>>,
     /// Where those wait who cannot be connected; none where nobody waits for that.

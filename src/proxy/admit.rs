@@ -157,8 +157,12 @@ fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, has: Option<Place>) ->
         slot,
     } = bid;
     let service = bid.service();
+    let mut drain_pass = None;
     if service.hold.is_some() && hold::is_held(flight, service) {
-        return Seating::Held(Behind::Hold);
+        drain_pass = hold::drain_pass(flight, bid);
+        if drain_pass.is_none() {
+            return Seating::Held(Behind::Hold);
+        }
     }
     if prepared.entry == Entry::OnceWritable && hold::may_not_write(service) {
         return Seating::Held(Behind::ReadOnly);
@@ -183,6 +187,9 @@ fn sit_down(proxy: &Proxy, flight: &Flight, bid: Bid<'_>, has: Option<Place>) ->
     flight.disarm();
     flight.arm_total(service.settings.timeouts.total);
     let seat = Seat::new(ticket, place, proxy.worker());
+    if let Some(pass) = drain_pass {
+        seat.passes(pass.begin());
+    }
     flight.seat.replace(Some(seat));
     Seating::Done
 }

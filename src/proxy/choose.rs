@@ -177,7 +177,7 @@ fn hashed(head: &RequestHead<'_>, rules: &CanarySettings) -> Option<Vec<u8>> {
 fn is_kept_for_all(head: &RequestHead<'_>, settings: &ServiceSettings) -> bool {
     let path = head.path.split('?').next().unwrap_or(head.path);
     let cache = &settings.cache;
-    cache.enabled && cache.paths.iter().any(|pattern| pattern.matches(path))
+    cache.enabled && cache.paths.iter().any(|pattern| pattern.covers(path))
 }
 
 /// The value of a Set-Cookie line.

@@ -8,6 +8,7 @@ use super::flight::State;
 use super::queue::Bid;
 use super::queue::stand;
 use crate::config::Service as ServiceSettings;
+use crate::live::DrainPass;
 use crate::live::Guest;
 use crate::live::Hold;
 use crate::live::Origin;
@@ -101,6 +102,19 @@ pub(super) fn is_held(flight: &Flight, service: &Service) -> bool {
 fn passes(flight: &Flight, service: &Service) -> bool {
     let hold = &service.settings.hold;
     hold.lets_pass(&flight.method.borrow(), &flight.target.borrow())
+}
+
+/// What lets a request pass that has to wait otherwise: the hold drains, and what is under way may need it.
+pub(super) fn drain_pass<'v>(flight: &Flight, bid: Bid<'v>) -> Option<&'v Arc<DrainPass>> {
+    let service = bid.service();
+    let pass = service.drain_pass.as_ref()?;
+    // A websocket would stay, and a body has a client's time.
+    if bid.prepared.upgrade.is_some() || !bid.prepared.framing.is_empty() {
+        return None;
+    }
+    let hold = &service.settings.hold;
+    hold.lets_pass_while_draining(&flight.method.borrow(), &flight.target.borrow())
+        .then_some(pass)
 }
 
 fn writes(service: &Service) -> Option<&Arc<Hold>> {

@@ -178,14 +178,10 @@ fn reads(head: &RequestHead<'_>, bytes: &[u8], settings: &ReadOnlySettings, look
         return Reading::Reads;
     }
     let path = head.path.split('?').next().unwrap_or(head.path);
-    if settings.paths.iter().any(|known| known == path) {
+    if settings.paths.iter().any(|known| known.is(path)) {
         return Reading::Reads;
     }
-    let is_below = |call: &String| {
-        let rest = path.strip_prefix(call.trim_end_matches('/'));
-        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    };
-    if head.method != "POST" || !settings.calls.iter().any(is_below) {
+    if head.method != "POST" || !settings.calls.iter().any(|known| known.covers(path)) {
         return Reading::Writes;
     }
     let Framing::Length(length @ 1..=LONGEST_CALL) = head.framing else {

@@ -2,6 +2,7 @@
 
 use crate::live::Endpoint;
 use crate::live::Kind;
+use crate::live::Passing;
 use crate::live::Place;
 use crate::live::Ticket;
 use crate::switch::MemberName;
@@ -10,6 +11,8 @@ use std::sync::Arc;
 
 /// One request's seat. Dropping it gives everything back.
 pub struct Seat {
+    /// It passed a hold, because what is under way may need it. Dropped before the count of its slot.
+    passing: Cell<Option<Passing>>,
     pub ticket: Ticket,
     /// Held for its drop.
     place: Cell<Option<Place>>,
@@ -30,12 +33,18 @@ impl Seat {
     #[must_use]
     pub fn new(ticket: Ticket, place: Option<Place>, worker: usize) -> Self {
         Self {
+            passing: Cell::new(None),
             ticket,
             place: Cell::new(place),
             worker,
             aboard: Cell::new(None),
             is_over: Cell::new(false),
         }
+    }
+
+    /// It passes a hold: a drain waits for others before it.
+    pub fn passes(&self, passing: Passing) {
+        self.passing.set(Some(passing));
     }
 
     /// Counts the request on an endpoint instead of the one before.
@@ -71,6 +80,7 @@ impl Seat {
     #[must_use]
     pub fn twin(&self) -> Self {
         let twin = Self::new(self.ticket.twin(), self.place.take(), self.worker);
+        twin.passing.set(self.passing.take());
         if let Some(at) = self.aboard.get() {
             twin.board(at.member, at.endpoint);
         }
@@ -91,6 +101,7 @@ impl Seat {
     /// back. The endpoint and the slot are still known, for the log.
     pub fn is_done(&self) {
         self.place.take();
+        self.passing.take();
         self.ticket.is_done();
         if !self.is_over.replace(true)
             && let Some(endpoint) = self.endpoint()

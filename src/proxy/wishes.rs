@@ -138,7 +138,7 @@ fn shared(
     Some(Shared {
         key,
         is_get,
-        listed: listed.any(|pattern| pattern.matches(path)),
+        listed: listed.any(|pattern| pattern.covers(path)),
         authorized: said.authorized,
         refresh: said.no_cache,
         head: origin.bytes[..head.length].into(),

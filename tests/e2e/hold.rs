@@ -215,6 +215,63 @@ async fn checks_of_load_balancers_go_through_and_nothing_else_does() {
 }
 
 #[tokio::test]
+async fn what_others_may_need_passes_as_long_as_there_are_others() {
+    let pair = Pair::start().await;
+    let config = pair
+        .config()
+        .set("service.app.hold.pass_while_draining = [\"/part/*\"]");
+    let daemon = Daemon::start(&config).await;
+    let (whole, part) = (Gate::closed(), Gate::closed());
+    pair.blue.on("/whole", Reply::held(&whole));
+    pair.blue.on("/part/slow", Reply::held(&part));
+    let mut first = Wire::connect(daemon.address).await;
+    first.send(request("GET /whole", "", "")).await;
+    pair.blue.saw("/whole", 1).await;
+    let mut events = hold(&daemon, r#"{"for":"5m","drain":true}"#).await;
+    assert_eq!(get(daemon.address, "/part/quick").await.status(), 200);
+    let mut slow = Wire::connect(daemon.address).await;
+    slow.send(request("GET /part/slow", "", "")).await;
+    pair.blue.saw("/part/slow", 1).await;
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\n";
+    let mut count = 0;
+    for (line, extra, body) in [
+        ("POST /part/quick", "", ""),
+        ("GET /part/quick", upgrade, ""),
+        ("GET /part/quick", "", "x"),
+        ("GET /part/../orders", "", ""),
+        ("GET /part/%2e%2e%2forders", "", ""),
+    ] {
+        let mut client = Wire::connect(daemon.address).await;
+        client.send(request(line, extra, body)).await;
+        count += 1;
+        waiting(&daemon, count).await;
+        tokio::spawn(async move { client.answer("GET").await });
+    }
+    whole.open();
+    assert_eq!(first.answer("GET").await.status(), 200);
+    // Nothing is left but what passed: that is waited for, and no more of it passes.
+    let mut late = loop {
+        let mut late = Wire::connect(daemon.address).await;
+        let before = pair.blue.requests_for("/part/late").len();
+        late.send(request("GET /part/late", "", "")).await;
+        eventually("it passes or waits", async || {
+            let waits = status(&daemon).await.is_some_and(|it| it.waiting > count);
+            waits || pair.blue.requests_for("/part/late").len() > before
+        })
+        .await;
+        if pair.blue.requests_for("/part/late").len() == before {
+            break late;
+        }
+    };
+    assert_eq!(status(&daemon).await.unwrap().drained, Some(false));
+    part.open();
+    events.until(is_drained).await;
+    assert_eq!(slow.answer("GET").await.status(), 200);
+    release(&daemon).await;
+    assert_eq!(late.answer("GET").await.status(), 200);
+}
+
+#[tokio::test]
 async fn nobody_waits_longer_than_one_may_and_each_is_told_when_to_come_again() {
     let pair = Pair::start().await;
     let config = pair.config().set("service.app.hold.max_wait = \"200ms\"");

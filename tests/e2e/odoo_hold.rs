@@ -14,6 +14,7 @@ use crate::support::Odoo;
 use crate::support::SerializationFailure;
 use crate::support::Wire;
 use crate::support::eventually;
+use crate::support::get;
 use crate::support::request;
 use serde_json::Value;
 use serde_json::json;
@@ -124,6 +125,62 @@ async fn a_migration_passes_under_live_writers_and_none_of_them_fails() {
     // Whoever came back while others were let go stood behind them.
     assert!(requests >= WRITERS && refused == 0, "{requests}, {refused}");
     assert!(longest_ms <= held_ms);
+}
+
+/// Logs in through the front door, which is where reports fetch from then on.
+async fn name_front_door(site: &Site) {
+    let to = site.daemon.address;
+    let form = "login=admin&password=admin";
+    let head = format!(
+        "POST /web/login HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\
+         Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n",
+        form.len()
+    );
+    let answer = Wire::connect(to).await.ask(head + form).await;
+    assert_eq!(answer.status(), 303, "{answer:?}");
+    let base_url = site.blue.database().base_url();
+    assert_eq!(base_url, format!("http://{to}"));
+}
+
+#[tokio::test]
+async fn a_report_under_way_gets_its_styles_through_its_own_hold_and_then_nothing_passes() {
+    let site = Site::start().await;
+    name_front_door(&site).await;
+    let (to, blue) = (site.daemon.address, site.blue.record());
+    let asked = |path: &str| blue.requests_for(path).len();
+    site.blue.keep_reports();
+    let mut report = Wire::connect(to).await;
+    report.send(request("GET /report/pdf/sale/1", "", "")).await;
+    eventually("the report is under way", async || {
+        asked("/report/pdf/sale/1") == 1
+    })
+    .await;
+    let mut events = hold(&site.daemon, r#"{"for":"5m","drain":true}"#).await;
+    // Others wait while it drains, uploads to the very paths too.
+    let mut page = Wire::connect(to).await;
+    page.send(request("GET /odoo", "", "")).await;
+    let mut upload = Wire::connect(to).await;
+    upload.send(request("POST /web/image/1", "", "x")).await;
+    waiting(&site.daemon, 2).await;
+    site.blue.render();
+    assert_eq!(report.answer("GET").await.status(), 200);
+    let drained = |it: &EventKind| matches!(it, EventKind::HoldDrained { .. });
+    events.until(drained).await;
+    // From now on only what is kept is given.
+    let font = "/web/static/fonts/lato/Lato-Reg-webfont.woff";
+    let fetched = asked(font);
+    assert_eq!(get(to, font).await.status(), 200);
+    let mut barcode = Wire::connect(to).await;
+    barcode
+        .send(request("GET /report/barcode/QR/S00043", "", ""))
+        .await;
+    waiting(&site.daemon, 3).await;
+    assert_eq!(
+        (asked(font), asked("/report/barcode/QR/S00043")),
+        (fetched, 0)
+    );
+    release(&site.daemon).await;
+    assert_eq!(barcode.answer("GET").await.status(), 200);
 }
 
 #[tokio::test]

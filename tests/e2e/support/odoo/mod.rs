@@ -12,7 +12,7 @@
 //! | `prefork` | the http port: one connection per worker, 2 s of patience, a backlog of 8 per worker; or `workers = 0` |
 //! | `gevent`, `websocket`, `frame` | the websocket port |
 //! | `socket`, `exchange`, `answer` | HTTP as the two servers speak it |
-//! | `call`, `site`, `pages`, `rpc`, `files` | the application |
+//! | `call`, `site`, `pages`, `rpc`, `files`, `reports` | the application |
 //! | `record`, `content` | what it saw; long bodies |
 //!
 //! It runs on a thread of its own, so that a busy test does not make a worker look slow.
@@ -34,6 +34,7 @@ mod gevent;
 mod pages;
 mod prefork;
 mod record;
+mod reports;
 mod rpc;
 mod running;
 mod site;
@@ -143,6 +144,7 @@ impl Odoo {
                 orders: broadcast::Sender::new(64),
                 gevent_is_warm: AtomicBool::new(false),
                 bundles: Mutex::new(HashMap::new()),
+                renders: watch::Sender::new(true),
             }),
             http: Port::reserve(),
             websocket: Port::reserve(),
@@ -229,6 +231,15 @@ impl Odoo {
             let task = runtime.spawn(gevent::run(Arc::clone(site), listener, watched));
             *self.websocket.process.lock().unwrap() = Some(Process { stage, task });
         }
+    }
+
+    /// The double's own: reports asked for from now on wait before they are rendered, until [`Odoo::render`].
+    pub(crate) fn keep_reports(&self) {
+        self.site.renders.send_replace(false);
+    }
+
+    pub(crate) fn render(&self) {
+        self.site.renders.send_replace(true);
     }
 
     /// A text to every open websocket.

@@ -10,6 +10,7 @@ use super::database::fresh_session_id;
 use super::files;
 use super::pages;
 use super::record::Record;
+use super::reports;
 use super::rpc;
 use super::socket::Arrived;
 use super::websocket::Order;
@@ -18,6 +19,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tokio::sync::broadcast;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
 
@@ -37,6 +39,8 @@ pub(super) struct Site {
     pub(super) gevent_is_warm: AtomicBool,
     /// By hash and name.
     pub(super) bundles: Mutex<HashMap<String, Vec<u8>>>,
+    /// Whether reports are rendered now.
+    pub(super) renders: watch::Sender<bool>,
 }
 
 /// Whether the application reads the body before it answers; of what it does not know it reads nothing.
@@ -92,6 +96,9 @@ pub(super) async fn respond(site: &Site, call: &Call, head: &Head, body: &Arrive
         return answer;
     }
     if let Some(answer) = files::answer(site, call, &path, body).await {
+        return answer;
+    }
+    if let Some(answer) = reports::answer(site, &path).await {
         return answer;
     }
     pages::answer(site, call, &path, body)
