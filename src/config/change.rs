@@ -670,9 +670,16 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            ("blocked" | "paths" | "open_paths" | "pass" | "pass_while_draining" | "exclude" | "calls", _) => {
-                r#"["/x"]"#.to_owned()
-            }
+            (
+                "blocked"
+                | "paths"
+                | "open_paths"
+                | "pass"
+                | "pass_while_draining"
+                | "exclude"
+                | "calls",
+                _,
+            ) => r#"["/x"]"#.to_owned(),
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }

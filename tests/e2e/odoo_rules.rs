@@ -251,7 +251,10 @@ async fn rule_05_failures_in_a_200_pass_as_they_are() {
 
 #[tokio::test]
 async fn rule_05_a_failure_of_ours_has_the_shape_that_its_caller_knows() {
-    let site = Site::start().await;
+    let site = Site::of(&Behaviour::default(), |config| {
+        config.set("service.app.hold_on_outage = \"0s\"")
+    })
+    .await;
     site.blue.kill();
     site.blue.gone().await;
     let answer = site
@@ -262,6 +265,18 @@ async fn rule_05_a_failure_of_ours_has_the_shape_that_its_caller_knows() {
     assert_eq!((&told["jsonrpc"], &told["id"]), (&"2.0".into(), &1.into()));
     assert!(told["error"]["message"].is_string(), "{told}");
     assert!(told.get("result").is_none(), "{told}");
+}
+
+#[tokio::test]
+async fn what_finds_no_process_waits_for_one_that_is_there() {
+    let site = Site::start().await;
+    site.blue.kill();
+    site.blue.gone().await;
+    let answer = site
+        .ask(CALL, &site.json(), &call("res.partner", "read", "{}"))
+        .await;
+    assert_eq!(answer.status(), 200, "{}", answer.text());
+    assert_eq!(site.daemon.active().await, "green");
 }
 
 #[tokio::test]
