@@ -65,6 +65,7 @@ fn view(settings: &config::Settings) -> View {
         left: None,
         tls: None,
         hold: None,
+        drain_pass: None,
         shadow: None,
         outage: None,
         modes: None,

@@ -294,9 +294,10 @@ fn documents() -> Vec<String> {
     .map(str::to_owned)
     .into();
     for entry in root().join("docs").read_dir().unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        if name.ends_with(".md") {
-            documents.push(format!("docs/{name}"));
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|it| it == "md") {
+            let path = path.strip_prefix(root()).unwrap();
+            documents.push(path.to_str().unwrap().to_owned());
         }
     }
     documents.sort();

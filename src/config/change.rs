@@ -624,6 +624,16 @@ http = ["127.0.0.1:6001"]
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/error.html");
     const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
 
+    const LISTS_OF_PATHS: [&str; 7] = [
+        "blocked",
+        "paths",
+        "open_paths",
+        "pass",
+        "pass_while_draining",
+        "exclude",
+        "calls",
+    ];
+
     /// The same key with another value of its kind.
     fn another(line: &str) -> Option<String> {
         let (key, value) = line.split_once(" = ")?;
@@ -670,16 +680,7 @@ http = ["127.0.0.1:6001"]
             ("key", _) => r#""path""#.to_owned(),
             ("ipv4_prefix", _) => "24".to_owned(),
             ("methods", _) => r#"["GET"]"#.to_owned(),
-            (
-                "blocked"
-                | "paths"
-                | "open_paths"
-                | "pass"
-                | "pass_while_draining"
-                | "exclude"
-                | "calls",
-                _,
-            ) => r#"["/x"]"#.to_owned(),
+            (key, _) if LISTS_OF_PATHS.contains(&key) => r#"["/x"]"#.to_owned(),
             ("proxy_protocol" | "allow" | "deny" | "blocked_allow" | "open_to" | "except", _) => {
                 r#"["10.0.0.0/8"]"#.to_owned()
             }
