@@ -45,10 +45,21 @@ pub struct AuditRecord {
     pub took_ms: Option<u64>,
     /// How many requests were cut off.
     pub cut: u64,
+    /// Of those, upgraded connections.
+    #[serde(default, skip_serializing_if = "is_none_of_them")]
+    pub cut_websockets: u64,
     /// What the gate took, whatever it said; none when it did not run to its end.
     #[serde(default)]
     pub gate_ms: Option<u64>,
     /// What the gates looked at, and what they found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateCheck>,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde asks with a reference"
+)]
+fn is_none_of_them(count: &u64) -> bool {
+    *count == 0
 }

@@ -26,7 +26,8 @@ Exit codes:
   2  the command line is wrong
   3  switchd cannot be reached
   4  no longer waiting; the operation goes on in switchd
-  5  traffic moved back by itself, or a deploy was taken back";
+  5  traffic moved back by itself, or a deploy was taken back
+  6  done, but requests were cut off; the application may have done them";
 
 /// Looks at switchd and moves its traffic.
 #[derive(Debug, Parser)]

@@ -19,6 +19,8 @@ pub enum Exit {
     /// The operation goes on in the daemon; only this command stopped waiting.
     StillRunning = 4,
     MovedBack = 5,
+    /// Done, but requests were cut off that the application may have done.
+    CutOff = 6,
 }
 
 impl From<Exit> for ExitCode {

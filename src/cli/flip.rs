@@ -1,7 +1,7 @@
 //! `switchctl flip SLOT`
 
 use super::args::FlipArgs;
-use super::failure::Failure;
+use super::failure::{Exit, Failure};
 use super::gate;
 use super::operation;
 use super::operation::Ended;
@@ -30,13 +30,18 @@ pub(super) async fn run(session: &Session, args: &FlipArgs) -> Result<(), Failur
     if args.rehearse {
         return gate::follow(session, &path, &request, args.moving.timeout).await;
     }
-    let ended = operation::run(session, &path, &request, &args.moving).await?;
-    match &request.confirm_within {
-        Some(time) if ended == Ended::Moved && session.output.format == Format::Words => {
-            output::print(&format!(
-                "traffic goes back unless you say `switchctl confirm` within {time}"
-            ))
-        }
-        _ => Ok(()),
+    let ended = operation::run(session, &path, &request, &args.moving).await;
+    let is_moved = match &ended {
+        Ok(ended) => *ended == Ended::Moved,
+        Err(failure) => failure.exit() == Exit::CutOff,
+    };
+    if let Some(time) = &request.confirm_within
+        && is_moved
+        && session.output.format == Format::Words
+    {
+        output::print(&format!(
+            "traffic goes back unless you say `switchctl confirm` within {time}"
+        ))?;
     }
+    ended.map(drop)
 }

@@ -74,6 +74,8 @@ struct Done {
     to: Option<String>,
     /// The share of a canary, as it is written.
     canary: Option<Canary>,
+    /// Requests that were cut off, without upgraded connections.
+    lost: u64,
 }
 
 struct Canary {
@@ -109,6 +111,7 @@ async fn watch(
 ) -> Result<Done, Failure> {
     let (mut from, mut to) = (None, None);
     let mut canary = None;
+    let mut lost = 0;
     while let Some(line) = lines.next().await? {
         if session.output.format == Format::Json {
             output::print(&line)?;
@@ -124,6 +127,7 @@ async fn watch(
                 from,
                 to,
                 canary,
+                lost,
             });
         }
         if let EventKind::Started {
@@ -133,6 +137,9 @@ async fn watch(
         } = &event.kind
         {
             (from, to) = (Some(left.clone()), Some(entered.clone()));
+        }
+        if let EventKind::CutOff { cut, .. } = &event.kind {
+            lost += cut.requests + cut.transfers;
         }
         if let EventKind::Canary { slot, percent, .. } = &event.kind {
             let (slot, share) = (slot.clone(), super::canary::percent(*percent));
@@ -199,10 +206,9 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
             Ok(format!("{service}: {}", canary.in_words(active, look)))
         }
         Verdict::Done => {
-            let old = done.from.as_deref().unwrap_or("the old slot");
-            let drained = drained(old, *drained_ms, *cut);
             let active = look.style.paint(Paint::Good, active);
-            Ok(format!("{service}: {active} is active; {drained}"))
+            let old = done.from.as_deref().unwrap_or("the old slot");
+            moved(done, &active, &drained(old, *drained_ms, *cut))
         }
         Verdict::Unchanged if let Some(reason) = reasons.first() => {
             Ok(format!("{service}: {reason}; nothing changed"))
@@ -240,6 +246,18 @@ fn conclude(done: &Done, moving: &MoveArgs, look: &Look) -> Result<String, Failu
                 done.to.as_deref().unwrap_or("SLOT")
             ),
         ),
+    }
+}
+
+/// Traffic has moved, and some requests may have been lost by it.
+fn moved(done: &Done, active: &str, drained: &str) -> Result<String, Failure> {
+    let text = format!("{}: {active} is active; {drained}", done.event.service);
+    match done.lost {
+        0 => Ok(text),
+        lost => Err(Failure::Ended {
+            exit: Exit::CutOff,
+            text: format!("{text}\n  {}", words::cut_off(lost)),
+        }),
     }
 }
 

@@ -5,6 +5,19 @@ use super::table::printable;
 use crate::api::CountsStatus;
 use jiff::Timestamp;
 
+/// What the loss of requests means, and what may be done about it.
+pub(super) fn cut_off(lost: u64) -> String {
+    let (were, them) = match lost {
+        1 => ("was", "it"),
+        _ => ("were", "them"),
+    };
+    format!(
+        "{} {were} cut off: the application may have done {them}, and nobody was told; \
+         drain_requests and drain_transfers in [service.NAME.flip] give more time",
+        many(lost, "request")
+    )
+}
+
 /// `3 requests, 1 transfer, 12 websockets`; `nothing` when all are zero.
 pub(super) fn counts(counts: &CountsStatus) -> String {
     let parts: Vec<String> = [

@@ -2,6 +2,7 @@
 
 use super::gates::GateKind;
 use super::settings::{Service, Settings};
+use super::units::format_duration;
 use crate::switch::FailbackMode;
 
 /// One sentence each; empty where there is nothing to say.
@@ -33,7 +34,30 @@ fn of_service(service: &Service) -> impl Iterator<Item = String> {
              modules; add [[service.{name}.gate]] with kind = \"odoo\" (docs/gates.md)"
         )
     });
-    shared.into_iter().chain(database)
+    shared.into_iter().chain(database).chain(drain(service))
+}
+
+/// A drain that cuts off what the timeouts let run.
+fn drain(service: &Service) -> Option<String> {
+    let (name, flip) = (&service.name, &service.flip);
+    let longest = service.timeouts.longest();
+    let (key, time) = [
+        ("drain_requests", flip.drain_requests),
+        ("drain_transfers", flip.drain_transfers),
+    ]
+    .into_iter()
+    .min_by_key(|(_, time)| *time)
+    .filter(|(_, time)| *time < longest)?;
+    let bound = match service.timeouts.total {
+        Some(_) => "total",
+        None => "first_byte",
+    };
+    Some(format!(
+        "service {name}: a request may run for {}, and a flip cuts it off after {}, done or not; write {key} = \"auto\" \
+         in [service.{name}.flip] (as long as a request may run), or shorten {bound} in [service.{name}.timeouts]",
+        format_duration(longest),
+        format_duration(time),
+    ))
 }
 
 /// By where its health is asked for: the preset leaves no other trace.
@@ -68,6 +92,42 @@ mod tests {
             asked[0].contains("add [service.erp.shared] with tcp"),
             "{asked:?}"
         );
+    }
+
+    #[test]
+    fn a_drain_that_is_shorter_than_what_may_run_is_told_of() {
+        let quiet = "shared.tcp = \"off\"\n";
+        for fine in [
+            "",
+            "flip.drain_timeout = \"auto\"",
+            "flip.drain_timeout = \"1m\"",
+            "flip.drain_websockets = \"1s\"",
+            "flip.drain_requests = \"10s\"\nflip.drain_transfers = \"10s\"\ntimeouts.total = \"10s\"",
+        ] {
+            assert_eq!(of(&format!("{quiet}{fine}")), [""; 0], "{fine}");
+        }
+        for (short, told) in [
+            (
+                "flip.drain_timeout = \"30s\"",
+                "for 1m, and a flip cuts it off after 30s",
+            ),
+            (
+                "flip.drain_transfers = \"7s\"",
+                "write drain_transfers = \"auto\"",
+            ),
+            (
+                "flip.drain_requests = \"2m\"\npreset = \"odoo\"",
+                "for 12m, and a flip cuts it off after 2m",
+            ),
+            (
+                "flip.drain_requests = \"2m\"\ntimeouts.total = \"5m\"",
+                "shorten total",
+            ),
+        ] {
+            let asked = of(&format!("{quiet}{short}"));
+            let last = asked.last().unwrap();
+            assert!(last.contains(told), "{asked:?}");
+        }
     }
 
     #[test]

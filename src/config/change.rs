@@ -421,7 +421,8 @@ total = "90s"
             edit(
                 r#"total = "90s""#,
                 r#"total = "none""#,
-                "service web: timeouts total 1m30s -> none",
+                "service web: timeouts total 1m30s -> none\n\
+                 service web: flip drain_requests 1m30s -> 1m\nservice web: flip drain_transfers 1m30s -> 1m",
             ),
             edit(
                 r#"["a.example"]"#,

@@ -464,6 +464,20 @@ total = "3m"
     }
 
     #[test]
+    fn a_flip_waits_as_long_as_an_odoo_may_be_silent() {
+        for (keys, seconds) in [
+            ("", 720),
+            ("[service.erp.timeouts]\nfirst_byte = \"20m\"", 1200),
+            ("[service.erp.timeouts]\ntotal = \"1h\"", 3600),
+            ("[service.erp.flip]\ndrain_timeout = \"auto\"", 720),
+        ] {
+            let flip = service(keys).flip;
+            let drains = [flip.drain_requests, flip.drain_transfers];
+            assert_eq!(drains, [Duration::from_secs(seconds); 2], "{keys}");
+        }
+    }
+
+    #[test]
     fn an_odoo_without_a_websocket_member_gets_no_route_to_one() {
         let text = ODOO.replace("websocket = [", "# [");
         let settings = try_read(&text).unwrap_or_else(|problems| panic!("{}", summary(&problems)));

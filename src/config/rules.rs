@@ -11,22 +11,37 @@ use crate::switch::FailbackMode;
 use crate::switch::FailbackRules;
 use std::time::Duration;
 
+/// In place of a time to drain: as long as the timeouts let a request run.
+const AUTO: &str = "auto";
+
 /// Where the time for a gate was written.
 pub(super) fn gate_timeout_at(service: &Table<'_>) -> Option<At> {
     service.get("flip")?.key("gate_timeout")
 }
 
-pub(super) fn flip(service: &Table<'_>) -> Flip {
+pub(super) fn flip(service: &Table<'_>, timeouts: &Timeouts) -> Flip {
     let table = service.table("flip", &FLIP);
     let default = Flip::default();
-    let drain = |key: &str, default: Duration| table.duration(key, Zero::Allowed, default);
-    let all = table
-        .has("drain_timeout")
-        .then(|| drain("drain_timeout", default.drain_requests));
+    let written = |key: &str| {
+        let value = table.get(key)?;
+        let time = if value.is_word(AUTO) {
+            None
+        } else {
+            value.duration(Zero::Allowed)
+        };
+        Some(time)
+    };
+    let all = written("drain_timeout").flatten();
+    // What is cut off before it may end is done and not answered.
+    let longest = timeouts.longest();
+    let drain = |key: &str, auto: Duration| match written(key) {
+        Some(own) => own.unwrap_or(auto),
+        None => all.unwrap_or(auto),
+    };
     Flip {
-        drain_requests: drain("drain_requests", all.unwrap_or(default.drain_requests)),
-        drain_transfers: drain("drain_transfers", all.unwrap_or(default.drain_transfers)),
-        drain_websockets: drain("drain_websockets", all.unwrap_or(default.drain_websockets)),
+        drain_requests: drain("drain_requests", longest),
+        drain_transfers: drain("drain_transfers", longest),
+        drain_websockets: drain("drain_websockets", default.drain_websockets),
         gate_timeout: table.duration("gate_timeout", Zero::Refused, default.gate_timeout),
     }
 }

@@ -79,7 +79,8 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let routes = routes::read(&table, &members, &buffering);
     routes::refuse_idle_members(&table, &slots, &routes);
     let initial = initial(&table, &slots);
-    let flip = rules::flip(&table);
+    let timeouts = rules::timeouts(&table);
+    let flip = rules::flip(&table, &timeouts);
     let gate = health::Gate {
         timeout: flip.gate_timeout,
         at: rules::gate_timeout_at(&table),
@@ -92,7 +93,6 @@ pub(super) fn read(named: &Named<'_>, common: &Limits) -> Option<WrittenService>
     let limits = service_limits::read(&table, common);
     let upstream_proxy_protocol = welcome::upstream(&table);
     let keepalive = keepalive::read(&table, &members, upstream_proxy_protocol);
-    let timeouts = rules::timeouts(&table);
     let compression = compression::read(&table, Compression::default());
     let cache = cache::read(&table, Cache::default());
     let sendfile = sendfile::read(&table, Sendfile::default());

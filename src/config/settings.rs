@@ -313,6 +313,14 @@ pub struct Timeouts {
     pub tunnel_idle: Duration,
 }
 
+impl Timeouts {
+    /// What is let run of a request that was sent: as a whole, or else until its answer begins.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.total.unwrap_or(self.first_byte)
+    }
+}
+
 /// How long what is under way on the old slot may last after a flip, by kind.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Flip {

@@ -18,6 +18,7 @@ use super::steered::Draining;
 use super::steered::Steered;
 use super::underway::Asker;
 use super::views::Stock;
+use crate::api::CountsStatus;
 use crate::config::Descriptors;
 use crate::config::Listener as ListenerSettings;
 use crate::config::Settings;
@@ -212,8 +213,9 @@ impl Conductor {
                 service,
                 slot,
                 generation,
+                flip,
                 cut,
-            } => self.drained_empty(&service, &slot, generation, cut),
+            } => self.drained_empty(&service, (&slot, generation), flip, cut),
             Message::Stop => {}
         }
     }
@@ -375,15 +377,22 @@ impl Conductor {
     fn drained_empty(
         &mut self,
         service: &ServiceName,
-        slot: &SlotName,
-        generation: Generation,
-        cut: u64,
+        (slot, generation): (&SlotName, Generation),
+        flip: FlipId,
+        cut: CountsStatus,
     ) {
         let Some(at) = self.index_of(service) else {
             return;
         };
         let drains = &mut self.services[at].drains;
         drains.retain(|it| it.generation != generation || it.slot != *slot);
+        let mut underway = self.services[at].underway.iter_mut();
+        if let Some(underway) =
+            underway.find(|it| it.operation.flip == flip && it.operation.from == *slot)
+        {
+            underway.cut_websockets = cut.websockets;
+        }
+        let cut = cut.requests + cut.transfers + cut.websockets;
         self.event(at, Event::Drained { generation, cut });
     }
 }

@@ -82,6 +82,7 @@ pub(super) async fn run(drain: Drain, jobs: Jobs) {
         service: drain.service,
         slot: drain.slot,
         generation: drain.generation,
+        flip: drain.flip,
         cut,
     })
     .await;
@@ -89,10 +90,10 @@ pub(super) async fn run(drain: Drain, jobs: Jobs) {
 
 impl Drain {
     /// How many were cut off; a second after the last cut nobody is waited for any more.
-    async fn until_empty(&self, jobs: &Jobs) -> u64 {
+    async fn until_empty(&self, jobs: &Jobs) -> CountsStatus {
         let started = Instant::now();
         let mut told = started;
-        let mut cut = 0;
+        let mut cut = CountsStatus::default();
         loop {
             let left = sum(&self.pictures);
             let elapsed = started.elapsed();
@@ -100,7 +101,10 @@ impl Drain {
             if left.total() == 0 || elapsed >= longest(&self.budgets) + CUT_TAKES {
                 return cut;
             }
-            cut += self.cut_off(left, elapsed, jobs);
+            let now = self.cut_off(left, elapsed, jobs);
+            cut.requests += now.requests;
+            cut.transfers += now.transfers;
+            cut.websockets += now.websockets;
             if told.elapsed() >= TOLD_EVERY {
                 told = Instant::now();
                 self.tell(jobs, self.draining(left));
@@ -143,7 +147,7 @@ impl Drain {
     }
 
     /// Cuts off every kind whose budget is over; how many that were.
-    fn cut_off(&self, left: Counts, elapsed: Duration, jobs: &Jobs) -> u64 {
+    fn cut_off(&self, left: Counts, elapsed: Duration, jobs: &Jobs) -> CountsStatus {
         let mut cut = CountsStatus::default();
         for kind in KINDS {
             let over = elapsed >= budget(&self.budgets, kind);
@@ -167,16 +171,14 @@ impl Drain {
                 after_ms = millis(elapsed), "cut off what outlived its budget");
             let slot = self.slot.to_string();
             let generation = self.generation.0;
-            self.tell(
-                jobs,
-                EventKind::CutOff {
-                    slot,
-                    generation,
-                    cut,
-                },
-            );
+            let kind = EventKind::CutOff {
+                slot,
+                generation,
+                cut,
+            };
+            self.tell(jobs, kind);
         }
-        total
+        cut
     }
 
     fn draining(&self, left: Counts) -> EventKind {

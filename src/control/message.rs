@@ -11,6 +11,7 @@ use super::prober::ProbeReport;
 use super::shadow::ShadowMessage;
 use super::shared::SharedReport;
 use crate::api::AuditRecord;
+use crate::api::CountsStatus;
 use crate::api::ProbeReport as SlotProbe;
 use crate::api::Reloaded;
 use crate::api::Status;
@@ -73,7 +74,8 @@ pub(super) enum Message {
         service: ServiceName,
         slot: SlotName,
         generation: Generation,
-        cut: u64,
+        flip: FlipId,
+        cut: CountsStatus,
     },
     Stop,
 }

@@ -34,6 +34,8 @@ pub(super) struct Underway {
     /// Traffic left its target again by itself.
     pub(super) moved_back: bool,
     pub(super) asker: Option<Asker>,
+    /// Upgraded connections that were cut off.
+    pub(super) cut_websockets: u64,
     /// What the gates looked at.
     pub(super) gates: Vec<GateCheck>,
     /// What did not stand in the way.
@@ -117,6 +119,7 @@ impl Underway {
             quarantine: None,
             reused: None,
             moved_back: false,
+            cut_websockets: 0,
             asker,
             gates: Vec::new(),
             warnings: Vec::new(),
@@ -150,6 +153,7 @@ impl Underway {
             published_ms: self.published.as_ref().map(|it| it.after_ms),
             gates: self.gates.clone(),
             gate_ms: self.gated_ms,
+            cut_websockets: self.cut_websockets,
             ..audit(operation.started, &operation.by, command)
         }
     }

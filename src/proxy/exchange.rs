@@ -297,6 +297,7 @@ fn tell(proxy: &Proxy, client: &Client, (record, sent): (&Record, &[u8]), fault:
     }
     let reply = Reply {
         id: &client.flight.request_id.borrow(),
+        was_written: record.written.get(),
         asker: asker.as_ref(),
         errors: service.map_or(&NOBODYS, |(_, settings)| &settings.errors),
         lines: &lines,

@@ -90,7 +90,7 @@ pub enum Fault {
     BadAnswer(&'static str),
     /// Whatever went wrong with the upstream, it is we who lack what it takes. Of a body that is sent from a file
     /// as well. What exactly is for the log.
-    #[error("the proxy lacks resources to answer this now; try again later")]
+    #[error("the proxy lacks resources to answer this now")]
     OutOfResources(#[source] io::Error),
     #[error("the upstream cut its answer short")]
     CutShort(#[source] Option<io::Error>),
@@ -99,7 +99,7 @@ pub enum Fault {
     LoggedOut,
     /// Of a request, before anything was asked upstream; of an answer, when what was kept cannot be read.
     /// Where and why is for the log: strangers learn nothing of our disk.
-    #[error("there is no room to keep this body now; try again later")]
+    #[error("there is no room to keep this body now")]
     Spool(#[source] SpoolError),
     /// Of what an upstream named in place of a body.
     #[error("the file that the upstream named cannot be sent: {0}")]
@@ -323,6 +323,7 @@ impl Fault {
     }
 
     /// When the same request may do better, and does no harm: after `usual`, where nothing tells it better.
+    /// For one that no upstream has seen.
     #[must_use]
     pub fn retry_after(&self, usual: Duration) -> Option<Duration> {
         match self {
@@ -339,6 +340,13 @@ impl Fault {
             Self::Timeout(_) if self.status() >= 500 => Some(usual),
             _ => None,
         }
+    }
+
+    /// Whether a request that an upstream has seen may be done, although it ends like this. Not when the upstream
+    /// has said that it did nothing, and not when the client has not sent all of it.
+    #[must_use]
+    pub(super) fn may_be_done(&self) -> bool {
+        self.status() >= 500 && !matches!(self, Self::LoggedOut)
     }
 
     /// The same fault, told as ours where its cause is what this machine lacks: no upstream has to answer for that.

@@ -15,13 +15,14 @@ use super::fault::Timer;
 use super::flight::Flight;
 use super::flight::State;
 use super::idlers;
+use super::lending::give_back;
+use super::lending::lend;
 use super::orphan;
 use super::outgoing::introduction;
 use super::prepare::Prepared;
 use super::record::Record;
 use super::sendfile;
 use super::tunnel::tunnel;
-use crate::config::Keepalive;
 use crate::config::Service as ServiceSettings;
 use crate::config::Timeouts;
 use crate::live::Endpoint;
@@ -31,17 +32,13 @@ use crate::tls;
 use crate::upstream;
 use crate::upstream::Call;
 use crate::upstream::Lane;
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
-
-/// A request that must not be sent twice only rides on a connection that was in use this recently:
-/// an upstream that closes idle connections closes older ones.
-const FRESH: Duration = Duration::from_secs(1);
 
 /// As much as one TLS record holds.
 const RECORD: usize = 16 * 1024;
@@ -194,20 +191,6 @@ fn board(flight: &Flight, member: usize, tried: &[usize]) -> Option<(usize, Arc<
     seat.endpoint().map(|endpoint| (at, endpoint.clone()))
 }
 
-fn lend(proxy: &Proxy, lane: Lane, reuse: bool, replayable: bool) -> Option<Stream> {
-    let fresh = u64::try_from(FRESH.as_millis()).unwrap_or(0);
-    let since = if replayable {
-        0
-    } else {
-        proxy.clock.get().saturating_sub(fresh)
-    };
-    if reuse {
-        proxy.pools.take(lane, since)
-    } else {
-        None
-    }
-}
-
 /// A new connection, and the lane that it is of: of several addresses another one may have been quicker.
 async fn dial(
     proxy: &Proxy,
@@ -243,7 +226,9 @@ async fn attempt(
     };
     flight.at(State::Sending);
     pace.arm(Timer::UpstreamIdle);
-    let refused = send(upstream, trip.out, || pace.arm(Timer::UpstreamIdle)).await?;
+    let written = &trip.record.written;
+    let progress = || pace.arm(Timer::UpstreamIdle);
+    let refused = send(upstream, (trip.out, written), progress).await?;
     let exchange = Exchange {
         proxy: trip.proxy,
         client: &client.stream,
@@ -298,17 +283,20 @@ async fn attempt(
 /// then the error comes back for later, and the answer is looked for first.
 async fn send(
     upstream: &Stream,
-    out: &[u8],
+    (out, written): (&[u8], &Cell<bool>),
     progress: impl Fn(),
 ) -> Result<Option<io::Error>, Failure> {
+    // Of several records the upstream may read the first while the others are still under way.
+    let is_in_records = out.len() > RECORD && upstream.is_tls();
+    written.set(written.get() || is_in_records);
     let first = poll_fn(|cx| upstream.poll_write(cx, out)).await;
     match first {
-        // What is left may be nothing; then it is only seen off.
-        Ok(count) => Ok(write_all(upstream, &out[count..], progress).await.err()),
-        // Several records were under way: the upstream may have read the first.
-        Err(cause) if out.len() > RECORD && upstream.is_tls() => {
-            Err(Failure::NoAnswer(Some(cause)))
+        Ok(count) => {
+            written.set(true);
+            // What is left may be nothing; then it is only seen off.
+            Ok(write_all(upstream, &out[count..], progress).await.err())
         }
+        Err(cause) if is_in_records => Err(Failure::NoAnswer(Some(cause))),
         // A record that is not here as a whole is read by nobody.
         Err(cause) => Err(Failure::Unwritten(cause)),
     }
@@ -366,33 +354,6 @@ async fn settle(
         (true, false) => Ending::Close,
         (false, _) => Ending::Linger,
     })
-}
-
-/// To the pool, where connections are kept.
-fn give_back(proxy: &Proxy, flight: &Flight, stream: Stream, lane: Lane) {
-    let seat = flight.seat.borrow();
-    let Some(seat) = seat.as_ref() else { return };
-    let keepalive = seat.ticket.service().settings.keepalive.of(seat.member());
-    let ceiling = seat.ticket.view().descriptors.ceiling;
-    keep(proxy, (keepalive, ceiling), stream, lane);
-}
-
-/// Keeps a connection that is between two requests, where connections are kept and its descriptor is below the
-/// ceiling.
-pub(super) fn keep(
-    proxy: &Proxy,
-    (keepalive, ceiling): (&Keepalive, u64),
-    stream: Stream,
-    lane: Lane,
-) {
-    if keepalive.enabled && stream.descriptor().is_none_or(|it| it < ceiling) {
-        let now = proxy.clock.get();
-        let idle = u64::try_from(keepalive.idle.as_millis()).unwrap_or(u64::MAX);
-        let until = now.saturating_add(idle);
-        proxy
-            .pools
-            .put(lane, stream, now, (until, keepalive.max_idle));
-    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,7 @@ mod heads;
 mod hold;
 mod idlers;
 mod lane;
+mod lending;
 mod lines;
 mod local;
 mod mark;

@@ -36,6 +36,8 @@ pub(super) struct Record {
     pub answered: Cell<u16>,
     /// When it was first sent upstream, if its copies are asked for.
     pub sent: Cell<Option<Instant>>,
+    /// At least a byte of it was written to an upstream: whatever became of the answer, it may be done.
+    pub written: Cell<bool>,
     /// Bytes of that answer's body.
     pub body: Cell<u64>,
     /// The client's body was taken whole: its connection can go on.
@@ -65,6 +67,7 @@ impl Record {
             upstream: Cell::new(None),
             answered: Cell::new(0),
             sent: Cell::new(None),
+            written: Cell::new(false),
             body: Cell::new(0),
             body_taken: Cell::new(false),
             uploading: Cell::new(None),

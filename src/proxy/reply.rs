@@ -19,6 +19,8 @@ use std::borrow::Cow;
 pub(super) struct Reply<'a> {
     /// The request's, which is in the log.
     pub id: &'a str,
+    /// An upstream has seen the request, at least in part.
+    pub was_written: bool,
     /// None when no head could be read.
     pub asker: Option<&'a Asker>,
     pub errors: &'a Errors,
@@ -33,7 +35,7 @@ const PAGE_POLICY: &str =
 impl Reply<'_> {
     /// Appends the whole answer for `fault`.
     ///
-    /// `Retry-After` stands where waiting helps; `X-Switchd-Fault` names the cause, and which timeout it was.
+    /// `Retry-After` stands where waiting helps and nothing can be done twice by it; `X-Switchd-Fault` names the cause, and which timeout it was.
     /// A JSON-RPC error keeps the HTTP status: whoever counts, retries or caches by it must not take an error
     /// for an answer, and Odoo's own client reads the body whatever the status is.
     pub(super) fn write(&self, fault: &Fault, asked: Asked, out: &mut Vec<u8>) {
@@ -42,14 +44,19 @@ impl Reply<'_> {
         let shape = self.shape();
         let retry = fault
             .retry_after(self.errors.retry_after)
+            .filter(|_| !self.may_be_done(fault))
             .map(whole_seconds);
+        let message = self.message(fault);
         let (kind, body) = match shape {
             Shape::Html => ("text/html; charset=utf-8", self.page(fault, retry)),
-            Shape::Json => ("application/problem+json", self.problem(fault, retry)),
-            Shape::JsonRpc => ("application/json", self.rpc_error(fault, retry)),
+            Shape::Json => (
+                "application/problem+json",
+                self.problem(fault, &message, retry),
+            ),
+            Shape::JsonRpc => ("application/json", self.rpc_error(fault, &message, retry)),
             Shape::Text => (
                 "text/plain; charset=utf-8",
-                format!("{status} {reason}: {fault}\nrequest {}\n", self.id),
+                format!("{status} {reason}: {message}\nrequest {}\n", self.id),
             ),
         };
         let mut head = format!(
@@ -86,6 +93,40 @@ impl Reply<'_> {
         }
     }
 
+    /// Whoever repeats it may do it twice.
+    fn may_be_done(&self, fault: &Fault) -> bool {
+        self.was_written && fault.may_be_done()
+    }
+
+    /// For programs, and for those who write them.
+    fn message(&self, fault: &Fault) -> String {
+        let what_to_do = match fault {
+            _ if self.may_be_done(fault) => {
+                "; it was sent to the application and may have been done: look before you repeat it"
+            }
+            Fault::OutOfResources(_) | Fault::Spool(_) => "; try again later",
+            _ => "",
+        };
+        format!("{fault}{what_to_do}")
+    }
+
+    /// For somebody who only wanted to see a page, or who sent a form.
+    fn sentence(&self, fault: &Fault) -> String {
+        let mut sentence = for_people(fault).into_owned();
+        let is_ended = matches!(fault, Fault::Killed | Fault::CutOff | Fault::Stopping);
+        let only_looks = self
+            .asker
+            .is_some_and(|asker| asker.is_get || asker.is_head);
+        if is_ended && !self.was_written {
+            sentence.push_str(" Nothing of it was begun.");
+        } else if self.may_be_done(fault) && !only_looks {
+            sentence.push_str(
+                " What you asked for may have been done all the same: look before you repeat it.",
+            );
+        }
+        sentence
+    }
+
     fn shape(&self) -> Shape {
         match (self.errors.format, self.asker) {
             (ErrorFormat::Auto, Some(asker)) => asker.shape,
@@ -100,7 +141,7 @@ impl Reply<'_> {
         self.errors.page.fill(|blank, page| match blank {
             Blank::Status => page.push_str(&status.to_string()),
             Blank::Reason => page.push_str(&escaped(reason(status))),
-            Blank::Message => page.push_str(&escaped(&for_people(fault))),
+            Blank::Message => page.push_str(&escaped(&self.sentence(fault))),
             Blank::ErrorId => page.push_str(&escaped(self.id)),
             Blank::Refresh => {
                 if let Some(seconds) = by_itself {
@@ -123,12 +164,12 @@ impl Reply<'_> {
     }
 
     /// RFC 9457.
-    fn problem(&self, fault: &Fault, retry: Option<u64>) -> String {
+    fn problem(&self, fault: &Fault, message: &str, retry: Option<u64>) -> String {
         let mut problem = json!({
             "type": "about:blank",
             "title": reason(fault.status()),
             "status": fault.status(),
-            "detail": fault.to_string(),
+            "detail": message,
             "fault": fault.code(),
             "error_id": self.id,
         });
@@ -139,8 +180,8 @@ impl Reply<'_> {
     }
 
     /// As JSON-RPC 2.0 has it, with the fields of `data` that Odoo's client looks for.
-    fn rpc_error(&self, fault: &Fault, retry: Option<u64>) -> String {
-        let (status, message) = (fault.status(), fault.to_string());
+    fn rpc_error(&self, fault: &Fault, message: &str, retry: Option<u64>) -> String {
+        let status = fault.status();
         let mut data = json!({
             "name": format!("switchd.{}", fault.code()),
             "message": message,
@@ -184,9 +225,7 @@ fn for_people(fault: &Fault) -> Cow<'static, str> {
         Fault::Connect(_) | Fault::LoggedOut | Fault::Timeout(Timer::Connect | Timer::Outage) => {
             "The application cannot be reached right now. Nothing of your request was begun."
         }
-        Fault::OutOfResources(_) => {
-            "More is asked for right now than can be answered. Please try again in a moment."
-        }
+        Fault::OutOfResources(_) => "More is asked for right now than can be answered.",
         Fault::NoAnswer(_) | Fault::BadAnswer(_) | Fault::CutShort(_) => {
             "The application broke off before it had answered."
         }
@@ -248,9 +287,14 @@ mod tests {
     };
 
     fn answer(request: &str, fault: &Fault) -> String {
+        told(request, fault, false)
+    }
+
+    fn told(request: &str, fault: &Fault, was_written: bool) -> String {
         let asker = Asker::read(request.as_bytes());
         let reply = Reply {
             id: "id-1<",
+            was_written,
             asker: asker.as_ref(),
             errors: &Errors::default(),
             lines: b"",
@@ -280,6 +324,78 @@ mod tests {
         let cut = answer(&format!("GET / HTTP/1.1\r\n{html}"), &Fault::NoAnswer(None));
         assert!(!cut.contains("http-equiv") && !cut.contains("Retry-After"));
         assert!(!cut.contains("{{"), "{cut}");
+    }
+
+    #[test]
+    fn nobody_is_asked_to_repeat_what_may_have_been_done() {
+        let lack = || std::io::Error::from(rustix::io::Errno::MFILE);
+        let faults = [
+            Fault::CutOff,
+            Fault::Killed,
+            Fault::Stopping,
+            Fault::NoAnswer(None),
+            Fault::CutShort(None),
+            Fault::BadAnswer("x"),
+            Fault::Connect(lack()),
+            Fault::OutOfResources(lack()),
+            Fault::Timeout(Timer::FirstByte),
+            Fault::Timeout(Timer::UpstreamIdle),
+            Fault::Timeout(Timer::Total),
+            Fault::Timeout(Timer::Spool),
+            Fault::Spool(crate::spool::SpoolError::Full {
+                dir: "/".into(),
+                max: 1,
+            }),
+        ];
+        let html = "Accept: text/html\r\n\r\n";
+        let json = "Content-Type: application/json\r\n\r\n{\"jsonrpc\":\"2.0\",\"id\":1}";
+        let problem = "Accept: application/json\r\n\r\n";
+        for fault in &faults {
+            for (line, rest) in [
+                ("POST /web", html),
+                ("GET /web", html),
+                ("POST /jsonrpc", json),
+                ("POST /api", problem),
+                ("POST /api", "\r\n"),
+            ] {
+                let request = format!("{line} HTTP/1.1\r\n{rest}");
+                let answer = told(&request, fault, true);
+                for word in ["Retry-After", "retry_after", "try again", "http-equiv"] {
+                    assert!(!answer.contains(word), "{word} in {answer}");
+                }
+                if !line.starts_with("GET") {
+                    assert!(answer.contains("look before you repeat it"), "{answer}");
+                }
+            }
+        }
+        let refused = told("POST / HTTP/1.1\r\n\r\n", &Fault::BadRequest("x"), true);
+        assert!(!refused.contains("repeat"), "{refused}");
+        let get = told(
+            &format!("GET / HTTP/1.1\r\n{html}"),
+            &Fault::LoggedOut,
+            true,
+        );
+        assert!(
+            get.contains("Retry-After: 5\r\n"),
+            "the application did nothing: {get}"
+        );
+    }
+
+    #[test]
+    fn whoever_was_never_sent_on_is_told_so() {
+        let html = "POST / HTTP/1.1\r\nAccept: text/html\r\n\r\n";
+        for fault in [Fault::Killed, Fault::CutOff, Fault::Stopping] {
+            let page = told(html, &fault, false);
+            assert!(page.contains("Nothing of it was begun."), "{page}");
+        }
+        let page = told(html, &Fault::Stopping, false);
+        assert!(page.contains("Please try again in 5 seconds."), "{page}");
+        let late = told(
+            "POST / HTTP/1.1\r\n\r\n",
+            &Fault::Timeout(Timer::Total),
+            false,
+        );
+        assert!(late.contains("Retry-After: 5\r\n"), "{late}");
     }
 
     #[test]
@@ -317,6 +433,7 @@ mod tests {
         };
         let reply = Reply {
             id: "1",
+            was_written: false,
             asker: asker.as_ref(),
             errors: &errors,
             lines: b"",

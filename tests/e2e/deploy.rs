@@ -5,7 +5,9 @@ use crate::support::CtlOutput;
 use crate::support::Daemon;
 use crate::support::Pair;
 use crate::support::Reply;
+use crate::support::Wire;
 use crate::support::eventually;
+use crate::support::request;
 use rustix::process::Pid;
 use rustix::process::Signal;
 use rustix::process::kill_process;
@@ -175,6 +177,26 @@ async fn a_deploy_takes_its_steps_in_order_and_leaves_a_receipt() {
         flip.reason.as_deref(),
         Some(&*format!("deploy {id} of v2.1.0: ticket 7"))
     );
+}
+
+#[tokio::test]
+async fn a_deploy_that_cut_off_requests_says_so_and_ends_with_a_code_of_its_own() {
+    let pair = Pair::start().await;
+    pair.blue.on("/never", Reply::never());
+    let config = pair
+        .config()
+        .set("service.app.flip.drain_requests = \"100ms\"");
+    let daemon = Daemon::start(&deploying(config, &[])).await;
+    daemon.healthy().await;
+    let mut client = Wire::connect(daemon.address).await;
+    client.send(request("POST /never", "", "x")).await;
+    pair.blue.saw("/never", 1).await;
+    let output = deploy(&daemon, &["--to", "green"]).await;
+    assert_eq!(output.code, 6, "{output:?}");
+    let told = &output.stderr;
+    assert!(told.contains("green is active"), "{told}");
+    assert!(told.contains("1 request was cut off"), "{told}");
+    assert_eq!(daemon.active().await, "green");
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use crate::support::Websocket;
 use crate::support::Wire;
 use crate::support::eventually;
 use crate::support::request;
+use rustix::process::Signal;
 use switchd::api::CountsStatus;
 use switchd::api::EventKind;
 use switchd::api::Verdict;
@@ -53,6 +54,124 @@ async fn a_request_that_outlives_its_budget_is_cut_off_and_counted() {
     let last = daemon.history().await.pop().unwrap();
     assert_eq!((last.result.as_str(), last.cut), ("done", 1));
     assert_eq!(daemon.slot("blue").await.in_flight, CountsStatus::default());
+}
+
+/// As a program that got no answer reads what it was told.
+async fn is_told_to_look(client: &mut Wire, fault: &str) {
+    let answer = client.answer("POST").await;
+    assert_eq!(answer.status(), 503, "{answer:?}");
+    assert_eq!(answer.head.get("x-switchd-fault"), Some(fault));
+    assert!(!answer.head.has("retry-after"), "{answer:?}");
+    let text = answer.text();
+    let error: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert!(error["error"]["data"]["retry_after"].is_null(), "{text}");
+    let message = error["error"]["message"].as_str().unwrap();
+    assert!(
+        message.ends_with("may have been done: look before you repeat it"),
+        "{message}"
+    );
+}
+
+async fn call(daemon: &Daemon, host: &str) -> Wire {
+    let call = r#"{"jsonrpc":"2.0","id":1,"method":"call","params":{}}"#;
+    let mut client = Wire::connect(daemon.address).await;
+    let head = format!(
+        "POST /jsonrpc HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        call.len()
+    );
+    client.send(head + call).await;
+    client
+}
+
+#[tokio::test]
+async fn a_request_may_end_on_the_old_slot_as_long_as_the_timeouts_let_it_run() {
+    let (pair, other) = (Pair::start().await, Pair::start().await);
+    let gate = Gate::closed();
+    pair.blue.on("/jsonrpc", Reply::held(&gate));
+    other.blue.on("/jsonrpc", Reply::held(&gate));
+    let config = pair
+        .config()
+        .set("service.app.hosts = [\"app.test\"]")
+        .set("service.app.timeouts.first_byte = \"50s\"")
+        .service("short", &other.blue, &other.green)
+        .set("service.short.hosts = [\"short.test\"]")
+        .set("service.short.timeouts.first_byte = \"50s\"")
+        .set("service.short.flip.drain_timeout = \"300ms\"");
+    let daemon = Daemon::start(&config).await;
+    let mut client = call(&daemon, "app.test").await;
+    let mut cut = call(&daemon, "short.test").await;
+    pair.blue.saw("/jsonrpc", 1).await;
+    other.blue.saw("/jsonrpc", 1).await;
+    let flip = |service: &'static str| {
+        let mut command = daemon.ctl_command(&["--service", service, "flip", "green"]);
+        tokio::spawn(async move { command.output().await.unwrap() })
+    };
+    let patient = flip("app");
+    let short = flip("short").await.unwrap();
+    let told = String::from_utf8(short.stderr).unwrap();
+    assert_eq!(short.status.code(), Some(6), "{told}");
+    assert!(told.contains("green is active"), "{told}");
+    let lost = "1 request was cut off: the application may have done it";
+    assert!(told.contains(lost), "{told}");
+    is_told_to_look(&mut cut, "cut-off").await;
+    assert!(!patient.is_finished(), "the other one is waited for");
+    gate.open();
+    assert_eq!(client.answer("POST").await.text(), "held");
+    let patient = patient.await.unwrap();
+    assert_eq!(patient.status.code(), Some(0), "{patient:?}");
+}
+
+#[tokio::test]
+async fn whatever_ends_a_request_that_was_sent_asks_nobody_to_repeat_it() {
+    let pair = Pair::start().await;
+    pair.blue.on("/jsonrpc", Reply::never());
+    let config = pair.config().set("stop.timeout = \"200ms\"");
+    let mut daemon = Daemon::start(&config).await;
+    let mut killed = call(&daemon, "app.test").await;
+    pair.blue.saw("/jsonrpc", 1).await;
+    let id = daemon.requests().await[0].id;
+    assert_eq!(daemon.ctl(&["kill", &id.to_string()]).await.code, 0);
+    is_told_to_look(&mut killed, "killed").await;
+    let mut stopped = call(&daemon, "app.test").await;
+    pair.blue.saw("/jsonrpc", 2).await;
+    daemon.signal(Signal::TERM);
+    is_told_to_look(&mut stopped, "stopping").await;
+    daemon.ended().await;
+}
+
+#[tokio::test]
+async fn an_upstream_that_goes_or_stays_silent_leaves_nobody_to_repeat_it_unseen() {
+    let pair = Pair::start().await;
+    let config = pair
+        .config()
+        .set("service.app.timeouts.first_byte = \"200ms\"")
+        .set("service.app.failback.mode = \"off\"");
+    let daemon = Daemon::start(&config).await;
+    for (reply, fault, status) in [
+        (Reply::never(), "timeout-first-byte", 504),
+        (
+            Reply::steps([Step::TakeBody, Step::Reset]),
+            "no-answer",
+            502,
+        ),
+        (Reply::raw_then_close("nonsense\r\n\r\n"), "bad-answer", 502),
+    ] {
+        pair.blue.on("/jsonrpc", reply);
+        let mut client = call(&daemon, "app.test").await;
+        let answer = client.answer("POST").await;
+        assert_eq!(answer.status(), status, "{answer:?}");
+        assert_eq!(answer.head.get("x-switchd-fault"), Some(fault));
+        assert!(!answer.head.has("retry-after"), "{answer:?}");
+        assert!(
+            answer.text().contains("look before you repeat it"),
+            "{answer:?}"
+        );
+    }
+    // What nobody has seen may be repeated.
+    pair.blue.stop().await;
+    let answer = call(&daemon, "app.test").await.answer("POST").await;
+    assert_eq!(answer.head.get("x-switchd-fault"), Some("connect"));
+    assert!(answer.head.has("retry-after"), "{answer:?}");
 }
 
 #[tokio::test]

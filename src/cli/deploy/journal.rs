@@ -77,6 +77,9 @@ pub(super) enum Record {
     Emptied {
         took_ms: u64,
         cut: u64,
+        /// Of those, upgraded connections.
+        #[serde(default)]
+        websockets: u64,
     },
     /// How the new slot does.
     Watched {

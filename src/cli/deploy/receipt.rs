@@ -38,6 +38,9 @@ pub(super) struct Receipt<'s> {
     /// Until the slot that traffic left was empty.
     pub(super) emptied_ms: Option<u64>,
     pub(super) cut: Option<u64>,
+    /// Of those, requests.
+    #[serde(skip)]
+    pub(super) lost: u64,
     pub(super) worst: Option<Worst<'s>>,
 }
 
@@ -105,6 +108,7 @@ impl<'s> Receipt<'s> {
             held: None,
             emptied_ms: None,
             cut: None,
+            lost: 0,
             worst: None,
         };
         for entry in &story.entries {
@@ -134,7 +138,12 @@ impl<'s> Receipt<'s> {
                 gates_reused_ms, ..
             } => self.gates_reused_ms = *gates_reused_ms,
             Record::Watched { words } => self.watch = Some(words),
-            Record::Emptied { took_ms, cut } => {
+            Record::Emptied {
+                took_ms,
+                cut,
+                websockets,
+            } => {
+                self.lost = cut.saturating_sub(*websockets);
                 self.emptied_ms = Some(*took_ms);
                 self.cut = Some(*cut);
             }

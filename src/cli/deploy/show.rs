@@ -102,6 +102,10 @@ pub(super) fn conclude(story: &Story, places: &Places, look: &Look) -> Result<St
         places.receipt(&plan.id, "md").display()
     );
     let exit = match story.outcome {
+        Some(Outcome::Done) if receipt.lost > 0 => {
+            let _ = write!(text, "\n  {}", words::cut_off(receipt.lost));
+            Exit::CutOff
+        }
         Some(Outcome::Done) => return Ok(text),
         Some(Outcome::Undone) => Exit::MovedBack,
         _ => Exit::Refused,

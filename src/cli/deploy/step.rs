@@ -314,6 +314,7 @@ impl Runner {
         self.note(&Record::Emptied {
             took_ms: emptied.took_ms,
             cut: emptied.cut,
+            websockets: emptied.websockets,
         })?;
         let signals = self.signals.clone();
         let said = tokio::select! {

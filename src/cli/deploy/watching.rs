@@ -13,6 +13,8 @@ const LOOKS: Duration = Duration::from_millis(200);
 pub(super) struct Emptied {
     pub(super) took_ms: u64,
     pub(super) cut: u64,
+    /// Of those, upgraded connections.
+    pub(super) websockets: u64,
 }
 
 /// Waits until the old slot is empty.
@@ -24,7 +26,8 @@ pub(super) async fn empty(daemon: &Daemon, plan: &Plan) -> Result<Emptied, Strin
             let record = daemon.last_move(&plan.slot).await;
             return Ok(Emptied {
                 took_ms: record.as_ref().and_then(|it| it.drained_ms).unwrap_or(0),
-                cut: record.map_or(0, |it| it.cut),
+                cut: record.as_ref().map_or(0, |it| it.cut),
+                websockets: record.map_or(0, |it| it.cut_websockets),
             });
         }
         tokio::time::sleep(LOOKS).await;
