@@ -28,15 +28,16 @@ pub(super) fn sentence(event: &EventKind) -> Sentence {
 
 /// Its line in `status` while it fails.
 pub(super) fn line(trouble: &SharedTroubleStatus, look: &Look) -> String {
-    let mend = match trouble.address {
-        Some(_) => "start it, or check the network to it",
-        None => "look at what the slots share, such as the database",
+    let since = words::since(&trouble.since, look);
+    let reason = &trouble.reason;
+    let text = match trouble.address {
+        Some(_) => format!(
+            "what all slots need fails, for {since}: {reason}; nothing moves by itself until it is back, and a \
+             flip does not help: start it, or check the network to it"
+        ),
+        None => format!(
+            "all slots fail alike, for {since}: {reason}; nothing moves by itself until one of them is well"
+        ),
     };
-    let text = format!(
-        "what all slots need fails, for {}: {}; nothing moves by itself until it is back, and a flip does not \
-         help: {mend}",
-        words::since(&trouble.since, look),
-        trouble.reason,
-    );
     look.style.paint(Paint::Bad, &printable(&text))
 }

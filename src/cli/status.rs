@@ -196,7 +196,9 @@ fn render_service(service: &ServiceStatus, look: &Look) -> String {
     if let Some(shadow) = &service.shadow {
         push(&mut text, &printable(&shadow::status_line(shadow)));
     }
-    if let Some(reason) = &service.staying {
+    // Said at the top already where it is what all slots share.
+    let shared = service.shared_trouble.as_ref().map(|it| &it.reason);
+    if let Some(reason) = service.staying.as_ref().filter(|it| Some(*it) != shared) {
         let what = format!("traffic stays on {}: {reason}", service.active);
         push(&mut text, &paint(Paint::Bad, &printable(&what)));
     }

@@ -272,8 +272,8 @@ impl Switch {
             format!("both fail ({}; {})", ours.kind, its.kind)
         };
         Standing::Shares(format!(
-            "{active} and {slot} {what} since {}: they seem to depend on the same thing; \
-             look at the database, the network and what else both use",
+            "{active} and {slot} {what} since {}: look at what both depend on, such as the database \
+             or the network",
             clock(a.min(b))
         ))
     }
