@@ -272,8 +272,8 @@ impl Switch {
             format!("both fail ({}; {})", ours.kind, its.kind)
         };
         Standing::Shares(format!(
-            "{active} and {slot} {what} since {}: look at what both depend on, such as the database \
-             or the network",
+            "{active} and {slot} {what} since {}: look at the database, the network and \
+             whatever else both depend on",
             clock(a.min(b))
         ))
     }

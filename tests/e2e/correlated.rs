@@ -195,6 +195,12 @@ async fn a_common_failure_is_told_as_one() {
             && staying.contains("look at the database")
     })
     .await;
+    let words = daemon.ctl(&["status"]).await.stdout;
+    assert_eq!(
+        words.matches("both fail with HTTP 503").count(),
+        1,
+        "{words}"
+    );
     assert_eq!(daemon.active().await, "blue");
     let slots = daemon.service("app").await.slots;
     assert!(
