@@ -128,8 +128,14 @@ fn millis(took: Duration, out: &mut Vec<u8>) {
 
 /// As the inside of a JSON string; what is not UTF-8 is shown as U+FFFD.
 fn escaped(text: &[u8], out: &mut Vec<u8>) {
-    let plain = |byte: &u8| matches!(byte, b' '..=b'~') && !matches!(byte, b'"' | b'\\');
-    if text.iter().all(plain) {
+    // All of them without a branch for each: this is done sixteen at a time.
+    let is_odd = |byte: u8| {
+        u8::from(byte < b' ')
+            | u8::from(byte > b'~')
+            | u8::from(byte == b'"')
+            | u8::from(byte == b'\\')
+    };
+    if text.iter().fold(0, |odd, byte| odd | is_odd(*byte)) == 0 {
         out.extend_from_slice(text);
         return;
     }
