@@ -3,6 +3,7 @@
 use super::args::duration;
 use super::client::Lines;
 use super::failure::{Exit, Failure};
+use super::hold_others::Others;
 use super::operation::Interrupt;
 use super::output;
 use super::output::{Format, Progress};
@@ -18,6 +19,7 @@ use crate::config::format_duration;
 use clap::Args as Group;
 use serde_json::json;
 use std::fmt::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Debug, Group)]
@@ -25,9 +27,21 @@ pub(super) struct HoldArgs {
     /// For how long at most (30s, 5m); then it ends by itself
     #[arg(long = "for", value_name = "DURATION", default_value = "30s", value_parser = duration)]
     at_most: Duration,
-    /// Tell when nothing is left of the requests that were under way; fail where it does not come to that
+    /// Tell when nothing is left of the requests that were under way, and of other work on the database (--database);
+    /// fail where it does not come to that
     #[arg(long)]
-    drain: bool,
+    pub(super) drain: bool,
+    /// How psql reaches the database, to see who else works on it; else as `database` in the config file says
+    #[arg(long, value_name = "CONNECTION", requires = "drain")]
+    pub(super) database: Option<String>,
+    /// The config file of switchd, for `database` in [service.NAME.deploy]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "SWITCHD_CONFIG",
+        default_value = "/etc/switchd/switchd.toml"
+    )]
+    pub(super) config: PathBuf,
     /// Return as soon as it holds (with --drain: as soon as it has drained), and leave it to `release` or its time
     #[arg(long)]
     leave: bool,
@@ -50,9 +64,15 @@ pub(super) async fn run(session: &Session, args: &HoldArgs) -> Result<(), Failur
     let mut progress = session.output.progress();
     let mut is_released = false;
     let mut is_drained = false;
+    let mut others = Others::new(session, args).await;
+    let mut last = None;
     loop {
-        let line = tokio::select! {
-            line = lines.next() => line?,
+        let heard = tokio::select! {
+            line = lines.next() => take(session, line?, &lines)?,
+            seen = others.next() => {
+                others.take(seen, session, &mut progress)?;
+                last.clone()
+            }
             () = interrupt.received() => {
                 // A second time: whoever is in such a hurry gets their terminal back.
                 if std::mem::replace(&mut is_released, true) {
@@ -62,29 +82,42 @@ pub(super) async fn run(session: &Session, args: &HoldArgs) -> Result<(), Failur
                 continue;
             }
         };
-        let event = take(session, line, &lines)?;
-        let Some(event) = event else { continue };
-        is_drained |= matches!(event.kind, EventKind::HoldDrained { .. });
-        let is_left = args.leave && (is_drained || !args.drain);
-        if is_left && session.output.format == Format::Words {
-            progress.end();
-            return output::print(&left(&event));
+        let Some(event) = heard else { continue };
+        let is_new = last.as_ref() != Some(&event);
+        let is_drained_now = is_new && matches!(event.kind, EventKind::HoldDrained { .. });
+        // Whoever leaves is told in one line what stays behind.
+        let is_told =
+            is_new && !is_last(&event) && !(args.leave && (!args.drain || is_drained_now));
+        if session.output.format == Format::Words && is_told {
+            tell(&mut progress, &event, args);
         }
-        if is_left {
-            return Ok(());
+        if is_drained_now {
+            is_drained = true;
+            others.begin(session, &mut progress);
         }
-        if let EventKind::Released { .. } = event.kind {
+        let is_done = is_drained && others.are_done();
+        if args.leave && (is_done || !args.drain) {
             progress.end();
-            let ended = conclude(&event, args.drain && !is_drained, &session.output.look());
+            return match session.output.format {
+                Format::Json => Ok(()),
+                Format::Words => output::print(&left(&event)),
+            };
+        }
+        if is_last(&event) {
+            progress.end();
+            let undrained = (args.drain && !is_done).then(|| others.still_there());
+            let ended = conclude(&event, undrained, &session.output.look());
             return match session.output.format {
                 Format::Json => ended.map(drop),
                 Format::Words => output::print(&ended?),
             };
         }
-        if session.output.format == Format::Words {
-            tell(&mut progress, &event, args);
-        }
+        last = Some(event);
     }
+}
+
+fn is_last(event: &StreamEvent) -> bool {
+    matches!(event.kind, EventKind::Released { .. })
 }
 
 /// One event; none for what this program does not know yet.
@@ -162,7 +195,11 @@ fn left(event: &StreamEvent) -> String {
 }
 
 /// The last event as the one result, or as a failure with its exit code.
-fn conclude(event: &StreamEvent, undrained: bool, look: &Look) -> Result<String, Failure> {
+fn conclude(
+    event: &StreamEvent,
+    undrained: Option<String>,
+    look: &Look,
+) -> Result<String, Failure> {
     let EventKind::Released {
         why,
         held_ms,
@@ -186,11 +223,11 @@ fn conclude(event: &StreamEvent, undrained: bool, look: &Look) -> Result<String,
     if *refused > 0 {
         let _ = write!(text, ", {refused} more were refused");
     }
-    if undrained {
+    if let Some(others) = undrained {
         return Err(Failure::Ended {
             exit: Exit::Refused,
             text: format!(
-                "{text}\n  it was over before everything under way was: look with `switchctl ps`, hold for longer with --for"
+                "{text}\n  it was over before everything under way was: look with `switchctl ps`, hold for longer with --for{others}"
             ),
         });
     }
@@ -366,7 +403,11 @@ mod tests {
                 "refused": refused, "longest_ms": 13_100});
             serde_json::from_value(event).unwrap()
         };
-        let words = |event: StreamEvent, undrained| match conclude(&event, undrained, &look()) {
+        let words = |event: StreamEvent, undrained: bool| match conclude(
+            &event,
+            undrained.then(String::new),
+            &look(),
+        ) {
             Ok(text) => (0, text),
             Err(failure) => (failure.exit() as u8, failure.to_string()),
         };

@@ -11,6 +11,7 @@ use crate::support::Postgres;
 use crate::support::Site;
 use crate::support::Wire;
 use crate::support::eventually;
+use crate::support::pass;
 use crate::support::request;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -112,6 +113,15 @@ struct World {
 impl World {
     /// The migration ends with `ending`.
     async fn start(ending: &str) -> Self {
+        Self::with(ending, &[], |config, _| config).await
+    }
+
+    /// With a step before the migration and one after the flip, and more in the config.
+    async fn with(
+        ending: &str,
+        around: &[String],
+        more: impl Fn(Config, &Postgres) -> Config,
+    ) -> Self {
         let postgres = Postgres::start().await;
         Site::schema(&postgres).await;
         let blue = Site::start(&postgres, "city").await;
@@ -135,19 +145,28 @@ impl World {
             env!("CARGO_MANIFEST_DIR")
         );
         let with_env = |step: String| format!("{step}env = {env}\n");
+        let [before, after] = match around {
+            [before, after] => [before.clone(), after.clone()],
+            _ => [String::new(), String::new()],
+        };
+        let flip = "[[service.app.deploy.step]]\nname = \"flip\"\n".to_owned();
         let steps = [
             with_env(step(
                 "backup",
                 &format!("BACKUPS=$PWD/backups {backup} dump"),
                 "true",
             )),
+            before,
             with_env(step(
                 "migrate",
                 "psql -Xqv ON_ERROR_STOP=1 -f migrate.sql",
                 "echo undo migrate >> trace",
             )),
+            flip,
+            after,
             step("stop_old", "echo stop_old >> trace", "true"),
         ];
+        let config = more(config, &postgres);
         let config =
             deploying(config, &steps).file("migrate.sql", &format!("{MIGRATION}{ending}\n"));
         let daemon = Daemon::start(&config).await;
@@ -231,6 +250,183 @@ async fn a_migration_that_fails_leaves_the_old_slot_and_no_request_fails() {
         written.good,
         status(daemon).await["held"]
     );
+}
+
+/// Odoo's cron: it takes the next job every few milliseconds, does it in one transaction, and counts it. It is there
+/// while the file `cron` is, as a unit of systemd is while it is started.
+struct Cron {
+    task: tokio::task::JoinHandle<Vec<String>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Cron {
+    async fn start(world: &World) -> Self {
+        world
+            .postgres
+            .run(
+                "CREATE TABLE job (id serial PRIMARY KEY, runs int NOT NULL); \
+                 INSERT INTO partner VALUES (1000, 'somewhere')",
+            )
+            .await;
+        let switch = world.daemon.path("cron");
+        std::fs::write(&switch, "").unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let over = Arc::clone(&stop);
+        let mut session = world.postgres.session();
+        session
+            .query("SET application_name = 'odoo-cron'")
+            .await
+            .unwrap();
+        let task = tokio::spawn(async move {
+            let mut failed = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                if !switch.exists() {
+                    let stopped = switch.with_extension("stopped");
+                    std::fs::write(stopped, "").unwrap();
+                    pass(Duration::from_millis(10)).await;
+                    continue;
+                }
+                for sql in [
+                    "BEGIN ISOLATION LEVEL REPEATABLE READ",
+                    "INSERT INTO job (runs) VALUES (1)",
+                    "UPDATE partner SET visits = visits + 0 WHERE id = 1000",
+                    "SELECT pg_sleep(0.02)",
+                    "COMMIT",
+                ] {
+                    if let Err(error) = session.query(sql).await {
+                        failed.push(format!("{}: {}", error.code, error.message));
+                    }
+                }
+            }
+            failed
+        });
+        Self { task, stop }
+    }
+
+    async fn end(self) -> Vec<String> {
+        self.stop.store(true, Ordering::SeqCst);
+        self.task.await.unwrap()
+    }
+}
+
+/// As `systemctl stop`: it returns when the job under way has ended.
+const STOP_CRON: &str = "rm -f cron cron.stopped; until test -e cron.stopped; do :; done";
+
+async fn jobs(world: &World) -> usize {
+    world
+        .postgres
+        .run("SELECT count(*) FROM job")
+        .await
+        .parse()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_cron_job_that_writes_is_waited_for_and_named_and_no_migration_begins_beside_it() {
+    let world = World::with("COMMIT;", &[], |config, postgres| {
+        let database = postgres.connection();
+        config
+            .set(&format!("service.app.deploy.database = {database:?}"))
+            .set("service.app.deploy.hold = \"4s\"")
+    })
+    .await;
+    let mut job = world.postgres.session();
+    for sql in [
+        "SET application_name = 'odoo-cron'",
+        "BEGIN",
+        "UPDATE partner SET visits = visits WHERE id = 0",
+    ] {
+        job.query(sql).await.unwrap();
+    }
+    let output = deploy(&world.daemon, &["--version", "v2"]).await;
+    assert_eq!(output.code, 5, "{output:?}");
+    let told = &output.stderr;
+    assert!(
+        told.contains("waiting for others that work on the database"),
+        "{told}"
+    );
+    let line = told.lines().find(|line| line.contains("odoo-cron (pid "));
+    let line = line.unwrap_or_else(|| panic!("{told}"));
+    assert!(line.contains("idle in transaction for"), "{line}");
+    assert!(line.contains("has written: UPDATE partner"), "{line}");
+    assert!(told.contains("nothing was migrated"), "{told}");
+    assert_eq!(
+        trace(&world.daemon),
+        [""; 0],
+        "there was nothing to take back"
+    );
+    assert_eq!(world.daemon.active().await, "blue");
+    assert_eq!(world.daemon.service("app").await.hold, None);
+
+    let connection = world.postgres.connection();
+    let hold = ["hold", "--drain", "--for", "3s", "--database", &connection];
+    let held = world.daemon.ctl(&hold).await;
+    assert_eq!(held.code, 1, "{held:?}");
+    assert!(held.stderr.contains("odoo-cron (pid "), "{held:?}");
+    job.query("COMMIT").await.unwrap();
+    let hold = ["hold", "--drain", "--leave", "--database", &connection];
+    let held = world.daemon.ctl(&hold).await;
+    assert_eq!(held.code, 0, "{held:?}");
+    assert!(
+        held.stderr
+            .contains("no other session works on the database"),
+        "{held:?}"
+    );
+    world.daemon.ctl(&["release"]).await;
+}
+
+#[tokio::test]
+async fn scheduled_jobs_stop_for_a_migration_and_each_is_done_once() {
+    let cron = [
+        step("stop_cron", STOP_CRON, "touch cron"),
+        step("start_cron", "touch cron", STOP_CRON),
+    ];
+    let world = World::with("COMMIT;", &cron, |config, postgres| {
+        let database = postgres.connection();
+        config.set(&format!("service.app.deploy.database = {database:?}"))
+    })
+    .await;
+    let cron = Cron::start(&world).await;
+    eventually("jobs run", async || jobs(&world).await > 5).await;
+    let writers = Writers::start(world.daemon.address, 3);
+    writers.write(20).await;
+    let output = deploy(&world.daemon, &["--version", "v2"]).await;
+    assert_eq!(output.code, 0, "{output:?}");
+    assert!(
+        output
+            .stderr
+            .contains("no other session works on the database"),
+        "{output:?}"
+    );
+    let before = jobs(&world).await;
+    eventually("jobs run on the new code", async || {
+        jobs(&world).await > before + 5
+    })
+    .await;
+    assert_eq!(writers.stop().await.failed, [""; 0], "{output:?}");
+    assert_eq!(cron.end().await, [""; 0], "no job failed");
+    let runs = "SELECT bool_and(runs = 1) AND count(*) = max(id) FROM job";
+    assert_eq!(world.postgres.run(runs).await, "t", "each once");
+}
+
+#[tokio::test]
+async fn a_database_that_cannot_be_looked_at_is_not_migrated_and_none_is_told_as_such() {
+    let world = World::with("COMMIT;", &[], |config, _| {
+        config.set("service.app.deploy.database = \"host=/nowhere dbname=prod\"")
+    })
+    .await;
+    let output = deploy(&world.daemon, &["--version", "v2"]).await;
+    assert_eq!(output.code, 5, "{output:?}");
+    assert!(
+        output
+            .stderr
+            .contains("who else writes to the database cannot be seen: psql: "),
+        "{output:?}"
+    );
+    assert_eq!(trace(&world.daemon), [""; 0]);
+    let hold = world.daemon.ctl(&["hold", "--drain", "--leave"]).await;
+    assert_eq!(hold.code, 0, "{hold:?}");
+    assert!(hold.stderr.contains("was not looked at"), "{hold:?}");
 }
 
 /// Why all this is needed.

@@ -325,8 +325,12 @@ async fn with_odoo_a_slot_that_listens_later_is_waited_for() {
     let world = odoo(&postgres, "").await;
     world.deployed_late("18.1").await;
     assert_eq!(
-        world.calls()[1..],
-        ["systemctl restart odoo@green", "systemctl stop odoo@blue"]
+        world.calls()[2..],
+        [
+            "systemctl restart odoo@green",
+            "systemctl enable --now odoo-cron@green",
+            "systemctl stop odoo@blue"
+        ]
     );
     assert_eq!(postgres.run("SELECT name FROM ir_module").await, "new");
 }
@@ -337,8 +341,12 @@ async fn with_odoo_a_slot_that_never_listens_is_taken_back_with_the_backup() {
     let world = odoo_with(&postgres, "", in_a_hurry).await;
     world.taken_back("18.1").await;
     assert_eq!(
-        world.calls()[1..],
-        ["systemctl restart odoo@green", "systemctl stop odoo@green"]
+        world.calls()[2..],
+        [
+            "systemctl restart odoo@green",
+            "systemctl stop odoo@green",
+            "systemctl enable --now odoo-cron@blue"
+        ]
     );
     assert_eq!(postgres.run("SELECT name FROM ir_module").await, "old");
 }
@@ -374,12 +382,17 @@ async fn odoo_is_backed_up_and_updated_while_clients_wait() {
     world.deployed("18.1").await;
     let calls = world.calls();
     assert!(
-        calls[0].starts_with("odoo-bin --config /etc/odoo/green.conf --database prod --update all"),
+        calls[1].starts_with("odoo-bin --config /etc/odoo/green.conf --database prod --update all"),
         "{calls:?}"
     );
+    assert_eq!(calls[0], "systemctl disable --now odoo-cron@blue");
     assert_eq!(
-        calls[1..],
-        ["systemctl restart odoo@green", "systemctl stop odoo@blue"]
+        calls[2..],
+        [
+            "systemctl restart odoo@green",
+            "systemctl enable --now odoo-cron@green",
+            "systemctl stop odoo@blue"
+        ]
     );
     assert_eq!(postgres.run("SELECT name FROM ir_module").await, "new");
     let backups = std::fs::read_dir(world.path("backups")).unwrap();

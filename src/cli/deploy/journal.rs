@@ -48,6 +48,17 @@ pub(super) enum Record {
     Drained {
         took_ms: u64,
     },
+    /// What is known of others that work on the database.
+    Database {
+        words: String,
+        /// They keep the migration from beginning.
+        #[serde(default)]
+        busy: bool,
+    },
+    /// It failed before it had begun to do anything: there is nothing to take back.
+    NotBegun {
+        step: String,
+    },
     /// They go on.
     Released {
         held_ms: u64,

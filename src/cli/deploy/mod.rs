@@ -13,6 +13,7 @@ mod guard;
 mod hold;
 mod journal;
 mod launch;
+mod others;
 mod places;
 mod plan;
 mod program;

@@ -186,7 +186,7 @@ impl Plan {
         };
         match step.kind {
             StepKind::Migrate => line(format!(
-                "clients are held from here until the flip is done, at most {}; it begins when nothing is under way",
+                "clients are held from here until the flip is done, at most {}; it begins when no request is under way",
                 format_duration(self.hold)
             )),
             StepKind::Gates => line(format!("switchd proves {slot}")),
@@ -412,7 +412,7 @@ odoo: deploy to green (v2); blue is active
      true (at most 10m)
      not taken back: it has no `undo`
   2. migrate
-     clients are held from here until the flip is done, at most 2m; it begins when nothing is under way
+     clients are held from here until the flip is done, at most 2m; it begins when no request is under way
      true (at most 10m)
      not taken back: it has no `undo`
   3. flip

@@ -42,7 +42,13 @@ impl Runner {
     async fn held_program(&mut self, at: usize, step: &DeployStep) -> Result<(), String> {
         let mut tries = 0;
         loop {
-            self.keep_held(at).await?;
+            if let Err(why) = self.keep_held(at).await {
+                if tries == 0 {
+                    let step = step.name.clone();
+                    self.note_anyhow(&Record::NotBegun { step });
+                }
+                return Err(why);
+            }
             tries += 1;
             let done = self.program(step).await;
             let is_lost = self.hold.as_ref().is_some_and(Hold::is_lost);
@@ -122,7 +128,11 @@ impl Runner {
         }
         self.note(&Record::Drained {
             took_ms: millis(since.elapsed()),
-        })
+        })?;
+        match asker {
+            Asker::Deploy => self.wait_for_database().await,
+            Asker::Undo => Ok(()),
+        }
     }
 
     async fn take_hold(&mut self) -> Result<(), String> {

@@ -29,6 +29,8 @@ pub(super) struct StepStory {
     pub(super) state: StepState,
     pub(super) took_ms: Option<u64>,
     pub(super) why: Option<String>,
+    /// Nothing of it was done.
+    pub(super) is_untouched: bool,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -87,6 +89,10 @@ impl Story {
                 let step = self.steps.entry(step.clone()).or_default();
                 step.state = StepState::Started;
                 step.log = *log;
+                step.is_untouched = false;
+            }
+            Record::NotBegun { step } => {
+                self.steps.entry(step.clone()).or_default().is_untouched = true;
             }
             Record::Finished { step, took_ms } => {
                 let step = self.steps.entry(step.clone()).or_default();
@@ -125,6 +131,10 @@ impl Story {
 
     pub(super) fn is_over(&self) -> bool {
         self.outcome.is_some()
+    }
+
+    pub(super) fn is_untouched(&self, step: &str) -> bool {
+        self.steps.get(step).is_some_and(|step| step.is_untouched)
     }
 
     pub(super) fn state(&self, step: &str) -> StepState {

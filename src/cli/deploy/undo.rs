@@ -57,6 +57,7 @@ impl Runner {
 
     async fn take_back(&mut self, step: &DeployStep, why: &str) -> Result<Undone, String> {
         match step.kind {
+            _ if self.story.is_untouched(&step.name) => Ok(Undone::Nothing),
             StepKind::Flip => self.flip_back(why).await,
             StepKind::Gates => {
                 let own = self.undo_program(step, why).await?;

@@ -302,7 +302,11 @@ fn of_clients(record: &Record) -> Option<Milestone> {
         Record::Held => say(Paint::Notable, "  clients are held".to_owned()),
         Record::Drained { took_ms } => {
             let took = words::took(*took_ms);
-            say(Paint::Plain, format!("  nothing is under way ({took})"))
+            say(Paint::Plain, format!("  no request is under way ({took})"))
+        }
+        Record::Database { words, busy } => {
+            let paint = if *busy { Paint::Notable } else { Paint::Plain };
+            say(paint, format!("  {}", words::deep_paragraph(words)))
         }
         Record::Released {
             held_ms,

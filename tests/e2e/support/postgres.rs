@@ -72,6 +72,14 @@ impl Postgres {
         )
     }
 
+    /// For `psql`, in one text.
+    pub(crate) fn connection(&self) -> String {
+        format!(
+            "host={} user=postgres dbname={DATABASE}",
+            self.dir.path().display()
+        )
+    }
+
     /// Runs SQL to its end; what it printed.
     pub(crate) async fn run(&self, sql: &str) -> String {
         let (good, said) = self.try_run(&["-c", sql]).await;
