@@ -29,26 +29,27 @@ impl Admin {
         } else {
             None
         };
-        self.switch(service, asked, ModeChange::Maintenance(wish))
-            .await
+        let change = ModeChange::Maintenance(wish);
+        self.switch(service, asked, (change, request.reason)).await
     }
 
     pub(super) async fn read_only(&self, service: &str, asked: Asked<'_>) -> Result<Answer, Wrong> {
         let request: ReadOnlyRequest = parse(&asked.body)?;
-        self.switch(service, asked, ModeChange::ReadOnly(request.on))
-            .await
+        let change = ModeChange::ReadOnly(request.on);
+        self.switch(service, asked, (change, request.reason)).await
     }
 
     async fn switch(
         &self,
         service: &str,
         asked: Asked<'_>,
-        change: ModeChange,
+        (change, reason): (ModeChange, Option<String>),
     ) -> Result<Answer, Wrong> {
         let order = ModeOrder {
             service: service.to_owned(),
             by: asked.by,
             change,
+            reason,
         };
         let modes = self.control.mode(order).await;
         modes.map(|it| answer::json(&it)).map_err(problem::denied)

@@ -20,6 +20,9 @@ pub struct MaintenanceRequest {
     /// Make a secret that lets its holders in; the answer holds it.
     #[serde(default)]
     pub bypass: bool,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// Switches read-only on or off.
@@ -27,6 +30,9 @@ pub struct MaintenanceRequest {
 #[serde(deny_unknown_fields)]
 pub struct ReadOnlyRequest {
     pub on: bool,
+    /// Why; kept in the history.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// How the modes of a service are now: the answer of `maintenance` and `read_only`.

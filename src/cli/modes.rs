@@ -25,7 +25,11 @@ enum MaintenanceVerb {
     /// Answer 503 to everybody but those who are allowed in; it stays on over restarts
     On(MaintenanceOn),
     /// Let everybody in again
-    Off,
+    Off {
+        /// Why; kept in the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
 }
 
 #[derive(Debug, Group)]
@@ -42,6 +46,9 @@ struct MaintenanceOn {
     /// Make a secret cookie that lets its holders in, and print a link that sets it
     #[arg(long)]
     bypass_cookie: bool,
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Group)]
@@ -49,6 +56,9 @@ pub(super) struct ReadOnlyArgs {
     /// Whether the service may be read only, or written too
     #[arg(value_name = "on|off")]
     to: OnOff,
+    /// Why; kept in the history
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -88,8 +98,12 @@ pub(super) async fn maintenance(session: &Session, args: &MaintenanceArgs) -> Re
             until: on.until.map(|time| time.to_string()),
             allow: on.allow.clone(),
             bypass: on.bypass_cookie,
+            reason: on.reason.clone(),
         },
-        MaintenanceVerb::Off => MaintenanceRequest::default(),
+        MaintenanceVerb::Off { reason } => MaintenanceRequest {
+            reason: reason.clone(),
+            ..MaintenanceRequest::default()
+        },
     };
     let document = session.client.post(&path, &request).await?;
     session.show(&document, render_maintenance)
@@ -99,6 +113,7 @@ pub(super) async fn read_only(session: &Session, args: &ReadOnlyArgs) -> Result<
     let path = session.service_path("read_only").await?;
     let request = ReadOnlyRequest {
         on: args.to == OnOff::On,
+        reason: args.reason.clone(),
     };
     let document = session.client.post(&path, &request).await?;
     session.show(&document, |modes: &ModesStatus, _| match &modes.read_only {

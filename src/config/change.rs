@@ -625,12 +625,13 @@ http = ["127.0.0.1:6001"]
     const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/error.html");
     const USERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/config/users");
 
-    const LISTS_OF_PATHS: [&str; 7] = [
+    const LISTS_OF_PATHS: [&str; 8] = [
         "blocked",
         "paths",
         "open_paths",
         "pass",
         "pass_while_draining",
+        "method_paths",
         "exclude",
         "calls",
     ];

@@ -29,6 +29,14 @@ impl PathPattern {
         self.0 == path
     }
 
+    /// The last segment of a `path` that is this one segment by segment: a `*` stands for no more than one of them.
+    #[must_use]
+    pub fn last_segment_of<'p>(&self, path: &'p str) -> Option<&'p str> {
+        let slashes = |text: &str| text.bytes().filter(|byte| *byte == b'/').count();
+        let fits = is_unambiguous(path) && self.fits(path) && slashes(path) == slashes(&self.0);
+        path.rsplit('/').next().filter(|_| fits)
+    }
+
     fn is_pattern(&self) -> bool {
         self.0.contains('*')
     }

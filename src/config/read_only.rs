@@ -14,6 +14,8 @@ pub struct ReadOnly {
     pub paths: Vec<PathPattern>,
     /// Paths, and all below them, that JSON-RPC calls are posted to: what a call is, its body tells.
     pub calls: Vec<PathPattern>,
+    /// Paths whose last segment is the method of a call, which is posted to them.
+    pub method_paths: Vec<PathPattern>,
     /// The methods of such calls that read.
     pub methods: Vec<String>,
 }
@@ -43,8 +45,19 @@ impl Default for ReadOnly {
             writes: Writes::Refuse,
             paths: Vec::new(),
             calls: Vec::new(),
+            method_paths: Vec::new(),
             methods: Vec::new(),
         }
+    }
+}
+
+impl ReadOnly {
+    /// Whether a path names a method that reads.
+    #[must_use]
+    pub fn is_named_read(&self, path: &str) -> bool {
+        let mut named = self.method_paths.iter();
+        let method = named.find_map(|known| known.last_segment_of(path));
+        method.is_some_and(|method| self.methods.iter().any(|known| known == method))
     }
 }
 
@@ -54,6 +67,7 @@ pub(super) const READ_ONLY: Section = section(
         key("writes", r#""refuse""#),
         key("paths", r#"["/web/action/load"]"#),
         key("calls", r#"["/web/dataset/call_kw"]"#),
+        key("method_paths", r#"["/json/2/*/*"]"#),
         key("methods", r#"["read", "search_read"]"#),
     ],
 );
@@ -68,6 +82,7 @@ pub(super) fn read(service: &Table<'_>) -> ReadOnly {
             .unwrap_or(default.writes),
         paths: list(&table, "paths").unwrap_or(default.paths),
         calls: list(&table, "calls").unwrap_or(default.calls),
+        method_paths: list(&table, "method_paths").unwrap_or(default.method_paths),
         methods: methods(&table).unwrap_or(default.methods),
     }
 }
@@ -99,6 +114,11 @@ pub(super) fn changes(lines: &mut Differences, old: &ReadOnly, new: &ReadOnly) {
     for (what, old, new) in [
         ("read_only paths", &old.paths, &new.paths),
         ("read_only calls", &old.calls, &new.calls),
+        (
+            "read_only method_paths",
+            &old.method_paths,
+            &new.method_paths,
+        ),
     ] {
         lines.list(what, &Lists { old, new }, ToString::to_string);
     }

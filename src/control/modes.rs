@@ -45,6 +45,8 @@ pub struct ModeOrder {
     pub service: String,
     pub by: Actor,
     pub change: ModeChange,
+    /// Why, for the history.
+    pub reason: Option<String>,
 }
 
 #[derive(Debug)]
@@ -240,7 +242,7 @@ impl Conductor {
         };
         if kept != before {
             self.put_modes(at, kept)?;
-            self.tell_mode(at, &order.by, (name, is_on));
+            self.tell_mode(at, (&order.by, order.reason), (name, is_on));
         }
         Ok(self.modes_status(at, name == "maintenance"))
     }
@@ -266,7 +268,12 @@ impl Conductor {
         Ok(())
     }
 
-    fn tell_mode(&mut self, at: usize, by: &Actor, (name, is_on): (&str, bool)) {
+    fn tell_mode(
+        &mut self,
+        at: usize,
+        (by, reason): (&Actor, Option<String>),
+        (name, is_on): (&str, bool),
+    ) {
         let service = &self.services[at];
         let message = service
             .modes
@@ -277,7 +284,7 @@ impl Conductor {
         tracing::info!(service = %service.name, actor = %by, mode = name, state = words, "mode switched");
         let mut record = audit(self.jobs.clock.now(), by, name);
         record.service = service.name.to_string();
-        record.reason.clone_from(&message);
+        record.reason = reason.or_else(|| message.clone());
         record.details.push(words.to_owned());
         let kind = EventKind::Mode {
             mode: name.to_owned(),

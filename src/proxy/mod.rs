@@ -16,6 +16,7 @@ mod belongings;
 mod body;
 mod cached;
 mod caller;
+mod calls;
 mod capture;
 mod choose;
 mod chunked;

@@ -1,5 +1,6 @@
 //! Maintenance and read-only: who gets in, and what waits.
 
+use super::calls::is_read;
 use super::client::Client;
 use super::client::write_all;
 use super::fault::Closed;
@@ -19,8 +20,6 @@ use crate::config::ReadOnly as ReadOnlySettings;
 use crate::live::Maintenance;
 use crate::live::ModeCounts;
 use crate::live::Service;
-use serde::Deserialize;
-use serde_json::Value;
 use std::net::IpAddr;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -34,9 +33,6 @@ const LONGEST_CALL: u64 = 64 * 1024;
 /// How long a client may take to send one.
 const PATIENCE: Duration = Duration::from_secs(10);
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-/// Of Odoo's `common` and `db` services: they tell something to those who have no session.
-const OPEN_METHODS: [&str; 5] = ["version", "about", "server_version", "list", "authenticate"];
-
 /// How a request stands with the modes of its service.
 enum Standing {
     In,
@@ -181,7 +177,13 @@ fn reads(head: &RequestHead<'_>, bytes: &[u8], settings: &ReadOnlySettings, look
     if settings.paths.iter().any(|known| known.is(path)) {
         return Reading::Reads;
     }
-    if head.method != "POST" || !settings.calls.iter().any(|known| known.covers(path)) {
+    if head.method != "POST" {
+        return Reading::Writes;
+    }
+    if settings.is_named_read(path) {
+        return Reading::Reads;
+    }
+    if !settings.calls.iter().any(|known| known.covers(path)) {
         return Reading::Writes;
     }
     let Framing::Length(length @ 1..=LONGEST_CALL) = head.framing else {
@@ -197,39 +199,6 @@ fn reads(head: &RequestHead<'_>, bytes: &[u8], settings: &ReadOnlySettings, look
             expects_continue: head.expects_continue,
         }),
         Some(_) | None => Reading::Writes,
-    }
-}
-
-/// Whether a JSON-RPC call reads, as Odoo takes it: `params` is the call of a model's method, or one of a
-/// service whose arguments name model and method. What is said twice, or is anything else, writes.
-fn is_read(body: &[u8], methods: &[String]) -> bool {
-    #[derive(Deserialize)]
-    struct Call {
-        params: Params,
-    }
-    #[derive(Deserialize)]
-    struct Params {
-        service: Option<String>,
-        method: String,
-        #[serde(default)]
-        args: Value,
-    }
-    let Ok(Call { params }) = serde_json::from_slice::<Call>(body) else {
-        return false;
-    };
-    let is_listed = |method: &str| methods.iter().any(|known| known == method);
-    match params.service.as_deref() {
-        None => is_listed(&params.method),
-        Some("common" | "db") => OPEN_METHODS.contains(&&*params.method),
-        Some("object") if matches!(&*params.method, "execute" | "execute_kw") => {
-            // Database, user, password, model, method.
-            params
-                .args
-                .get(4)
-                .and_then(Value::as_str)
-                .is_some_and(is_listed)
-        }
-        Some(_) => false,
     }
 }
 
@@ -250,38 +219,4 @@ pub(super) async fn take(client: &mut Client, peek: Peek) -> Result<(), Fault> {
     }
     flight.disarm();
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_call_reads_when_its_method_is_listed_wherever_it_stands() {
-        let methods = ["read".to_owned(), "search_read".to_owned()];
-        let reads = |body: &str| is_read(body.as_bytes(), &methods);
-        for read in [
-            r#"{"jsonrpc":"2.0","id":1,"method":"call","params":{"model":"res.partner","method":"read","args":[[7]],"kwargs":{}}}"#,
-            r#"{"params":{"service":"object","method":"execute_kw","args":["db",2,"pw","res.partner","search_read",[[]]]}}"#,
-            r#"{"params":{"service":"object","method":"execute","args":["db",2,"pw","res.partner","read",[7]]}}"#,
-            r#"{"params":{"service":"common","method":"version","args":[]}}"#,
-        ] {
-            assert!(reads(read), "{read}");
-        }
-        for write in [
-            r#"{"params":{"model":"res.partner","method":"write","args":[[7],{}]}}"#,
-            r#"{"params":{"model":"res.partner","method":"read","method":"write"}}"#,
-            r#"{"params":{"method":"read"},"params":{"method":"write"}}"#,
-            r#"{"params":{"service":"object","method":"execute_kw","args":["db",2,"pw","res.partner","unlink",[7]]}}"#,
-            r#"{"params":{"service":"object","method":"execute_kw","args":["db",2,"pw","res.partner"]}}"#,
-            r#"{"params":{"service":"object","method":"read","args":[]}}"#,
-            r#"{"params":{"service":"report","method":"read"}}"#,
-            r#"[{"params":{"method":"read"}}]"#,
-            r#"{"params":{"method":"read"}"#,
-            "read",
-            "",
-        ] {
-            assert!(!reads(write), "{write}");
-        }
-    }
 }

@@ -188,7 +188,10 @@ async fn a_site_that_is_read_only_is_looked_at_as_ever_and_not_changed() {
     let site = Site::start().await;
     let (to, json) = (site.daemon.address, site.json());
     result(&call(to, &json, "create").await);
-    let output = site.daemon.ctl(&["read-only", "on"]).await;
+    let output = site
+        .daemon
+        .ctl(&["read-only", "on", "--reason", "copying"])
+        .await;
     assert_eq!(output.code, 0, "{output:?}");
     let writes = site.blue.database().writes();
     for method in ["read", "search_read", "fields_get"] {
@@ -200,6 +203,56 @@ async fn a_site_that_is_read_only_is_looked_at_as_ever_and_not_changed() {
         .ask(request("GET /odoo", &json, ""))
         .await;
     assert_ne!(page.status(), 503);
+    let head = "Content-Type: application/json\r\n";
+    let passes = async |line: &str, body: &str| {
+        let answer = Wire::connect(to).await.ask(request(line, head, body)).await;
+        answer.head.get("x-switchd-fault") != Some("read-only")
+    };
+    for read in [
+        "/json/2/res.partner/search_read",
+        "/json/2/res.partner/fields_get?x=1",
+        "/discuss/channel/messages",
+        "/mail/inbox/messages",
+    ] {
+        assert!(passes(&format!("POST {read}"), "{}").await, "{read}");
+    }
+    for write in [
+        "/json/2/res.partner/create",
+        "/json/2/res.partner/SEARCH_READ",
+        "/json/2/res.partner/search%5fread",
+        "/json/2/res.partner/unlink/search_read",
+        "/json/2/res.partner/unlink/../search_read",
+        "/json/2/res.partner/unlink%2f..%2fsearch_read",
+        "/json/2/res.partner/unlink%252f/search_read",
+        "/json/2/res.partner;unlink/read",
+        "/json/2//read",
+        "/json/2/res.partner/unlink?/search_read",
+        "/discuss/channel/messages/",
+        "/discuss/channel/message/post",
+    ] {
+        assert!(!passes(&format!("POST {write}"), "{}").await, "{write}");
+    }
+    assert!(!passes("PUT /json/2/res.partner/read", "{}").await);
+    let xml = |method: &str| {
+        let values = ["prod", "2", "pw", "res.partner", method];
+        let params =
+            values.map(|it| format!("<param><value><string>{it}</string></value></param>"));
+        let params = params.concat();
+        format!(
+            "<?xml version='1.0'?><methodCall><methodName>execute_kw</methodName><params>{params}</params></methodCall>"
+        )
+    };
+    for path in ["/xmlrpc/2/object", "/xmlrpc/object"] {
+        let line = format!("POST {path}");
+        assert!(passes(&line, &xml("search_read")).await, "{path}");
+        for write in [
+            xml("unlink"),
+            xml("Read"),
+            xml("read") + &" ".repeat(70_000),
+        ] {
+            assert!(!passes(&line, &write).await, "{path}");
+        }
+    }
     for method in ["create", "write", "unlink", "action_confirm"] {
         let refused = call(to, &json, method).await;
         assert_eq!(refused.status(), 503, "{method}");
@@ -207,6 +260,11 @@ async fn a_site_that_is_read_only_is_looked_at_as_ever_and_not_changed() {
         assert_eq!(error["error"]["data"]["name"], "switchd.read-only");
     }
     assert_eq!(site.blue.database().writes(), writes);
+    let told = site.daemon.history().await.pop().unwrap();
+    assert_eq!(
+        (&*told.command, told.reason.as_deref()),
+        ("read_only", Some("copying"))
+    );
     site.daemon.ctl(&["read-only", "off"]).await;
     result(&call(to, &json, "create").await);
 }
