@@ -110,7 +110,8 @@ async fn a_drain_that_cuts_off_others_leaves_a_kept_answer_alone() {
     shows(&daemon, "/long", "delivering").await;
     let mut other = ask_and_wait(&daemon, "/never").await;
     pair.blue.saw("/never", 1).await;
-    daemon.flip("green").await;
+    let flip = daemon.ctl(&["flip", "green"]).await;
+    assert_eq!(flip.code, 6, "done, and something was cut off: {flip:?}");
     assert_eq!(other.answer("GET").await.status(), 503);
     assert_whole(&client.answer("GET").await, LONG);
 }
