@@ -13,7 +13,7 @@ use std::time::Duration;
 /// How a service is deployed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Deploy {
-    /// Where journals, logs and receipts are kept; none means `deploys` below the state directory.
+    /// Where journals, logs and receipts are kept; none means a folder that belongs to whoever deploys.
     pub dir: Option<PathBuf>,
     /// How `switchctl` reaches the database, to see who else works on it: a connection string of libpq. The daemon never
     /// connects.
@@ -44,7 +44,7 @@ impl Default for Deploy {
 pub(super) const DEPLOY: Section = section(
     "service.NAME.deploy",
     &[
-        key("dir", r#""/var/lib/switchd-deploys""#),
+        key("dir", r#""/srv/deploys""#),
         key("database", r#""service=odoo""#),
         key("hold", r#""90s""#),
         key("watch", r#""2m""#),
@@ -117,7 +117,7 @@ fn hold(deploy: &Table<'_>, holds: &Hold) -> Duration {
 pub(super) fn changes(lines: &mut Differences, old: &Deploy, new: &Deploy) {
     let dir = |deploy: &Deploy| match &deploy.dir {
         Some(dir) => dir.display().to_string(),
-        None => "below the state directory".to_owned(),
+        None => "that of whoever deploys".to_owned(),
     };
     lines.value("deploy dir", &dir(old), &dir(new));
     lines.value(

@@ -35,6 +35,7 @@ pub(crate) fn step(name: &str, run: &str, undo: &str) -> String {
 /// With these steps, and no more waiting than is needed.
 pub(crate) fn deploying(config: Config, steps: &[String]) -> Config {
     let config = config
+        .set("service.app.deploy.dir = \"DIR/deploys\"")
         .set("service.app.deploy.watch = \"100ms\"")
         .set("service.app.watch.time = \"1s\"");
     config.block(&steps.concat())
@@ -83,7 +84,7 @@ pub(crate) async fn status(daemon: &Daemon) -> Value {
 
 /// What every line of the newest journal says.
 pub(crate) fn journal(daemon: &Daemon) -> Vec<Value> {
-    let dir = daemon.path("state/deploys/app");
+    let dir = daemon.path("deploys/app");
     let entries = std::fs::read_dir(dir).into_iter().flatten();
     let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
     files.retain(|path| path.extension().is_some_and(|it| it == "jsonl"));
@@ -159,7 +160,7 @@ async fn a_deploy_takes_its_steps_in_order_and_leaves_a_receipt() {
     assert_eq!(receipt["reason"], "ticket 7");
     let id = receipt["id"].as_str().unwrap();
     let read = |ending: &str| {
-        let path = daemon.path(&format!("state/deploys/app/{id}.{ending}"));
+        let path = daemon.path(&format!("deploys/app/{id}.{ending}"));
         std::fs::read_to_string(path).unwrap()
     };
     let json: Value = serde_json::from_str(&read("json")).unwrap();
@@ -336,7 +337,7 @@ async fn a_dry_run_shows_the_plan_and_does_nothing() {
     ] {
         assert!(output.stdout.contains(words), "{words}: {}", output.stdout);
     }
-    assert!(trace(&daemon).is_empty() && !daemon.path("state/deploys").exists());
+    assert!(trace(&daemon).is_empty() && !daemon.path("deploys").exists());
 }
 
 #[tokio::test]
@@ -663,7 +664,7 @@ async fn a_deploy_tries_the_gates_once() {
     let receipt = status(&daemon).await;
     assert!(receipt["gates_reused_ms"].is_u64(), "{receipt}");
     let id = receipt["id"].as_str().unwrap();
-    let markdown = daemon.path(&format!("state/deploys/app/{id}.md"));
+    let markdown = daemon.path(&format!("deploys/app/{id}.md"));
     let markdown = std::fs::read_to_string(markdown).unwrap();
     assert!(
         markdown.contains("The gates were tried once: the flip followed after"),

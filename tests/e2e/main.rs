@@ -36,6 +36,7 @@ mod deploy;
 mod deploy_crash;
 mod deploy_database;
 mod deploy_examples;
+mod deploy_rights;
 mod drain;
 mod dress;
 mod errors;

@@ -70,6 +70,10 @@ pub(in crate::cli) struct DeployArgs {
     #[arg(long)]
     pub(super) undo: bool,
 
+    /// With --undo: take back with the steps that stand in the config now, although they have changed since
+    #[arg(long, requires = "undo")]
+    pub(super) with_current_steps: bool,
+
     /// The deploy that is meant, instead of the last one
     #[arg(long, value_name = "ID")]
     pub(super) id: Option<String>,

@@ -5,7 +5,7 @@
 //! that whoever goes on later knows that nothing of the interrupted step still works.
 
 use super::args::DeployArgs;
-use super::places;
+use super::folder::Folder;
 use crate::cli::failure::Failure;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::os::unix::process::ExitStatusExt;
@@ -36,7 +36,12 @@ pub(super) async fn run(args: &DeployArgs) -> Result<(), Failure> {
         SignalKind::hangup(),
     ]
     .map(signal);
-    let locked = places::try_lock(lock).map_err(Failure::Output)?;
+    let (dir, name) = (lock.parent(), lock.file_name());
+    let (Some(dir), Some(name)) = (dir, name.and_then(|name| name.to_str())) else {
+        return Err(Failure::Usage("that is no lock".to_owned()));
+    };
+    let locked = Folder::open(dir).and_then(|dir| dir.lock(name));
+    let locked = locked.map_err(Failure::Output)?;
     if locked.is_none() {
         return Err(Failure::Usage(format!(
             "another program of a deploy still runs: {} is locked",

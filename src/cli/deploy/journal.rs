@@ -1,13 +1,15 @@
 //! The file that knows how far a deploy came: one JSON object per line, each on disk before what follows it.
 
+use super::folder::is_untrusted;
+use super::places::{Places, journal_name};
 use super::plan::Plan;
 use super::story::Story;
 use crate::cli::failure::Failure;
 use jiff::{Timestamp, Unit};
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// One line.
@@ -162,30 +164,20 @@ pub(super) fn now() -> Timestamp {
 
 impl Journal {
     /// None when a deploy of that name is there already.
-    pub(super) fn create(path: &Path) -> io::Result<Option<Self>> {
-        let file = OpenOptions::new()
-            .create_new(true)
-            .append(true)
-            .mode(0o640)
-            .open(path);
-        match file {
-            Ok(file) => {
-                if let Some(dir) = path.parent() {
-                    File::open(dir)?.sync_all()?;
-                }
-                Ok(Some(Self {
-                    path: path.to_owned(),
-                    file,
-                }))
-            }
-            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            Err(cause) => Err(cause),
-        }
+    pub(super) fn create(places: &Places, id: &str) -> io::Result<Option<Self>> {
+        let Some(file) = places.folder().create_new(&journal_name(id))? else {
+            return Ok(None);
+        };
+        places.folder().sync()?;
+        Ok(Some(Self {
+            path: places.journal(id),
+            file,
+        }))
     }
 
     /// Goes on after the last whole line: half a line was never acted upon.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    pub(super) fn open(places: &Places, id: &str) -> io::Result<Self> {
+        let mut file = places.folder().file(&journal_name(id), OFlags::RDWR)?;
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes)?;
         let end = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at as u64 + 1);
@@ -195,7 +187,7 @@ impl Journal {
         }
         file.seek(SeekFrom::Start(end))?;
         Ok(Self {
-            path: path.to_owned(),
+            path: places.journal(id),
             file,
         })
     }
@@ -217,16 +209,30 @@ impl Journal {
     }
 }
 
-/// Everything that a journal says.
-pub(super) fn read(path: &Path) -> Result<Story, Failure> {
+/// Everything that a journal says. Its programs are no part of that, whoever wrote some into it: what runs stands in the
+/// config.
+pub(super) fn read(places: &Places, id: &str) -> Result<Story, Failure> {
     let broken = |why: &str| {
         Failure::Usage(format!(
             "the journal {} cannot be used: {why}\n  look into it, then remove it if nothing of that deploy runs any more",
-            path.display()
+            places.journal(id).display()
         ))
     };
-    let text = std::fs::read(path).map_err(|cause| broken(&cause.to_string()))?;
-    Story::of(entries(&text)).ok_or_else(|| broken("it does not begin with a plan"))
+    let text = places.folder().read(&journal_name(id));
+    let text = text.map_err(|cause| {
+        if is_untrusted(&cause) {
+            places.unusable(&cause)
+        } else {
+            broken(&cause.to_string())
+        }
+    })?;
+    let mut story =
+        Story::of(entries(&text)).ok_or_else(|| broken("it does not begin with a plan"))?;
+    if story.plan.id != id {
+        return Err(broken("it is of another deploy"));
+    }
+    story.plan.forget_programs();
+    Ok(story)
 }
 
 /// The whole lines of `bytes`; what cannot be read is passed over, as a newer switchctl may have written it.
@@ -240,9 +246,11 @@ pub(super) fn entries(bytes: &[u8]) -> Vec<Entry> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::folder::Folder;
     use super::super::plan::tests::plan;
     use super::super::story::StepState;
     use super::*;
+    use tempfile::TempDir;
 
     fn started(step: &str) -> Record {
         Record::Started {
@@ -251,8 +259,14 @@ mod tests {
         }
     }
 
-    fn written(path: &Path) -> Journal {
-        let mut journal = Journal::create(path).unwrap().unwrap();
+    const ID: &str = "20260801-120000";
+
+    fn places(dir: &TempDir) -> Places {
+        Places::at(Folder::open(dir.path()).unwrap())
+    }
+
+    fn written(places: &Places) -> Journal {
+        let mut journal = Journal::create(places, ID).unwrap().unwrap();
         journal.write(&Record::Planned(Box::new(plan()))).unwrap();
         journal.write(&started("prepare")).unwrap();
         journal
@@ -261,17 +275,18 @@ mod tests {
     #[test]
     fn a_journal_cut_anywhere_is_the_story_up_to_its_last_whole_line() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("1.jsonl");
-        drop(written(&path));
+        let places = places(&dir);
+        let path = places.journal(ID);
+        drop(written(&places));
         let whole = std::fs::read(&path).unwrap();
         let first = memchr::memchr(b'\n', &whole).unwrap() + 1;
         for length in first..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
-            let story = read(&path).unwrap();
+            let story = read(&places, ID).unwrap();
             assert_eq!(story.state("prepare"), StepState::Waiting, "{length}");
-            let mut journal = Journal::open(&path).unwrap();
+            let mut journal = Journal::open(&places, ID).unwrap();
             journal.write(&started("start")).unwrap();
-            let story = read(&path).unwrap();
+            let story = read(&places, ID).unwrap();
             assert_eq!(story.state("start"), StepState::Started, "{length}");
             assert_eq!(story.entries.len(), 2);
         }
@@ -280,12 +295,13 @@ mod tests {
     #[test]
     fn a_journal_without_a_plan_is_refused_in_words() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("1.jsonl");
-        drop(written(&path));
+        let places = places(&dir);
+        let path = places.journal(ID);
+        drop(written(&places));
         let whole = std::fs::read(&path).unwrap();
         for broken in [&whole[..10], b"", b"{}\n", b"\xff\n"] {
             std::fs::write(&path, broken).unwrap();
-            let words = read(&path).unwrap_err().to_string();
+            let words = read(&places, ID).unwrap_err().to_string();
             assert!(words.contains("does not begin with a plan"), "{words}");
         }
     }
@@ -293,8 +309,32 @@ mod tests {
     #[test]
     fn two_deploys_never_share_a_journal() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("1.jsonl");
-        drop(written(&path));
-        assert!(Journal::create(&path).unwrap().is_none());
+        let places = places(&dir);
+        drop(written(&places));
+        assert!(Journal::create(&places, ID).unwrap().is_none());
+    }
+
+    #[test]
+    fn no_program_is_ever_taken_from_a_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(&dir);
+        drop(written(&places));
+        assert!(plan().steps.iter().all(|step| step.run.is_some()));
+        let text = std::fs::read_to_string(places.journal(ID)).unwrap();
+        assert!(text.contains("\"direct\""), "{text}");
+        let story = read(&places, ID).unwrap();
+        for step in &story.plan.steps {
+            assert!(step.run.is_none() && step.undo.is_none(), "{step:?}");
+        }
+    }
+
+    #[test]
+    fn a_journal_of_another_name_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let places = places(&dir);
+        drop(written(&places));
+        std::fs::rename(places.journal(ID), places.journal("9")).unwrap();
+        let words = read(&places, "9").unwrap_err().to_string();
+        assert!(words.contains("of another deploy"), "{words}");
     }
 }

@@ -3,21 +3,25 @@
 use super::args::{DeployArgs, Direction};
 use super::daemon::{Daemon, No};
 use super::journal::{Journal, Outcome, Record};
+use super::meant::Meant;
 use super::places::Places;
-use super::plan::{Meant, Plan};
+use super::plan::Plan;
 use super::program::open_log;
 use super::show;
 use super::story::Story;
 use super::viewer;
 use super::viewer::Role;
+use super::work::Work;
 use crate::api::ServiceStatus;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output;
 use crate::cli::output::Format;
 use crate::cli::session::Session;
 use crate::config::Admin;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -30,10 +34,11 @@ pub(super) async fn dry_run(session: &Session, args: &DeployArgs) -> Result<(), 
     match session.output.format {
         Format::Json => output::print(&serde_json::to_string(&plan).unwrap_or_default()),
         Format::Words => {
-            let places = Places::new(&meant.dir(), &plan.service);
+            let places = meant.known_places()?;
             let mut text = plan.in_words();
             text.push_str("nothing was done");
-            if let Some(story) = places.story(None).ok().filter(|story| !story.is_over()) {
+            let last = places.and_then(|places| places.story(None).ok());
+            if let Some(story) = last.filter(|story| !story.is_over()) {
                 let _ = write!(text, "; deploy {} is not over yet", story.plan.id);
             }
             output::print(&text)
@@ -42,10 +47,13 @@ pub(super) async fn dry_run(session: &Session, args: &DeployArgs) -> Result<(), 
 }
 
 pub(super) async fn start(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
-    let meant = Meant::load(args, session.named_service())?;
+    let meant = Meant::to_run(args, session.named_service())?;
     let socket = socket(session, &meant);
-    let places = Places::new(&meant.dir(), meant.service().name.as_str());
-    places.create()?;
+    let left = meant.known_places()?.is_none().then(|| meant.left_behind());
+    let places = Places::create(&meant.dir()?)?;
+    if let Some(words) = left.flatten() {
+        eprintln!("note: {words}");
+    }
     refuse_another(&places)?;
     let now = now(&meant, &socket).await?;
     let mut plan = Plan::new(&meant, args, &now, &socket)?;
@@ -58,11 +66,11 @@ pub(super) async fn start(session: &Session, args: &DeployArgs) -> Result<(), Fa
             ),
         });
     }
-    let path = write(&places, &mut plan).map_err(|cause| places.unusable(&cause))?;
+    write(&places, &mut plan).map_err(|cause| places.unusable(&cause))?;
     let runner = Runner {
         places: &places,
         id: &plan.id,
-        journal: &path,
+        work: &Work::of(&meant),
         socket: &socket,
     };
     runner.go(session, args).await
@@ -74,8 +82,8 @@ pub(super) async fn go_on(
     args: &DeployArgs,
     way: Direction,
 ) -> Result<(), Failure> {
-    let meant = Meant::load(args, session.named_service())?;
-    let places = Places::new(&meant.dir(), meant.service().name.as_str());
+    let meant = Meant::to_run(args, session.named_service())?;
+    let places = meant.places()?;
     let story = places.story(args.id.as_deref())?;
     let id = story.plan.id.clone();
     if let Some(outcome) = story.outcome {
@@ -87,14 +95,15 @@ pub(super) async fn go_on(
                 "deploy {id} is under way; look: switchctl deploy --attach"
             ))),
             Direction::Back => {
-                tell(&story, Signal::INT)?;
+                tell(&places, &story, Signal::INT)?;
                 viewer::watch(session, &places, &id, Role::Guest).await
             }
         };
     };
-    let path = places.journal(&id);
+    let work = Work::of(&meant);
+    work.fits(&story, args.with_current_steps)?;
     if way == Direction::Back && story.undoing.is_none() {
-        let mut journal = Journal::open(&path).map_err(|cause| places.unusable(&cause))?;
+        let mut journal = Journal::open(&places, &id).map_err(|cause| places.unusable(&cause))?;
         let why = "asked for with --undo".to_owned();
         journal
             .write(&Record::Undoing { why })
@@ -104,7 +113,7 @@ pub(super) async fn go_on(
     let runner = Runner {
         places: &places,
         id: &id,
-        journal: &path,
+        work: &work,
         socket: &story.plan.socket,
     };
     runner.go(session, args).await
@@ -126,15 +135,43 @@ fn over(id: &str, outcome: Outcome) -> Failure {
     }
 }
 
-pub(super) fn tell(story: &Story, signal: Signal) -> Result<(), Failure> {
+/// Sends a signal to the process of the deploy, and to no other one: it must be a runner of this very journal.
+pub(super) fn tell(places: &Places, story: &Story, signal: Signal) -> Result<(), Failure> {
     let pid = story.pid.and_then(|pid| i32::try_from(pid).ok());
+    let id = &story.plan.id;
     let Some(pid) = pid.and_then(Pid::from_raw) else {
         return Err(Failure::Usage(format!(
-            "deploy {} has not begun yet; ask again",
-            story.plan.id
+            "deploy {id} has not begun yet; ask again"
         )));
     };
-    kill_process(pid, signal).map_err(|cause| Failure::Output(cause.into()))
+    // What the number means cannot change any more once it is open.
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+        // It has just ended.
+        return Ok(());
+    };
+    if !is_runner(pid, &places.journal(id)) {
+        return Err(Failure::Ended {
+            exit: Exit::Refused,
+            text: format!(
+                "process {}, which the journal of deploy {id} names, does not work on it: it was told nothing\n  look \
+                 who holds deploy.lock: fuser {}",
+                pid.as_raw_nonzero(),
+                places.folder().path().join("deploy.lock").display()
+            ),
+        });
+    }
+    pidfd_send_signal(process, signal).map_err(|cause| Failure::Output(cause.into()))
+}
+
+/// Whether this process belongs to us, and was started for this journal.
+fn is_runner(pid: Pid, journal: &Path) -> bool {
+    let proc = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let me = rustix::process::geteuid().as_raw();
+    let is_ours = proc.metadata().is_ok_and(|it| it.uid() == me);
+    let line = std::fs::read(proc.join("cmdline")).unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let named = [b"--runner".as_slice(), journal.as_os_str().as_bytes()];
+    is_ours && words.windows(2).any(|pair| pair == named)
 }
 
 /// One deploy of a service at a time, and none on top of one that was interrupted.
@@ -143,7 +180,12 @@ fn refuse_another(places: &Places) -> Result<(), Failure> {
         exit: Exit::Refused,
         text,
     };
-    let last = places.story(None).ok().filter(|story| !story.is_over());
+    let last = match places.story(None) {
+        // Somebody else may have written it.
+        Err(refused @ Failure::Ended { .. }) => return Err(refused),
+        // There is none, or the crash came before its first line was whole: nothing was begun.
+        last => last.ok().filter(|story| !story.is_over()),
+    };
     if places.lock()?.is_none() {
         let id = last.map(|story| story.plan.id).unwrap_or_default();
         return Err(refused(format!(
@@ -161,7 +203,7 @@ fn refuse_another(places: &Places) -> Result<(), Failure> {
 }
 
 /// Gives the plan a name of its own, and puts it on disk.
-fn write(places: &Places, plan: &mut Plan) -> std::io::Result<PathBuf> {
+fn write(places: &Places, plan: &mut Plan) -> std::io::Result<()> {
     let now = super::journal::now();
     let time = now.strftime("%Y%m%d-%H%M%S").to_string();
     let mut number = 1;
@@ -170,10 +212,10 @@ fn write(places: &Places, plan: &mut Plan) -> std::io::Result<PathBuf> {
             1 => time.clone(),
             number => format!("{time}-{number}"),
         };
-        let path = places.journal(&plan.id);
-        if let Some(mut journal) = Journal::create(&path)? {
-            journal.write(&Record::Planned(Box::new(plan.clone())))?;
-            return Ok(path);
+        if let Some(mut journal) = Journal::create(places, &plan.id)? {
+            let mut kept = plan.clone();
+            kept.forget_programs();
+            return journal.write(&Record::Planned(Box::new(kept)));
         }
         number += 1;
     }
@@ -183,7 +225,7 @@ fn write(places: &Places, plan: &mut Plan) -> std::io::Result<PathBuf> {
 struct Runner<'r> {
     places: &'r Places,
     id: &'r str,
-    journal: &'r Path,
+    work: &'r Work,
     socket: &'r Path,
 }
 
@@ -206,17 +248,22 @@ impl Runner<'_> {
     }
 
     fn start(&self) -> std::io::Result<Child> {
-        let log = open_log(&self.places.log(self.id))?;
-        Command::new("/proc/self/exe")
+        let log = open_log(self.places, self.id)?;
+        let mut child = Command::new("/proc/self/exe")
             .arg0("switchctl")
             .arg("--socket")
             .arg(self.socket)
             .args(["deploy", "--runner"])
-            .arg(self.journal)
-            .stdin(Stdio::null())
+            .arg(self.places.journal(self.id))
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
-            .spawn()
+            .spawn()?;
+        if let Some(pipe) = child.stdin.take() {
+            // A runner that has ended tells by its log.
+            let _ = self.work.send(pipe);
+        }
+        Ok(child)
     }
 }
 

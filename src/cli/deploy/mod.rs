@@ -5,14 +5,18 @@
 //! decides where traffic is: it asks the daemon, also when it goes on after a crash.
 //! Rules: written down before it is done; a program runs under a guard that ends it when the runner dies;
 //! what was begun is taken back in reverse order; clients are held by a lease that ends with the runner.
+//! Whoever may write what is read here has the rights of whoever deploys: [`folder`] takes nothing else, and programs
+//! come from the config alone ([`work`]).
 
 mod args;
 mod daemon;
+mod folder;
 mod gates;
 mod guard;
 mod hold;
 mod journal;
 mod launch;
+mod meant;
 mod others;
 mod places;
 mod plan;
@@ -27,6 +31,7 @@ mod story;
 mod undo;
 mod viewer;
 mod watching;
+mod work;
 mod worst;
 
 pub(super) use args::DeployArgs;

@@ -1,69 +1,81 @@
 //! Where deploys of one service are kept, and who works there.
 
+use super::folder::{Folder, is_untrusted};
 use super::journal;
 use super::story::Story;
-use crate::cli::failure::Failure;
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use crate::cli::failure::{Exit, Failure};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The folder of one service: a journal, a log and a receipt for each deploy.
 #[derive(Debug, Clone)]
 pub(super) struct Places {
-    dir: PathBuf,
+    folder: Arc<Folder>,
 }
 
 impl Places {
-    pub(super) fn new(dir: &Path, service: &str) -> Self {
-        Self {
-            dir: dir.join(service),
+    /// None when nothing has been deployed yet.
+    pub(super) fn open(dir: &Path) -> Result<Option<Self>, Failure> {
+        match Folder::open(dir) {
+            Ok(folder) => Ok(Some(Self::at(folder))),
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(cause) => Err(unusable(dir, &cause)),
         }
     }
 
-    /// Where `journal` lies.
-    pub(super) fn of_journal(journal: &Path) -> Self {
+    pub(super) fn create(dir: &Path) -> Result<Self, Failure> {
+        let folder = Folder::create(dir);
+        folder.map(Self::at).map_err(|cause| unusable(dir, &cause))
+    }
+
+    /// Where the journal lies that is written there, and the deploy that it is of.
+    pub(super) fn of_journal(journal: &Path) -> Result<(Self, String), Failure> {
+        let (dir, id) = (journal.parent(), journal.file_stem());
+        let (Some(dir), Some(id)) = (dir, id.and_then(|id| id.to_str())) else {
+            return Err(Failure::Usage("that is no journal".to_owned()));
+        };
+        let folder = Folder::open(dir).map_err(|cause| unusable(dir, &cause))?;
+        Ok((Self::at(folder), id.to_owned()))
+    }
+
+    pub(super) fn at(folder: Folder) -> Self {
         Self {
-            dir: journal.parent().unwrap_or(Path::new("/")).to_owned(),
+            folder: Arc::new(folder),
         }
     }
 
-    pub(super) fn create(&self) -> Result<(), Failure> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(0o750)
-            .create(&self.dir)
-            .map_err(|cause| self.unusable(&cause))
+    /// What is called so is opened here alone.
+    pub(super) fn folder(&self) -> &Folder {
+        &self.folder
     }
 
     pub(super) fn journal(&self, id: &str) -> PathBuf {
-        self.dir.join(format!("{id}.jsonl"))
-    }
-
-    /// What the programs of a deploy wrote.
-    pub(super) fn log(&self, id: &str) -> PathBuf {
-        self.dir.join(format!("{id}.log"))
+        self.folder.path().join(journal_name(id))
     }
 
     /// With `json` or `md`.
     pub(super) fn receipt(&self, id: &str, ending: &str) -> PathBuf {
-        self.dir.join(format!("{id}.{ending}"))
+        self.folder.path().join(receipt_name(id, ending))
     }
 
     /// Locked while a program of a step runs.
     pub(super) fn program_lock(&self) -> PathBuf {
-        self.dir.join("program.lock")
+        self.folder.path().join(PROGRAM_LOCK)
+    }
+
+    /// None while a program of a step runs.
+    pub(super) fn lock_program(&self) -> Result<Option<File>, Failure> {
+        let lock = self.folder.lock(PROGRAM_LOCK);
+        lock.map_err(|cause| self.unusable(&cause))
     }
 
     /// Every deploy, oldest first.
     pub(super) fn ids(&self) -> Result<Vec<String>, Failure> {
-        let entries = match self.dir.read_dir() {
-            Ok(entries) => entries,
-            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(cause) => return Err(self.unusable(&cause)),
-        };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names = self.folder.names().map_err(|cause| self.unusable(&cause))?;
         let mut ids: Vec<String> = names
+            .iter()
             .filter_map(|name| name.strip_suffix(".jsonl").map(str::to_owned))
             .collect();
         ids.sort_by_key(|id| order(id));
@@ -78,51 +90,83 @@ impl Places {
             Some(id) => {
                 return Err(Failure::Usage(format!(
                     "there is no deploy {id} in {}\n  look which there are: switchctl deploy --status",
-                    self.dir.display()
+                    self.folder.path().display()
                 )));
             }
             None => ids.last().map(String::as_str).ok_or_else(|| {
                 Failure::Usage(format!(
                     "nothing has been deployed yet: {} holds no deploy",
-                    self.dir.display()
+                    self.folder.path().display()
                 ))
             })?,
         };
-        journal::read(&self.journal(id))
+        journal::read(self, id)
     }
 
     /// Whoever holds it is the one that deploys this service; none while somebody else does.
     pub(super) fn lock(&self) -> Result<Option<File>, Failure> {
-        try_lock(&self.dir.join("deploy.lock")).map_err(|cause| self.unusable(&cause))
+        let lock = self.folder.lock("deploy.lock");
+        lock.map_err(|cause| self.unusable(&cause))
     }
 
     pub(super) fn unusable(&self, cause: &io::Error) -> Failure {
-        Failure::Usage(format!(
-            "cannot use {}: {cause}\n  journals and receipts of deploys are kept there: let this user write \
-             to it, or name another folder in [service.NAME.deploy] dir",
-            self.dir.display()
-        ))
+        unusable(self.folder.path(), cause)
     }
 
     /// Forgets the oldest deploys but `keep`; those that were not finished stay.
     pub(super) fn prune(&self, keep: usize) {
         let ids = self.ids().unwrap_or_default();
         for id in &ids[..ids.len().saturating_sub(keep)] {
-            let is_over = journal::read(&self.journal(id)).is_ok_and(|story| story.is_over());
+            let is_over = journal::read(self, id).is_ok_and(|story| story.is_over());
             if !is_over {
                 continue;
             }
-            for file in [
-                self.log(id),
-                self.receipt(id, "json"),
-                self.receipt(id, "md"),
+            for name in [
+                log_name(id),
+                receipt_name(id, "json"),
+                receipt_name(id, "md"),
+                journal_name(id),
             ] {
                 // What is not there any more is as forgotten as can be.
-                let _ = std::fs::remove_file(file);
+                let _ = self.folder.remove(&name);
             }
-            let _ = std::fs::remove_file(self.journal(id));
         }
     }
+}
+
+const PROGRAM_LOCK: &str = "program.lock";
+
+pub(super) fn journal_name(id: &str) -> String {
+    format!("{id}.jsonl")
+}
+
+/// What the programs of a deploy wrote.
+pub(super) fn log_name(id: &str) -> String {
+    format!("{id}.log")
+}
+
+/// With `json` or `md`.
+pub(super) fn receipt_name(id: &str, ending: &str) -> String {
+    format!("{id}.{ending}")
+}
+
+fn unusable(dir: &Path, cause: &io::Error) -> Failure {
+    let dir = dir.display();
+    if is_untrusted(cause) {
+        return Failure::Ended {
+            exit: Exit::Refused,
+            text: format!(
+                "refused, and nothing was run: {cause}\n  journals of deploys lie in {dir}, and they say what is taken \
+                 back: the folder, all above it and all in it must belong to root or to whoever deploys, and nobody \
+                 else may write there\n  mend that after a look at what lies there, or name another folder in \
+                 [service.NAME.deploy] dir"
+            ),
+        };
+    }
+    Failure::Usage(format!(
+        "cannot use {dir}: {cause}\n  journals and receipts of deploys are kept there: let this user write to it, or \
+         name another folder in [service.NAME.deploy] dir"
+    ))
 }
 
 /// `20260801-120000-2` comes after `20260801-120000`, and `-10` after `-2`.
@@ -132,21 +176,6 @@ fn order(id: &str) -> (String, u64) {
     let time = parts.next().unwrap_or_default();
     let number = parts.next().and_then(|number| number.parse().ok());
     (format!("{day}-{time}"), number.unwrap_or(0))
-}
-
-/// None while another process holds it.
-pub(super) fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o640)
-        .open(path)?;
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(TryLockError::WouldBlock) => Ok(None),
-        Err(TryLockError::Error(cause)) => Err(cause),
-    }
 }
 
 #[cfg(test)]
@@ -171,15 +200,5 @@ mod tests {
                 "20260801-120001"
             ]
         );
-    }
-
-    #[test]
-    fn a_lock_is_free_again_with_its_holder() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("lock");
-        let lock = try_lock(&path).unwrap();
-        assert!(lock.is_some() && try_lock(&path).unwrap().is_none());
-        drop(lock);
-        assert!(try_lock(&path).unwrap().is_some());
     }
 }

@@ -1,11 +1,14 @@
 //! What is going to be done, decided once: a config that changes meanwhile changes nothing in a deploy under way.
 
 use super::args::DeployArgs;
+use super::meant::Meant;
+use super::work::hash;
 use crate::api::ServiceStatus;
+use crate::cli::args::version;
 use crate::cli::failure::{Exit, Failure};
 use crate::config::Program;
 use crate::config::format_duration;
-use crate::config::{DeployStep, Service, Settings, StepKind};
+use crate::config::{DeployStep, Service, Slot, StepKind};
 use crate::net::EndpointAddr;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -38,63 +41,11 @@ pub(super) struct Plan {
     pub(super) hold: Duration,
     pub(super) watch: Duration,
     pub(super) keep: usize,
+    /// In the journal without their programs.
     pub(super) steps: Vec<DeployStep>,
-}
-
-/// The config, and which of its services is meant.
-pub(super) struct Meant {
-    pub(super) settings: Settings,
-    pub(super) config: PathBuf,
-    at: usize,
-}
-
-impl Meant {
-    pub(super) fn load(args: &DeployArgs, named: Option<&str>) -> Result<Self, Failure> {
-        let config = std::path::absolute(&args.config).map_err(Failure::Output)?;
-        let settings = crate::config::load(&config).map_err(|problems| {
-            Failure::Usage(format!(
-                "the config is not valid, nothing was done:\n{}",
-                crate::config::summary(&problems).trim_end()
-            ))
-        })?;
-        let names: Vec<&str> = settings
-            .services
-            .iter()
-            .map(|service| service.name.as_str())
-            .collect();
-        let at = match named {
-            Some(named) => names.iter().position(|name| *name == named),
-            None => (names.len() == 1).then_some(0),
-        };
-        let Some(at) = at else {
-            let names = names.join(", ");
-            return Err(Failure::Usage(match named {
-                Some(named) => format!(
-                    "there is no service {named}; {} has {names}",
-                    config.display()
-                ),
-                None => format!(
-                    "which service? {} has {names}\n  name one: --service NAME, or SWITCHD_SERVICE",
-                    config.display()
-                ),
-            }));
-        };
-        Ok(Self {
-            settings,
-            config,
-            at,
-        })
-    }
-
-    pub(super) fn service(&self) -> &Service {
-        &self.settings.services[self.at]
-    }
-
-    pub(super) fn dir(&self) -> PathBuf {
-        let dir = &self.service().deploy.dir;
-        dir.clone()
-            .unwrap_or_else(|| self.settings.state.dir.join("deploys"))
-    }
+    /// Of the steps with their programs.
+    #[serde(default)]
+    pub(super) steps_hash: String,
 }
 
 impl Plan {
@@ -109,9 +60,10 @@ impl Plan {
         let slot = target(service, args, now)?;
         let label = |name: &str| {
             let slot = now.slots.iter().find(|it| it.name == name);
-            slot.and_then(|slot| slot.version.clone())
+            // Programs are told it: whatever no label can be is none.
+            slot.and_then(|slot| slot.version.clone().filter(|it| version(it).is_ok()))
         };
-        let old_slot = now.active.clone();
+        let old_slot = active(service, now)?;
         let acknowledges = acknowledged(service, args, now, &slot)?;
         Ok(Self {
             acknowledges,
@@ -130,9 +82,20 @@ impl Plan {
             watch: service.deploy.watch,
             keep: service.deploy.keep,
             steps: service.deploy.steps.clone(),
+            steps_hash: hash(&service.deploy.steps, &meant.config),
             slot,
             old_slot,
         })
+    }
+
+    /// Leaves the names of the steps, and what each is.
+    pub(super) fn forget_programs(&mut self) {
+        for step in &mut self.steps {
+            step.run = None;
+            step.undo = None;
+            step.dir = None;
+            step.env.clear();
+        }
     }
 
     /// Why traffic moves, for the history.
@@ -242,6 +205,22 @@ pub(super) fn written(program: &Program) -> String {
     }
 }
 
+/// Programs are told its name, so it must be one of the config.
+fn active(service: &Service, now: &ServiceStatus) -> Result<String, Failure> {
+    let is_known = |slot: &Slot| slot.name.as_str() == now.active;
+    if service.slots.iter().any(is_known) {
+        return Ok(now.active.clone());
+    }
+    Err(Failure::Ended {
+        exit: Exit::Refused,
+        text: format!(
+            "switchd says that {:?} is active, and the config knows no such slot\n  is it the config that switchd runs \
+             with? --config FILE",
+            now.active
+        ),
+    })
+}
+
 fn target(service: &Service, args: &DeployArgs, now: &ServiceStatus) -> Result<String, Failure> {
     let refused = |text: String| Failure::Ended {
         exit: Exit::Refused,
@@ -336,7 +315,7 @@ fn who() -> String {
 }
 
 /// Who has this number in the text of `/etc/passwd`.
-fn user_of(users: &str, uid: u32) -> Option<&str> {
+pub(super) fn user_of(users: &str, uid: u32) -> Option<&str> {
     let mut users = users.lines().map(|line| line.split(':'));
     users.find_map(|mut fields| {
         let name = fields.next()?;
@@ -382,6 +361,7 @@ pub(super) mod tests {
                 step(StepKind::Flip, "flip"),
                 step(StepKind::Own, "tell"),
             ],
+            steps_hash: String::new(),
         }
     }
 

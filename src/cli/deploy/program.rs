@@ -1,13 +1,13 @@
 //! Running the program of a step.
 
 use super::guard::{CANNOT_START, GRACE};
-use super::places::Places;
+use super::places::{Places, log_name};
 use super::plan::Plan;
 use crate::config::format_duration;
 use crate::config::{DeployStep, Program};
-use std::fs::{File, OpenOptions};
+use rustix::fs::OFlags;
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -39,10 +39,10 @@ pub(super) enum Purpose<'t> {
 impl Task<'_> {
     /// Waits until the program has ended well. When `stop` ends first it is ended, and that is the reason.
     pub(super) async fn run(&self, stop: impl Future<Output = String>) -> Result<(), String> {
-        let log = self.places.log(&self.plan.id);
+        let id = &self.plan.id;
         let cannot = |cause: io::Error| format!("cannot run {}: {cause}", self.step.name);
-        let from = size(&log);
-        let mut guard = self.spawn(&log).map_err(cannot)?;
+        let from = size(self.places, id);
+        let mut guard = self.spawn().map_err(cannot)?;
         // Its end is what tells the guard to stop.
         let pipe = guard.stdin.take();
         let stopped = tokio::select! {
@@ -50,7 +50,7 @@ impl Task<'_> {
                 let status = ended.map_err(cannot)?;
                 return match status.code() {
                     Some(0) => Ok(()),
-                    code => Err(failed(code, &log, from)),
+                    code => Err(failed(code, self.places, id, from)),
                 };
             }
             why = stop => why,
@@ -70,8 +70,8 @@ impl Task<'_> {
         Err(stopped)
     }
 
-    fn spawn(&self, log: &Path) -> io::Result<Child> {
-        let output = open_log(log)?;
+    fn spawn(&self) -> io::Result<Child> {
+        let output = open_log(self.places, &self.plan.id)?;
         let mut command = Command::new("/proc/self/exe");
         command
             .arg0("switchctl")
@@ -123,19 +123,20 @@ impl Task<'_> {
     }
 }
 
-pub(super) fn open_log(log: &Path) -> io::Result<File> {
-    OpenOptions::new()
-        .create(true)
-        .append(true)
-        .mode(0o640)
-        .open(log)
+pub(super) fn open_log(places: &Places, id: &str) -> io::Result<File> {
+    places.folder().append(&log_name(id))
 }
 
-pub(super) fn size(log: &Path) -> u64 {
-    log.metadata().map_or(0, |file| file.len())
+fn read_log(places: &Places, id: &str) -> io::Result<File> {
+    places.folder().file(&log_name(id), OFlags::RDONLY)
 }
 
-fn failed(code: Option<i32>, log: &Path, from: u64) -> String {
+pub(super) fn size(places: &Places, id: &str) -> u64 {
+    let size = read_log(places, id).and_then(|log| log.metadata());
+    size.map_or(0, |file| file.len())
+}
+
+fn failed(code: Option<i32>, places: &Places, id: &str, from: u64) -> String {
     let mut text = match code {
         Some(CANNOT_START) => {
             "exit code 127: the program was not found, or could not be started".to_owned()
@@ -143,7 +144,7 @@ fn failed(code: Option<i32>, log: &Path, from: u64) -> String {
         Some(code) => format!("exit code {code}"),
         None => "its guard was killed".to_owned(),
     };
-    for line in last_lines(log, from, LAST_LINES) {
+    for line in last_lines(places, id, from, LAST_LINES) {
         text.push('\n');
         text.push_str(&line);
     }
@@ -151,9 +152,9 @@ fn failed(code: Option<i32>, log: &Path, from: u64) -> String {
 }
 
 /// The last lines that were written to the log from `from` on.
-pub(super) fn last_lines(log: &Path, from: u64, most: usize) -> Vec<String> {
+pub(super) fn last_lines(places: &Places, id: &str, from: u64, most: usize) -> Vec<String> {
     let read = || -> io::Result<Vec<u8>> {
-        let mut file = File::open(log)?;
+        let mut file = read_log(places, id)?;
         let end = file.metadata()?.len();
         file.seek(SeekFrom::Start(from.max(end.saturating_sub(LAST_BYTES))))?;
         let mut bytes = Vec::new();

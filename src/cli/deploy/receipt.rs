@@ -1,13 +1,13 @@
 //! What is left of a deploy: for programs, and for the ticket.
 
 use super::journal::{Outcome, Record, Undone};
-use super::places::Places;
+use super::places::{Places, receipt_name};
 use super::story::{StepState, Story};
 use crate::api::SCHEMA;
 use crate::cli::words;
 use serde::Serialize;
 use std::fmt::Write;
-use std::io;
+use std::io::{self, Write as _};
 
 /// A deploy, as told afterwards (and as far as it came).
 #[derive(Debug, Serialize)]
@@ -286,11 +286,25 @@ pub(super) fn write(places: &Places, story: &Story) {
     let written = || -> io::Result<()> {
         let mut json = serde_json::to_vec_pretty(&receipt)?;
         json.push(b'\n');
-        std::fs::write(places.receipt(id, "json"), json)?;
-        std::fs::write(places.receipt(id, "md"), receipt.markdown())
+        put(places, &receipt_name(id, "json"), &json)?;
+        put(
+            places,
+            &receipt_name(id, "md"),
+            receipt.markdown().as_bytes(),
+        )
     };
     if let Err(cause) = written() {
         eprintln!("cannot write the receipt of {id}: {cause}");
+    }
+}
+
+/// Whatever lies there already is nothing that this deploy wrote.
+fn put(places: &Places, name: &str, text: &[u8]) -> io::Result<()> {
+    match places.folder().create_new(name)? {
+        Some(mut file) => file.write_all(text),
+        None => Err(io::Error::other(format!(
+            "{name} is there already, and is left as it is"
+        ))),
     }
 }
 

@@ -7,6 +7,7 @@ use super::places::Places;
 use super::receipt;
 use super::signals::Signals;
 use super::story::{StepState, Story};
+use super::work::Work;
 use super::worst::Worst;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::session::Session;
@@ -41,14 +42,16 @@ pub(super) async fn run(session: &Session, path: &Path) -> Result<(), Failure> {
     // has just been started leads no group.
     rustix::process::setsid().map_err(|cause| Failure::Output(cause.into()))?;
     let signals = Signals::listen()?;
-    let places = Places::of_journal(path);
+    let work = Work::receive()?;
+    let (places, id) = Places::of_journal(path)?;
     let _lock = lock(&places).await?;
     let cannot = |cause| places.unusable(&cause);
-    let mut journal = Journal::open(path).map_err(cannot)?;
-    let story = journal::read(path)?;
+    let mut journal = Journal::open(&places, &id).map_err(cannot)?;
+    let mut story = journal::read(&places, &id)?;
     if story.is_over() {
         return Ok(());
     }
+    work.give_to(&mut story.plan);
     let pid = std::process::id();
     journal.write(&Record::Running { pid }).map_err(cannot)?;
     wait_for_program(&places).await?;
@@ -85,10 +88,8 @@ async fn lock(places: &Places) -> Result<File, Failure> {
 /// Nothing of an interrupted step works any more when the next one begins.
 async fn wait_for_program(places: &Places) -> Result<(), Failure> {
     let until = Instant::now() + ENDING;
-    let path = places.program_lock();
     loop {
-        let free = super::places::try_lock(&path).map_err(|cause| places.unusable(&cause))?;
-        if free.is_some() {
+        if places.lock_program()?.is_some() {
             return Ok(());
         }
         if Instant::now() > until {
@@ -96,7 +97,7 @@ async fn wait_for_program(places: &Places) -> Result<(), Failure> {
                 exit: Exit::Refused,
                 text: format!(
                     "a program of the interrupted deploy still runs after {ENDING:?}: who locks {}?",
-                    path.display()
+                    places.program_lock().display()
                 ),
             });
         }
@@ -158,7 +159,7 @@ impl Runner {
     }
 
     fn begin(&mut self, step: &str) -> Result<(), String> {
-        let log = super::program::size(&self.places.log(&self.story.plan.id));
+        let log = super::program::size(&self.places, &self.story.plan.id);
         self.note(&Record::Started {
             step: step.to_owned(),
             log,

@@ -2,8 +2,8 @@
 
 use super::args::DeployArgs;
 use super::journal::Outcome;
+use super::meant::Meant;
 use super::places::Places;
-use super::plan::Meant;
 use super::receipt::{Receipt, outcome_words};
 use super::story::Story;
 use crate::cli::failure::{Exit, Failure};
@@ -17,7 +17,7 @@ use std::fmt::Write;
 
 pub(super) fn run(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
     let meant = Meant::load(args, session.named_service())?;
-    let places = Places::new(&meant.dir(), meant.service().name.as_str());
+    let places = meant.places()?;
     let story = places.story(args.id.as_deref())?;
     let is_running = !story.is_over() && places.lock()?.is_none();
     match session.output.format {

@@ -4,8 +4,8 @@ use super::args::DeployArgs;
 use super::journal;
 use super::journal::{Entry, Record, Undone};
 use super::launch::tell;
-use super::places::Places;
-use super::plan::Meant;
+use super::meant::Meant;
+use super::places::{Places, journal_name};
 use super::program::last_lines;
 use super::show;
 use super::story::Story;
@@ -34,7 +34,7 @@ pub(super) enum Role {
 
 pub(super) async fn attach(session: &Session, args: &DeployArgs) -> Result<(), Failure> {
     let meant = Meant::load(args, session.named_service())?;
-    let places = Places::new(&meant.dir(), meant.service().name.as_str());
+    let places = meant.places()?;
     let story = places.story(args.id.as_deref())?;
     watch(session, &places, &story.plan.id, Role::Guest).await
 }
@@ -52,7 +52,7 @@ pub(super) async fn watch(
         places,
         progress: session.output.progress(),
         story: None,
-        path: places.journal(id),
+        name: journal_name(id),
         read: 0,
         since: Instant::now(),
         role,
@@ -89,7 +89,8 @@ struct Viewer<'v> {
     places: &'v Places,
     progress: Progress,
     story: Option<Story>,
-    path: std::path::PathBuf,
+    /// Of the journal.
+    name: String,
     /// So much of the journal has been seen.
     read: usize,
     /// When the step under way was first seen.
@@ -106,7 +107,8 @@ impl Viewer<'_> {
     fn look(&mut self) -> Result<bool, Failure> {
         // Asked before reading: what it wrote last is read then.
         let is_gone = self.is_gone()?;
-        let bytes = std::fs::read(&self.path).map_err(|cause| self.places.unusable(&cause))?;
+        let bytes = self.places.folder().read(&self.name);
+        let bytes = bytes.map_err(|cause| self.places.unusable(&cause))?;
         let whole = memchr::memrchr(b'\n', &bytes).map_or(0, |at| at + 1);
         let from = self.read.min(whole);
         self.read = whole;
@@ -171,9 +173,8 @@ impl Viewer<'_> {
             .count();
         let full = finished * BAR / all;
         let bar = format!("{}{}", "#".repeat(full), "-".repeat(BAR - full));
-        let log = self.places.log(&story.plan.id);
         let from = story.steps.values().map(|step| step.log).max().unwrap_or(0);
-        let said = last_lines(&log, from, 1).pop();
+        let said = last_lines(self.places, &story.plan.id, from, 1).pop();
         let said = said.map(|said| format!("  {}", words::in_one_line(&said)));
         let seconds = self.since.elapsed().as_secs();
         let text = format!(
@@ -210,15 +211,14 @@ impl Viewer<'_> {
         let Some(story) = known.filter(|_| self.is_stopping && !self.is_told) else {
             return Ok(());
         };
-        tell(story, Signal::INT)?;
+        tell(self.places, story, Signal::INT)?;
         self.is_told = true;
         Ok(())
     }
 
     fn interrupted_deploy(&self, id: &str) -> Failure {
-        let log = self.places.log(id);
         let mut text = format!("deploy {id} was interrupted: its process has ended");
-        for line in last_lines(&log, 0, 3) {
+        for line in last_lines(self.places, id, 0, 3) {
             text.push_str("\n  ");
             text.push_str(&words::in_one_line(&line));
         }
