@@ -20,8 +20,18 @@ pub struct DeployStep {
     pub dir: Option<PathBuf>,
     /// Added to the environment of switchctl.
     pub env: Vec<(String, String)>,
-    /// For `run` and for `undo`, each.
+    /// For `run`.
     pub timeout: Duration,
+    /// For `undo`; none means as long as `run`.
+    #[serde(default)]
+    pub undo_timeout: Option<Duration>,
+}
+
+impl DeployStep {
+    #[must_use]
+    pub fn undo_timeout(&self) -> Duration {
+        self.undo_timeout.unwrap_or(self.timeout)
+    }
 }
 
 /// What a step is to switchctl; declared in the order in which they come.
@@ -103,6 +113,7 @@ pub(super) const DEPLOY_STEP: Section = repeated(
         key("dir", r#""/srv/odoo""#),
         key("env", r#"{ PGDATABASE = "prod" }"#),
         key("timeout", r#""10m""#),
+        key("undo_timeout", r#""10m""#),
     ],
 );
 
@@ -141,6 +152,8 @@ fn step(table: &Table<'_>) -> Option<WrittenStep> {
     let dir = table.get("dir").and_then(|value| value.absolute_path());
     let env = env(table);
     let timeout = table.duration("timeout", Zero::Refused, STEP_TIMEOUT);
+    let undo_timeout = table.get("undo_timeout");
+    let undo_timeout = undo_timeout.map(|_| table.duration("undo_timeout", Zero::Refused, timeout));
     let by_shell = table.flag("shell", false);
     let run = table.get("run");
     let undo = table.get("undo");
@@ -171,6 +184,7 @@ fn step(table: &Table<'_>) -> Option<WrittenStep> {
             dir,
             env,
             timeout,
+            undo_timeout,
         },
         at,
     })
@@ -301,6 +315,7 @@ pub(super) fn with_ours(mut steps: Vec<DeployStep>) -> Vec<DeployStep> {
         dir: None,
         env: Vec::new(),
         timeout: STEP_TIMEOUT,
+        undo_timeout: None,
     };
     let flip = place(&steps, StepKind::Flip).unwrap_or_else(|| {
         let after = [StepKind::Watch, StepKind::StopOld];
@@ -331,6 +346,7 @@ mod tests {
             dir: None,
             env: Vec::new(),
             timeout: STEP_TIMEOUT,
+            undo_timeout: None,
         });
         let steps = with_ours(steps.collect());
         steps.into_iter().map(|step| step.name).collect()

@@ -454,16 +454,57 @@ async fn backups_are_verified_kept_for_a_while_and_never_put_over_newer_data() {
     assert!(dump("4").exists() && !dump("2").exists());
     assert!(dump("1").exists(), "the one of this deploy stays");
 
-    postgres.run("UPDATE a SET b = 2").await;
-    let refused = backup(&postgres, dir.path(), "4", "restore", "1");
-    assert_ne!(refused.code, 0, "{refused:?}");
-    assert_eq!(postgres.run("SELECT b FROM a").await, "2");
-    // Cut short: it is found out before anything is touched.
+    // Cut short: it is found out before anything is made of it.
     let whole = std::fs::read(dump("1")).unwrap();
     std::fs::write(dump("1"), &whole[..whole.len() - 40]).unwrap();
-    assert_ne!(backup(&postgres, dir.path(), "1", "restore", "").code, 0);
-    assert_eq!(postgres.run("SELECT b FROM a").await, "2");
-    let restored = backup(&postgres, dir.path(), "4", "restore", "");
-    assert_eq!(restored.code, 0, "{restored:?}");
-    assert_eq!(postgres.run("SELECT b FROM a").await, "1");
+    assert_ne!(backup(&postgres, dir.path(), "1", "unpack", "").code, 0);
+    postgres.run("UPDATE a SET b = 2").await;
+    let unpacked = backup(&postgres, dir.path(), "4", "unpack", "");
+    assert_eq!(unpacked.code, 0, "{unpacked:?}");
+    assert_eq!(postgres.run("SELECT b FROM a").await, "2", "left alone");
+}
+
+/// A copy is put back only where no client can have written since it was made.
+#[tokio::test]
+async fn a_copy_is_put_back_only_under_one_hold() {
+    let postgres = Postgres::start().await;
+    let dir = TempDir::new().unwrap();
+    postgres
+        .run("CREATE TABLE a (b int); INSERT INTO a VALUES (1)")
+        .await;
+    let nothing = backup(&postgres, dir.path(), "1", "restore", "");
+    assert_eq!(nothing.code, 0, "no migration began: {nothing:?}");
+    assert_eq!(backup(&postgres, dir.path(), "1", "save", "").code, 0);
+    postgres.run("UPDATE a SET b = 2").await;
+    for (flipped, words) in [("", "clients were not held"), ("1", "traffic has been")] {
+        let refused = backup(&postgres, dir.path(), "1", "restore", flipped);
+        assert_eq!(refused.code, 1, "{refused:?}");
+        assert!(refused.stderr.contains(words), "{refused:?}");
+        assert_eq!(postgres.run("SELECT b FROM a").await, "2");
+    }
+}
+
+/// The backup is slow, and a client is answered after it was begun. Then the migration fails with a new table.
+#[tokio::test]
+async fn what_was_written_after_the_backup_outlives_a_migration_that_fails() {
+    let postgres = Postgres::start().await;
+    let update = "psql -Xqc 'CREATE TABLE lab_extra (uid int REFERENCES res_users)'; exit 1";
+    let world = odoo(&postgres, update).await;
+    postgres
+        .run("CREATE TABLE res_users (id int PRIMARY KEY); INSERT INTO res_users VALUES (1)")
+        .await;
+    // Its own folder is the first of PATH.
+    let real =
+        "PATH=${PATH#*:} pg_dump \"$@\" || exit 1; psql -Xqc 'INSERT INTO res_users VALUES (2)'";
+    world.stub("pg_dump", real);
+    let output = world.deploy(&["--version", "18.1"]).await;
+    assert_eq!(output.code, 5, "{output:?}");
+    assert_eq!(postgres.run("SELECT count(*) FROM res_users").await, "2");
+    assert_eq!(postgres.run("SELECT name FROM ir_module").await, "old");
+    let table = postgres
+        .run("SELECT to_regclass('lab_extra') IS NULL")
+        .await;
+    assert_eq!(table, "t", "{output:?}");
+    let kept = "SELECT count(*) FROM pg_database WHERE datname LIKE 'prod_failed_%'";
+    assert_eq!(postgres.run(kept).await, "1");
 }

@@ -8,7 +8,7 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// For an answer of the daemon.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -19,6 +19,8 @@ const LETTING_GO: Duration = Duration::from_secs(30);
 pub(super) struct Hold {
     state: watch::Receiver<State>,
     reader: JoinHandle<()>,
+    /// The deploy must be through by then; what is left of the hold is for taking back.
+    late: Instant,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,9 +60,7 @@ impl State {
         };
         let words = match cause {
             ReleaseCause::Asked => "somebody released the clients",
-            ReleaseCause::Deadline => {
-                "its time is over (`hold` in [service.NAME.deploy] is for how long)"
-            }
+            ReleaseCause::Deadline => OVER,
             ReleaseCause::LeaseLost => "switchd lost the connection to this process",
             ReleaseCause::Removed => "the service was taken out of the config",
             ReleaseCause::Stopping => "switchd stops",
@@ -70,10 +70,15 @@ impl State {
 }
 
 impl Hold {
-    /// New requests wait from now on, at most for `most`.
-    pub(super) async fn take(daemon: &Daemon, most: Duration, reason: String) -> Result<Self, No> {
+    /// New requests wait from now on: for `most` until the deploy is late, and up to `with_undo` while it is taken back.
+    pub(super) async fn take(
+        daemon: &Daemon,
+        most: Duration,
+        with_undo: Duration,
+        reason: String,
+    ) -> Result<Self, No> {
         let request = HoldRequest {
-            at_most: format_duration(most),
+            at_most: format_duration(with_undo.max(most)),
             drain: true,
             lease: true,
             reason: Some(reason),
@@ -83,6 +88,7 @@ impl Hold {
         let mut hold = Self {
             state,
             reader: tokio::spawn(read(lines, tell)),
+            late: Instant::now() + most,
         };
         let began = hold.state.wait_for(|state| *state != State::Asked);
         let state = match timeout(PATIENCE, began).await {
@@ -102,7 +108,10 @@ impl Hold {
     /// Waits until nothing is under way. Cancel safe.
     pub(super) async fn drained(&mut self) -> Result<(), String> {
         let decided = |state: &State| *state == State::Drained || state.is_over();
-        let state = self.state.wait_for(decided).await;
+        let state = tokio::select! {
+            state = self.state.wait_for(decided) => state,
+            () = tokio::time::sleep_until(self.late) => return Err(format!("requests were still under way when {}", late())),
+        };
         match state.as_deref() {
             Ok(State::Drained) => Ok(()),
             Ok(state) => Err(format!(
@@ -113,8 +122,19 @@ impl Hold {
         }
     }
 
-    /// Waits until clients are no longer held; says why. Cancel safe.
+    /// Waits until clients are no longer held, or the deploy is late; says why. Cancel safe.
     pub(super) fn over(&self) -> impl Future<Output = String> + use<> {
+        let (ended, at) = (self.ended(), self.late);
+        async move {
+            tokio::select! {
+                why = ended => why,
+                () = tokio::time::sleep_until(at) => late(),
+            }
+        }
+    }
+
+    /// Waits until clients are no longer held; says why. Cancel safe.
+    pub(super) fn ended(&self) -> impl Future<Output = String> + use<> {
         let mut state = self.state.clone();
         async move {
             match state.wait_for(State::is_over).await.as_deref() {
@@ -122,6 +142,10 @@ impl Hold {
                 Err(_) => lost().words(),
             }
         }
+    }
+
+    pub(super) fn is_late(&self) -> bool {
+        Instant::now() >= self.late
     }
 
     /// The connection ended.
@@ -150,6 +174,13 @@ impl Drop for Hold {
     fn drop(&mut self) {
         self.reader.abort();
     }
+}
+
+const OVER: &str = "its time is over (`hold` in [service.NAME.deploy] is for how long)";
+
+/// Clients are still held: it is taken back under their hold.
+fn late() -> String {
+    format!("the hold ended: {OVER}")
 }
 
 fn lost() -> No {

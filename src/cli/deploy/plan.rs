@@ -15,6 +15,9 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// For a program to end that is told to, before it is taken back.
+const ENDING: Duration = Duration::from_secs(30);
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Plan {
     pub(super) id: String,
@@ -39,6 +42,9 @@ pub(super) struct Plan {
     pub(super) url: String,
     pub(super) old_url: String,
     pub(super) hold: Duration,
+    /// The longest hold that may be asked for.
+    #[serde(default)]
+    pub(super) hold_most: Duration,
     pub(super) watch: Duration,
     pub(super) keep: usize,
     /// In the journal without their programs.
@@ -79,6 +85,7 @@ impl Plan {
             url: url(service, &slot),
             old_url: url(service, &old_slot),
             hold: service.deploy.hold,
+            hold_most: service.hold.max_for,
             watch: service.deploy.watch,
             keep: service.deploy.keep,
             steps: service.deploy.steps.clone(),
@@ -86,6 +93,16 @@ impl Plan {
             slot,
             old_slot,
         })
+    }
+
+    /// How long clients are held where the migration is taken back: nobody may write into what is half restored. Those
+    /// that wait for longer than a request may wait are answered with 503 meanwhile.
+    pub(super) fn hold_with_undo(&self) -> Duration {
+        let is_undone = |step: &&DeployStep| step.kind == StepKind::Migrate && step.undo.is_some();
+        match self.steps.iter().find(is_undone) {
+            Some(step) => (self.hold + step.undo_timeout() + ENDING).min(self.hold_most),
+            None => self.hold,
+        }
     }
 
     /// Leaves the names of the steps, and what each is.
@@ -336,6 +353,7 @@ pub(super) mod tests {
             dir: None,
             env: Vec::new(),
             timeout: Duration::from_mins(10),
+            undo_timeout: None,
         };
         Plan {
             id: "20260801-120000".to_owned(),
@@ -353,6 +371,7 @@ pub(super) mod tests {
             url: "http://127.0.0.1:8169".to_owned(),
             old_url: "http://127.0.0.1:8069".to_owned(),
             hold: Duration::from_mins(2),
+            hold_most: Duration::from_mins(10),
             watch: Duration::ZERO,
             keep: 20,
             steps: vec![

@@ -27,6 +27,8 @@ pub(super) struct Task<'t> {
     pub(super) purpose: Purpose<'t>,
     /// Traffic has been on the new slot.
     pub(super) flipped: bool,
+    /// Clients have been held all the time since before the migration.
+    pub(super) held: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -54,8 +56,8 @@ impl Task<'_> {
                 };
             }
             why = stop => why,
-            () = tokio::time::sleep(self.step.timeout) => {
-                format!("not over after {}; it was ended", format_duration(self.step.timeout))
+            () = tokio::time::sleep(self.timeout()) => {
+                format!("not over after {}; it was ended", format_duration(self.timeout()))
             }
         };
         drop(pipe);
@@ -68,6 +70,13 @@ impl Task<'_> {
             ));
         }
         Err(stopped)
+    }
+
+    fn timeout(&self) -> Duration {
+        match self.purpose {
+            Purpose::Do => self.step.timeout,
+            Purpose::Undo(_) => self.step.undo_timeout(),
+        }
     }
 
     fn spawn(&self) -> io::Result<Child> {
@@ -114,7 +123,8 @@ impl Task<'_> {
             .env("DEPLOY_ID", &plan.id)
             .env("SWITCHD_SOCKET", &plan.socket)
             .env("SWITCHD_SERVICE", &plan.service)
-            .env("FLIPPED", if self.flipped { "1" } else { "" });
+            .env("FLIPPED", if self.flipped { "1" } else { "" })
+            .env("HELD", if self.held { "1" } else { "" });
         match self.purpose {
             Purpose::Do => command.env("UNDO", "").env("FAILURE", ""),
             Purpose::Undo(why) => command.env("UNDO", "1").env("FAILURE", why),

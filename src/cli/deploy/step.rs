@@ -73,6 +73,7 @@ impl Runner {
             program,
             purpose: Purpose::Do,
             flipped: self.story.flipped.is_some(),
+            held: self.is_held_all_the_time(),
         };
         let over = self.hold.as_ref().map(Hold::over);
         let released = async {
@@ -91,6 +92,12 @@ impl Runner {
         task.run(stop).await
     }
 
+    /// Whether no client can have written since before the migration.
+    pub(super) fn is_held_all_the_time(&self) -> bool {
+        let is_held = self.hold.as_ref().is_some_and(|hold| !hold.is_over());
+        is_held && self.story.one_hold()
+    }
+
     /// Holds the clients where they must be held while step `at` runs, until nothing is under way.
     async fn keep_held(&mut self, at: usize) -> Result<(), String> {
         if !self.story.is_held(at) {
@@ -103,7 +110,10 @@ impl Runner {
     pub(super) async fn hold_clients(&mut self, asker: Asker) -> Result<(), String> {
         if let Some(hold) = &self.hold {
             if !hold.is_over() {
-                return Ok(());
+                return match asker {
+                    Asker::Deploy if hold.is_late() => Err(hold.over().await),
+                    _ => Ok(()),
+                };
             }
             if !hold.is_lost() {
                 return Err(hold.over().await);
@@ -140,7 +150,8 @@ impl Runner {
         loop {
             self.nobody_holds().await?;
             let plan = &self.story.plan;
-            let taken = Hold::take(&self.daemon, plan.hold, plan.why()).await;
+            let taken =
+                Hold::take(&self.daemon, plan.hold, plan.hold_with_undo(), plan.why()).await;
             tries += 1;
             let mut hold = match taken {
                 Ok(hold) => hold,

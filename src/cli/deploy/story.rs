@@ -17,6 +17,9 @@ pub(super) struct Story {
     /// The generation that the flip made.
     pub(super) flipped: Option<u64>,
     pub(super) labelled: Option<Labelled>,
+    /// Clients may have written since `migrate` began: a hold ended, or another process took over.
+    gap: bool,
+    was_held: bool,
     pub(super) undoing: Option<String>,
     pub(super) outcome: Option<Outcome>,
     pub(super) entries: Vec<Entry>,
@@ -66,6 +69,8 @@ impl Story {
             pid: None,
             flipped: None,
             labelled: None,
+            gap: false,
+            was_held: false,
             undoing: None,
             outcome: None,
             entries: Vec::new(),
@@ -84,7 +89,15 @@ impl Story {
     /// Takes notice of one record.
     pub(super) fn follow(&mut self, record: &Record) {
         match record {
-            Record::Running { pid } => self.pid = Some(*pid),
+            Record::Running { pid } => {
+                self.pid = Some(*pid);
+                self.gap |= self.was_held;
+            }
+            Record::Held => {
+                self.gap |= self.was_held;
+                self.was_held = true;
+            }
+            Record::Released { .. } => self.gap = true,
             Record::Started { step, log } => {
                 let step = self.steps.entry(step.clone()).or_default();
                 step.state = StepState::Started;
@@ -143,6 +156,11 @@ impl Story {
             .map_or(StepState::Waiting, |step| step.state)
     }
 
+    /// Whether one and the same hold has lasted since before the migration, as far as the journal knows.
+    pub(super) fn one_hold(&self) -> bool {
+        self.was_held && !self.gap
+    }
+
     pub(super) fn is_finished(&self, step: &str) -> bool {
         self.state(step) == StepState::Finished
     }
@@ -175,6 +193,15 @@ mod tests {
             record: Record::Planned(Box::new(plan())),
         };
         let mut story = Story::of(vec![entry]).unwrap();
+        assert!(!story.one_hold());
+        story.follow(&Record::Held);
+        assert!(story.one_hold());
+        let mut resumed = story.clone();
+        resumed.follow(&Record::Running { pid: 2 });
+        assert!(!resumed.one_hold(), "the one who held them was killed");
+        let mut again = story.clone();
+        again.follow(&Record::Held);
+        assert!(!again.one_hold(), "the daemon was killed");
         let held = |story: &Story| [0, 1, 2, 3].map(|at| story.is_held(at));
         assert_eq!(held(&story), [false, true, true, false]);
         story.follow(&Record::Flipped {

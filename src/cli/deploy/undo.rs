@@ -91,8 +91,18 @@ impl Runner {
             program,
             purpose: Purpose::Undo(why),
             flipped: self.story.flipped.is_some(),
+            held: self.is_held_all_the_time(),
         };
-        task.run(std::future::pending()).await?;
+        // What it brings back must not be written over by clients, nor they by it.
+        let ended = self.hold.as_ref().filter(|hold| !hold.is_over());
+        let ended = ended.map(super::hold::Hold::ended);
+        let stop = async {
+            match ended {
+                Some(ended) if step.kind == StepKind::Migrate => ended.await,
+                _ => std::future::pending().await,
+            }
+        };
+        task.run(stop).await?;
         Ok(Undone::Done)
     }
 
