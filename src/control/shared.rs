@@ -4,6 +4,7 @@ use super::jobs::Jobs;
 use super::message::Message;
 use crate::config::Shared;
 use crate::net::Dial;
+use crate::net::NameFailure;
 use crate::net::Stream;
 use crate::net::is_ours;
 use crate::switch::Owner;
@@ -49,7 +50,12 @@ async fn look(shared: &Shared) -> Result<(), (Owner, String)> {
     match tokio::time::timeout(shared.timeout, Stream::connect(&shared.tcp, dial)).await {
         Ok(Ok(_closed_at_once)) => Ok(()),
         Ok(Err(error)) => {
-            let owner = if is_ours(&error) {
+            // Its name server says nothing, so nobody was asked.
+            let is_unresolved = matches!(
+                NameFailure::of(&error),
+                Some(NameFailure::Unresolved { .. })
+            );
+            let owner = if is_ours(&error) || is_unresolved {
                 Owner::Ours
             } else {
                 Owner::Shared

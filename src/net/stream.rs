@@ -12,6 +12,7 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::pin::Pin;
 use std::pin::pin;
 use std::task::Context;
@@ -29,6 +30,9 @@ use tokio::net::UnixStream;
 use tokio_rustls::TlsStream;
 use tokio_rustls::client;
 use tokio_rustls::server;
+
+/// From one try to the next while a program takes no connections.
+const BACKLOG_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connected socket that both directions of a task may use side by side through `&self`.
 ///
@@ -83,6 +87,19 @@ impl From<client::TlsStream<TcpStream>> for Stream {
     }
 }
 
+/// A full backlog is a busy program, not one that is gone: the kernel says so at once, where it lets a connection
+/// over TCP wait.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(BACKLOG_PAUSE).await;
+            }
+            connected => return connected,
+        }
+    }
+}
+
 impl Stream {
     /// A stream without a socket, and its other end.
     #[must_use]
@@ -97,7 +114,7 @@ impl Stream {
     /// As [`connect_tcp`] has them. The deadline is the caller's. Cancel safe.
     pub async fn connect(address: &EndpointAddr, dial: Dial) -> io::Result<Self> {
         match address {
-            EndpointAddr::Unix(path) => Ok(UnixStream::connect(path).await?.into()),
+            EndpointAddr::Unix(path) => Ok(connect_unix(path).await?.into()),
             EndpointAddr::Tcp(_) | EndpointAddr::Named { .. } => {
                 Ok(connect_tcp(address, dial).await?.into())
             }
@@ -323,5 +340,37 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_finish(cx).map(Ok)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::timeout;
+
+    #[tokio::test]
+    async fn a_full_backlog_of_a_unix_socket_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        let address = socket2::SockAddr::unix(&path).unwrap();
+        socket.bind(&address).unwrap();
+        socket.listen(0).unwrap();
+        let mut waiting = Vec::new();
+        let full = loop {
+            match UnixStream::connect(&path).await {
+                Ok(stream) => waiting.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        let mut late = pin!(connect_unix(&path));
+        assert!(timeout(3 * BACKLOG_PAUSE, &mut late).await.is_err());
+        let _served = socket.accept().unwrap();
+        timeout(Duration::from_secs(30), late)
+            .await
+            .expect("there is room")
+            .unwrap();
     }
 }

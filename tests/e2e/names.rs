@@ -390,6 +390,58 @@ async fn a_name_that_does_not_exist_is_told_at_once_and_found_when_it_does() {
 }
 
 #[tokio::test]
+async fn while_the_first_name_server_fails_no_other_makes_a_name_disappear() {
+    let site = Site::start().await;
+    // It knows none of them: NXDOMAIN.
+    let public = NameServer::start().await;
+    let servers = format!(
+        "resolver.servers = [\"{}\", \"{}\"]",
+        site.names.address, public.address
+    );
+    let daemon = Daemon::start(&site.config().set(&servers)).await;
+    daemon.healthy().await;
+    for name in ["app-blue", "app-green"] {
+        site.names.says(name, DnsAnswer::Code(2));
+    }
+    becomes(&daemon, "app-blue", "stale").await;
+    becomes(&daemon, "app-green", "stale").await;
+    times(daemon.address, 20).await;
+    assert_eq!(daemon.slot("blue").await.health, "healthy");
+    assert!(daemon.history().await.is_empty());
+}
+
+#[tokio::test]
+async fn aliases_without_an_end_make_no_name_disappear() {
+    let site = Site::start().await;
+    let daemon = Daemon::start(&site.config()).await;
+    daemon.healthy().await;
+    let alias = |to: &str| DnsAnswer::Alias(to.to_owned());
+    site.names.says("app-blue", alias("loop.example"));
+    site.names.says("loop.example", alias("app-blue"));
+    becomes(&daemon, "app-blue", "stale").await;
+    times(daemon.address, 20).await;
+    assert_eq!(daemon.slot("blue").await.health, "healthy");
+}
+
+#[tokio::test]
+async fn a_database_whose_name_was_never_resolved_keeps_nobody_on_a_dead_slot() {
+    let site = Site::start().await;
+    site.names.says("db", DnsAnswer::Silence);
+    let config = site
+        .config()
+        .set("resolver.timeout = \"100ms\"")
+        .set("service.app.shared.tcp = \"db:5432\"")
+        .set("service.app.shared.timeout = \"500ms\"");
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    site.pair.blue.stop().await;
+    eventually("traffic is on green", async || {
+        daemon.active().await == "green"
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn long_answers_aliases_and_a_second_name_server_lead_to_the_slot_too() {
     let site = Site::start().await;
     let silent = NameServer::start().await;

@@ -10,7 +10,6 @@ use super::system::System;
 use futures_util::stream::FuturesUnordered;
 use futures_util::stream::StreamExt;
 use std::net::IpAddr;
-use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
@@ -107,7 +106,6 @@ fn together(replies: [Option<Result<Reply, NameTrouble>>; 2]) -> Result<Found, N
                 least = least.into_iter().chain([ttl]).min();
             }
             Ok(Reply::Nothing { ttl }) => nothing = nothing.into_iter().chain(ttl).min(),
-            // A chain of aliases without an end leads nowhere.
             Ok(Reply::Alias(_)) => {}
             Err(told) => trouble = Some(told),
         }
@@ -133,17 +131,18 @@ async fn one(system: &System, name: &Fqdn, family: Family) -> Result<Reply, Name
             reply => return Ok(reply),
         }
     }
-    Ok(Reply::Nothing { ttl: None })
+    // Somebody knows the name, and nobody can say where it leads.
+    Err(NameTrouble::new("its aliases lead to no end"))
 }
 
 /// Asks the servers in their order: the next one when one fails, or is silent for a while.
 ///
-/// That there is nothing is believed of a server only when those before it have failed: the first one may be
-/// the only one that knows the names of this network.
+/// That there is nothing is believed of the first server alone: it may be the only one that knows the names of
+/// this network, and while it fails nobody can say that they do not exist.
 async fn of_any_server(system: &System, name: &Fqdn, family: Family) -> Result<Reply, NameTrouble> {
     let mut trouble = NameTrouble::new("there is no name server to ask");
     for _round in 0..system.attempts {
-        let mut round = Round::new(&system.servers);
+        let mut round = Round::new(system.servers.len());
         let mut asking = FuturesUnordered::new();
         let mut all_answered = true;
         loop {
@@ -160,16 +159,13 @@ async fn of_any_server(system: &System, name: &Fqdn, family: Family) -> Result<R
             };
             let Some((place, reply)) = ended else { break };
             match reply {
-                Ok(Reply::Nothing { ttl }) => round.nothing(place, ttl),
+                Ok(Reply::Nothing { .. }) if place > 0 => {}
                 Ok(reply) => return Ok(reply),
                 Err(told) => {
                     all_answered &= !told.is_silence;
-                    round.failed(place);
+                    round.is_due = true;
                     trouble = told;
                 }
-            }
-            if let Some(reply) = round.verdict() {
-                return Ok(reply);
             }
             if asking.is_empty() && !round.has_more() {
                 break;
@@ -185,23 +181,16 @@ async fn of_any_server(system: &System, name: &Fqdn, family: Family) -> Result<R
 
 /// One round over all servers.
 struct Round {
-    states: Vec<Asked>,
+    servers: usize,
     next: usize,
     company_at: Instant,
     is_due: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Asked {
-    Open,
-    Failed,
-    Nothing(Option<Duration>),
-}
-
 impl Round {
-    fn new(servers: &[SocketAddr]) -> Self {
+    fn new(servers: usize) -> Self {
         Self {
-            states: vec![Asked::Open; servers.len()],
+            servers,
             next: 0,
             company_at: Instant::now(),
             is_due: true,
@@ -209,7 +198,7 @@ impl Round {
     }
 
     fn has_more(&self) -> bool {
-        self.next < self.states.len()
+        self.next < self.servers
     }
 
     /// The server to be asked now, if it is time for one.
@@ -223,23 +212,5 @@ impl Round {
         self.company_at = now + NEXT_SERVER;
         self.next += 1;
         Some(self.next - 1)
-    }
-
-    fn failed(&mut self, place: usize) {
-        self.states[place] = Asked::Failed;
-        self.is_due = true;
-    }
-
-    fn nothing(&mut self, place: usize, ttl: Option<Duration>) {
-        self.states[place] = Asked::Nothing(ttl);
-    }
-
-    /// The first server that did not fail says that there is nothing.
-    fn verdict(&self) -> Option<Reply> {
-        let first = self.states.iter().find(|state| **state != Asked::Failed);
-        match first {
-            Some(Asked::Nothing(ttl)) => Some(Reply::Nothing { ttl: *ttl }),
-            _ => None,
-        }
     }
 }
