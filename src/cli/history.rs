@@ -30,7 +30,7 @@ pub(super) struct HistoryArgs {
     /// the calls of the admin API over TCP
     #[arg(long, value_name = "KIND")]
     kind: Option<String>,
-    /// Only those that ended so: done, unchanged, refused, failed, moved-back, interrupted
+    /// Only those that ended so: done, unchanged, refused, cancelled, failed, moved-back, interrupted
     #[arg(long, value_name = "RESULT")]
     outcome: Option<String>,
     /// Only those that began so long ago or later (2h, 7d), or at a time (2026-08-01T12:00:00Z)
