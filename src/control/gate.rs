@@ -15,7 +15,6 @@ use super::readiness::Passes;
 use super::readiness::Readiness;
 use crate::api::EventKind;
 use crate::switch::FlipId;
-use crate::switch::Passed;
 use crate::switch::ServiceName;
 use crate::switch::Starting;
 use std::sync::Arc;
@@ -57,11 +56,8 @@ pub(super) async fn run(gate: Gate, jobs: Jobs) {
         flip: gate.flip,
     };
     let Outcome { findings, reasons } = judge(&gate, &teller).await;
-    let passed = Passed {
-        fingerprint: findings.fingerprint.clone(),
-    };
     let verdict = if reasons.is_empty() {
-        Ok(passed)
+        Ok(findings.passed())
     } else {
         Err(reasons.clone())
     };
@@ -139,7 +135,7 @@ async fn judge(gate: &Gate, teller: &Teller) -> Outcome {
 
 /// None where there is nothing to rely on, or an address does not answer any more: then all is tried.
 async fn reuse(gate: &Gate, readiness: &Readiness<'_>) -> Option<Outcome> {
-    let Reused { age, fingerprint } = gate.reused.as_ref()?;
+    let Reused { age, passed } = gate.reused.as_ref()?;
     readiness.look().await.ok()?;
     let teller = readiness.teller;
     let kind = EventKind::GatesReused {
@@ -149,7 +145,8 @@ async fn reuse(gate: &Gate, readiness: &Readiness<'_>) -> Option<Outcome> {
     teller.jobs.events.tell(teller.about(), kind);
     Some(Outcome {
         findings: Findings {
-            fingerprint: fingerprint.clone(),
+            fingerprint: passed.fingerprint.clone(),
+            left: passed.left.clone(),
             reused: Some(*age),
             ..Findings::default()
         },

@@ -166,9 +166,7 @@ impl Switch {
             canary.changed = at;
             return state;
         }
-        if let Some(fingerprint) = self.database_at(operation.flip) {
-            state.fingerprints.insert(operation.to.clone(), fingerprint);
-        }
+        self.remember_databases(operation.flip, &operation.to, &mut state);
         state.newest = state.newest_generation().next();
         state.canary = Some(PersistedCanary {
             slot: operation.to.clone(),

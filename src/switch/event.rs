@@ -73,6 +73,8 @@ pub struct Passed {
     /// Which modules the database holds, in which versions: the same text for the same ones. None where no
     /// gate looks at that.
     pub fingerprint: Option<String>,
+    /// What the code of the slot that traffic leaves is made for, in the same text. None where that is not known.
+    pub left: Option<String>,
 }
 
 /// What happened.
@@ -192,7 +194,8 @@ pub struct Persisted {
     /// The newest generation given out, where a canary had it.
     #[serde(default)]
     pub newest: Generation,
-    /// The database of each slot as it was when the slot began to serve; absent where nobody looked.
+    /// The database of each slot as it was when the slot began to serve, or as its code wants it where nobody
+    /// looked then; absent where that is not known either.
     #[serde(default)]
     pub fingerprints: BTreeMap<SlotName, String>,
     /// Going back is fine even where the database has changed.

@@ -163,8 +163,8 @@ impl Switch {
             return;
         };
         match verdict {
-            Ok(Passed { fingerprint }) => {
-                self.saw_database(flip, fingerprint);
+            Ok(passed) => {
+                self.saw_database(flip, passed);
                 self.proven = Some(Proof {
                     slot: current.operation.to.clone(),
                     at: self.now,
@@ -204,9 +204,7 @@ impl Switch {
         state.moved = Some(at);
         state.unproven = operation.forced && !self.is_healthy(&operation.to);
         state.quarantines.remove(&operation.to);
-        if let Some(fingerprint) = self.database_at(operation.flip) {
-            state.fingerprints.insert(operation.to.clone(), fingerprint);
-        }
+        self.remember_databases(operation.flip, &operation.to, &mut state);
         state.accept_schema_change = operation.terms.accept_schema_change;
         state.confirm = Self::confirm_by(at, &operation.terms);
         if operation.direction == Direction::Failback {

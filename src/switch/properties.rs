@@ -423,7 +423,10 @@ mod tests {
         fn gated(&mut self, age: u64, passed: bool, database: Option<u8>) {
             let verdict = if passed {
                 let fingerprint = database.map(|it| it.to_string());
-                Ok(Passed { fingerprint })
+                Ok(Passed {
+                    fingerprint,
+                    left: None,
+                })
             } else {
                 Err(vec!["no".to_owned()])
             };

@@ -1,6 +1,6 @@
 //! After a move: how long the new slot is watched, what a bad verdict on it means, and who must confirm it.
 
-use super::event::{Actor, Effect, Notice, PersistedConfirm};
+use super::event::{Actor, Effect, Notice, Passed, Persisted, PersistedConfirm};
 use super::machine::Switch;
 use super::moment::Moment;
 use super::refusal::Refusal;
@@ -42,15 +42,15 @@ pub enum Starting {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Watched {
     /// The database as the latest gate saw it.
-    seen: Option<Fingerprint>,
+    seen: Option<Seen>,
     /// Of the active generation.
     breach: Option<Breach>,
 }
 
 #[derive(Debug, Clone)]
-struct Fingerprint {
+struct Seen {
     flip: FlipId,
-    text: String,
+    passed: Passed,
 }
 
 #[derive(Debug, Clone)]
@@ -61,8 +61,8 @@ struct Breach {
 
 impl Switch {
     /// The gate of `flip` has looked at the database, or not.
-    pub(super) fn saw_database(&mut self, flip: FlipId, fingerprint: Option<String>) {
-        self.watched.seen = fingerprint.map(|text| Fingerprint { flip, text });
+    pub(super) fn saw_database(&mut self, flip: FlipId, passed: Passed) {
+        self.watched.seen = Some(Seen { flip, passed });
     }
 
     pub(super) fn judged(&mut self, generation: Generation, breach: Option<String>) {
@@ -108,11 +108,16 @@ impl Switch {
         })
     }
 
-    /// Unknown is not changed.
+    /// Unknown is not changed, unless the database is known to have changed since others served.
     fn database_moved(&self, slot: &SlotName) -> bool {
         let fingerprints = &self.state.fingerprints;
-        let (now, then) = (fingerprints.get(&self.state.active), fingerprints.get(slot));
-        now.zip(then).is_some_and(|(now, then)| now != then)
+        let Some(now) = fingerprints.get(&self.state.active) else {
+            return false;
+        };
+        match fingerprints.get(slot) {
+            Some(then) => now != then,
+            None => slot != &self.state.active && fingerprints.values().any(|then| now != then),
+        }
     }
 
     /// It served until the last move, was well ever since, and left for no fault of its own.
@@ -152,13 +157,22 @@ impl Switch {
         }
     }
 
-    /// The database as it is known once `flip` has moved traffic: as its gate saw it, else as it was last seen.
-    pub(super) fn database_at(&self, flip: FlipId) -> Option<String> {
+    /// What is known of the databases once `flip` has moved traffic to `to`: as its gate saw them, else as it was
+    /// last seen. The active slot's own is kept: what its code wants is asked because it may never have been gated.
+    pub(super) fn remember_databases(&self, flip: FlipId, to: &SlotName, state: &mut Persisted) {
+        let active = &self.state.active;
         let seen = self.watched.seen.as_ref();
-        let seen = seen.filter(|seen| seen.flip == flip);
-        match seen {
-            Some(seen) => Some(seen.text.clone()),
-            None => self.state.fingerprints.get(&self.state.active).cloned(),
+        let passed = seen
+            .filter(|seen| seen.flip == flip)
+            .map(|seen| &seen.passed);
+        let known = state.fingerprints.get(active).cloned();
+        let now = passed.and_then(|passed| passed.fingerprint.clone());
+        let left = passed.and_then(|passed| passed.left.clone());
+        if let (None, Some(left)) = (&known, left) {
+            state.fingerprints.insert(active.clone(), left);
+        }
+        if let Some(now) = now.or(known) {
+            state.fingerprints.insert(to.clone(), now);
         }
     }
 
@@ -250,6 +264,8 @@ mod tests {
         now: Moment,
         disk: Option<Persisted>,
         told: Vec<Notice>,
+        /// What gates find the code of the active slot to be made for.
+        left: Option<String>,
     }
 
     impl Bench {
@@ -263,6 +279,7 @@ mod tests {
                 now,
                 disk,
                 told: Vec::new(),
+                left: None,
             };
             bench.send(Event::Tick).unwrap();
             bench
@@ -348,7 +365,10 @@ mod tests {
         fn gate_passes(&mut self, fingerprint: Option<&str>) {
             let flip = self.switch.operation().unwrap().flip;
             let fingerprint = fingerprint.map(str::to_owned);
-            let verdict = Ok(Passed { fingerprint });
+            let verdict = Ok(Passed {
+                fingerprint,
+                left: self.left.clone(),
+            });
             self.send(Event::Gated { flip, verdict }).unwrap();
         }
 
@@ -370,6 +390,50 @@ mod tests {
         fn staying(&self) -> &str {
             self.switch.staying().unwrap_or_default()
         }
+    }
+
+    #[test]
+    fn the_first_move_of_all_remembers_what_the_slot_that_it_leaves_is_made_for() {
+        let mut bench = Bench::healthy(FailbackMode::Always);
+        bench.left = Some("a".to_owned());
+        bench.flip("green", Terms::default(), Some("b"));
+        assert_eq!(
+            bench.disk.as_ref().unwrap().fingerprints[&slot("blue")],
+            "a"
+        );
+        let refused = bench.rollback(Terms::default());
+        assert_eq!(refused, Err(Refusal::SchemaMoved { slot: slot("blue") }));
+        bench.fails("green");
+        assert_eq!(bench.active(), "green");
+        assert!(
+            bench.staying().contains("have changed"),
+            "{}",
+            bench.staying()
+        );
+    }
+
+    #[test]
+    fn what_was_seen_when_a_slot_began_to_serve_outlives_what_its_code_says_later() {
+        let mut bench = Bench::healthy(FailbackMode::Always);
+        bench.left = Some("a".to_owned());
+        bench.flip("green", Terms::default(), Some("a"));
+        bench.left = Some("b".to_owned());
+        bench.flip("blue", Terms::default(), Some("b"));
+        assert_eq!(bench.switch.persisted().fingerprints[&slot("green")], "a");
+    }
+
+    #[test]
+    fn a_slot_of_which_nothing_is_known_has_another_database_once_any_has() {
+        let mut bench = Bench::healthy(FailbackMode::Always);
+        bench.flip("green", Terms::default(), Some("a"));
+        assert_eq!(bench.switch.schema_moved(&slot("blue")), None);
+
+        let mut rules = rules(FailbackMode::Always);
+        rules.slots.push(slot("white"));
+        let mut state = bench.switch.persisted().clone();
+        state.fingerprints.insert(slot("blue"), "b".to_owned());
+        let bench = Bench::resume(rules, Some(state), bench.now);
+        assert!(bench.switch.schema_moved(&slot("white")).is_some());
     }
 
     #[test]

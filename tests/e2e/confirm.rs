@@ -141,6 +141,63 @@ attempts = 1
 "#;
 
 #[tokio::test]
+async fn the_first_migration_of_all_closes_the_way_back_too() {
+    let database = Database::new();
+    let blue = Odoo::start_on("blue", Behaviour::default(), &database);
+    let newer = Behaviour {
+        modules: vec![
+            ("base", "18.0.1.3"),
+            ("web", "18.0.1.0"),
+            ("lab_mod", "18.0.2.0"),
+        ],
+        ..Behaviour::default()
+    };
+    let green = Odoo::start_on("green", newer, &database);
+    let config = Config::odoo(&blue, &green)
+        .set("service.app.hosts = [\"erp.example.com\"]")
+        .block(GATE);
+    let mut daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    // Nobody has looked at blue's database before.
+    database.install("lab_mod", "18.0.2.0");
+    daemon.flip("green").await;
+
+    daemon.kill_and_restart().await;
+    daemon.healthy().await;
+    let refused = daemon.ctl(&["rollback"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused
+            .stderr
+            .contains("have changed since blue last served"),
+        "{refused:?}"
+    );
+    green.kill();
+    eventually("traffic stays, and status says why", async || {
+        let staying = daemon.service("app").await.staying;
+        staying.is_some_and(|why| why.contains("have changed since blue last served"))
+    })
+    .await;
+    assert_eq!(daemon.active().await, "green");
+}
+
+#[tokio::test]
+async fn the_way_back_stays_open_after_a_first_move_without_a_migration() {
+    let database = Database::new();
+    let blue = Odoo::start_on("blue", Behaviour::default(), &database);
+    let green = Odoo::start_on("green", Behaviour::default(), &database);
+    let config = Config::odoo(&blue, &green)
+        .set("service.app.hosts = [\"erp.example.com\"]")
+        .block(GATE);
+    let daemon = Daemon::start(&config).await;
+    daemon.healthy().await;
+    daemon.flip("green").await;
+    let back = daemon.ctl(&["rollback"]).await;
+    assert_eq!(back.code, 0, "{back:?}");
+    assert_eq!(daemon.active().await, "blue");
+}
+
+#[tokio::test]
 async fn nothing_goes_back_to_code_that_the_database_has_left_behind() {
     let database = Database::new();
     let blue = Odoo::start_on("blue", Behaviour::default(), &database);

@@ -558,7 +558,10 @@ impl World {
             // Not every gate looks at the database.
             let looks = self.rng.bool();
             let fingerprint = looks.then(|| self.database.to_string());
-            Ok(Passed { fingerprint })
+            Ok(Passed {
+                fingerprint,
+                left: None,
+            })
         } else {
             Err(vec!["connection refused".to_owned()])
         };

@@ -4,6 +4,7 @@ use crate::api::GateCheck;
 use crate::api::Outcome;
 use crate::config::Gate;
 use crate::config::Severity;
+use crate::switch::Passed;
 use crate::switch::SlotName;
 use std::time::Duration;
 
@@ -88,13 +89,15 @@ impl Check {
 pub(super) struct Attempt {
     pub(super) checks: Vec<Check>,
     pub(super) fingerprint: Option<String>,
+    /// Who asked for it, in the database.
+    pub(super) uid: Option<u64>,
 }
 
 impl Attempt {
     pub(super) fn of(checks: Vec<Check>) -> Self {
         Self {
             checks,
-            fingerprint: None,
+            ..Self::default()
         }
     }
 
@@ -147,11 +150,21 @@ pub(in crate::control) struct Findings {
     /// Gates that were tried.
     pub(in crate::control) tried: usize,
     pub(in crate::control) fingerprint: Option<String>,
+    /// What the code of the active slot is made for, in the same text.
+    pub(in crate::control) left: Option<String>,
     /// How long ago they were found, where nothing was tried now.
     pub(in crate::control) reused: Option<Duration>,
 }
 
 impl Findings {
+    /// What the machine remembers of it.
+    pub(in crate::control) fn passed(&self) -> Passed {
+        Passed {
+            fingerprint: self.fingerprint.clone(),
+            left: self.left.clone(),
+        }
+    }
+
     /// Why no traffic may move, one each.
     pub(in crate::control) fn reasons(&self) -> Vec<String> {
         let bad =

@@ -303,8 +303,7 @@ impl Conductor {
         if !passed {
             "refused".clone_into(&mut record.result);
         }
-        let fingerprint = ended.findings.fingerprint.clone();
-        let proof = passed.then(|| Proof::new(hand.conditions, fingerprint));
+        let proof = passed.then(|| Proof::new(hand.conditions, ended.findings.passed()));
         let token = proof.as_ref().map(|proof| proof.token().to_owned());
         self.services[at].gates.proof = proof;
         let done = GatesDone {

@@ -8,6 +8,7 @@ mod asking;
 mod check;
 mod hand;
 mod latency;
+mod left;
 mod odoo;
 mod page;
 mod proof;

@@ -32,10 +32,12 @@ pub(super) async fn attempt(trial: &Trial, gate: &Gate, odoo: &OdooGate) -> Atte
             asker,
             checks: Vec::new(),
             fingerprint: None,
+            uid: None,
         };
         look.all().await;
         attempt.checks.extend(look.checks);
         attempt.fingerprint = attempt.fingerprint.or(look.fingerprint);
+        attempt.uid = attempt.uid.or(look.uid);
     }
     if odoo.websocket {
         attempt.checks.extend(websocket::opens(trial, gate).await);
@@ -56,6 +58,7 @@ pub(super) struct Look<'a> {
     asker: Asker<'a>,
     checks: Vec<Check>,
     fingerprint: Option<String>,
+    uid: Option<u64>,
 }
 
 impl Look<'_> {
@@ -63,6 +66,7 @@ impl Look<'_> {
         let Some(uid) = self.authenticate().await else {
             return;
         };
+        self.uid = Some(uid);
         let modules = self.modules(uid).await;
         self.pending(uid).await;
         if let Some(modules) = &modules {
@@ -134,13 +138,7 @@ impl Look<'_> {
     /// None where they cannot be told.
     async fn modules(&mut self, uid: u64) -> Option<Vec<Module>> {
         let started = Instant::now();
-        let call = Call {
-            model: "ir.module.module",
-            method: "search_read",
-            args: json!([[["state", "=", "installed"]]]),
-            options: json!({"fields": ["name", "latest_version", "installed_version"]}),
-        };
-        let listed = self.call(uid, call).await;
+        let listed = self.call(uid, installed_modules()).await;
         let modules = match listed.map(|result| versions::modules(&result)) {
             Ok(Some(modules)) if !modules.is_empty() => modules,
             Ok(_) => {
@@ -322,6 +320,16 @@ pub(super) struct Call<'a> {
     pub(super) method: &'a str,
     pub(super) args: Value,
     pub(super) options: Value,
+}
+
+/// With their versions, in the database and in the code of whoever answers.
+pub(super) fn installed_modules() -> Call<'static> {
+    Call {
+        model: "ir.module.module",
+        method: "search_read",
+        args: json!([[["state", "=", "installed"]]]),
+        options: json!({"fields": ["name", "latest_version", "installed_version"]}),
+    }
 }
 
 pub(super) async fn execute(

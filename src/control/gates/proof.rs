@@ -6,6 +6,7 @@
 use crate::config::Service;
 use crate::switch::Generation;
 use crate::switch::Label;
+use crate::switch::Passed;
 use crate::switch::SlotName;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,23 +40,23 @@ pub(in crate::control) struct Proof {
     token: String,
     at: Instant,
     conditions: Conditions,
-    fingerprint: Option<String>,
+    passed: Passed,
 }
 
 /// A proof that still holds.
 #[derive(Debug)]
 pub(in crate::control) struct Reused {
     pub(in crate::control) age: Duration,
-    pub(in crate::control) fingerprint: Option<String>,
+    pub(in crate::control) passed: Passed,
 }
 
 impl Proof {
-    pub(super) fn new(conditions: Conditions, fingerprint: Option<String>) -> Self {
+    pub(super) fn new(conditions: Conditions, passed: Passed) -> Self {
         Self {
             token: format!("{:032x}", fastrand::u128(..)),
             at: Instant::now(),
             conditions,
-            fingerprint,
+            passed,
         }
     }
 
@@ -69,7 +70,7 @@ impl Proof {
         let holds = self.token == token && age <= LASTS && self.conditions.are(now);
         holds.then(|| Reused {
             age,
-            fingerprint: self.fingerprint.clone(),
+            passed: self.passed.clone(),
         })
     }
 }

@@ -7,6 +7,7 @@ use super::check::Attempt;
 use super::check::Check;
 use super::check::Findings;
 use super::latency;
+use super::left;
 use super::odoo;
 use super::steps;
 use super::teller::Teller;
@@ -59,6 +60,11 @@ impl Trial {
         for gate in &self.service.gates {
             let mut attempt = self.try_gate(gate, teller).await;
             findings.tried += 1;
+            if findings.left.is_none()
+                && let (GateKind::Odoo(odoo), Some(uid)) = (&gate.kind, attempt.uid)
+            {
+                findings.left = left::wanted(self, gate, odoo, uid).await;
+            }
             findings.fingerprint = attempt.fingerprint.take().or(findings.fingerprint);
             for check in attempt.told(gate, &self.slot) {
                 teller.check(check.clone());

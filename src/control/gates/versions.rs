@@ -5,6 +5,9 @@ use serde_json::Value;
 use std::cmp::Ordering;
 use std::fmt::Write;
 
+/// The version of a module where it is not.
+const ABSENT: &str = "none";
+
 /// How many are named; the others are counted.
 const NAMED: usize = 5;
 
@@ -23,8 +26,8 @@ pub(super) fn modules(result: &Value) -> Option<Vec<Module>> {
         let text = |key: &str| module.get(key)?.as_str().map(str::to_owned);
         Some(Module {
             name: text("name")?,
-            in_database: text("latest_version").unwrap_or_else(|| "none".to_owned()),
-            in_code: text("installed_version").unwrap_or_else(|| "none".to_owned()),
+            in_database: text("latest_version").unwrap_or_else(|| ABSENT.to_owned()),
+            in_code: text("installed_version").unwrap_or_else(|| ABSENT.to_owned()),
         })
     });
     modules.collect()
@@ -100,9 +103,28 @@ fn compare(one: &str, other: &str) -> Ordering {
 
 /// The same for databases with the same modules in the same versions, whatever their order.
 pub(super) fn fingerprint(modules: &[Module]) -> String {
+    digested(modules, |module| &module.in_database)
+}
+
+/// The fingerprint of the database that this code is made for.
+///
+/// That is the database as it is, unless it holds something newer than the code: code that waits for its update
+/// served this database, and may serve it again.
+pub(super) fn wanted_by_code(modules: &[Module]) -> String {
+    let is_behind = |module: &Module| {
+        module.in_code == ABSENT || compare(&module.in_code, &module.in_database).is_lt()
+    };
+    if modules.iter().any(is_behind) {
+        digested(modules, |module| &module.in_code)
+    } else {
+        fingerprint(modules)
+    }
+}
+
+fn digested(modules: &[Module], version: impl Fn(&Module) -> &str) -> String {
     let mut lines: Vec<String> = modules
         .iter()
-        .map(|module| format!("{}={}\n", module.name, module.in_database))
+        .map(|module| format!("{}={}\n", module.name, version(module)))
         .collect();
     lines.sort();
     let mut hex = String::new();
@@ -156,6 +178,18 @@ mod tests {
         let mut mixed = many;
         mixed.push(module("x", "2.0", "1.0"));
         assert!(said(&mixed).starts_with("code and database are out of step"));
+    }
+
+    #[test]
+    fn code_wants_another_database_only_where_the_database_is_ahead_of_it() {
+        let as_is = [module("web", "1.0", "1.0"), module("lab", "1.9", "1.9")];
+        assert_eq!(wanted_by_code(&as_is), fingerprint(&as_is));
+        let waits = [module("web", "1.0", "1.0"), module("lab", "1.9", "1.10")];
+        assert_eq!(wanted_by_code(&waits), fingerprint(&waits));
+        let behind = [module("web", "1.0", "1.0"), module("lab", "1.10", "1.9")];
+        assert_eq!(wanted_by_code(&behind), fingerprint(&as_is));
+        let unknown = [module("web", "1.0", "1.0"), module("lab", "1.9", ABSENT)];
+        assert_ne!(wanted_by_code(&unknown), fingerprint(&unknown));
     }
 
     #[test]
