@@ -256,6 +256,19 @@ impl Switch {
     ) -> Standing {
         let active = &self.state.active;
         let unfit = || Standing::Unfit(format!("{slot} is unhealthy too: {}", its.reason));
+        // One whose program is gone and one that fails otherwise have nothing in common that is known.
+        let is_gone = |answer: &Answer| {
+            matches!(
+                answer.said,
+                Said::Unreachable {
+                    is_silent: false,
+                    ..
+                }
+            )
+        };
+        if its.kind != ours.kind && (is_gone(answer) || is_gone(active_answer)) {
+            return unfit();
+        }
         let since = |answer: &Answer| answer.failing.map(|failing| failing.since);
         let (Some(a), Some(b)) = (since(active_answer), since(answer)) else {
             return unfit();

@@ -301,6 +301,16 @@ mod tests {
     }
 
     #[test]
+    fn a_slot_that_is_gone_shares_nothing_with_one_that_fails_otherwise() {
+        let mut bench = Bench::new();
+        bench.says("green", refuses());
+        bench.becomes("blue", errs("HTTP 500"));
+        bench.wait(MINUTE);
+        bench.stays("blue", "green is unhealthy too");
+        assert_eq!(bench.switch.shared_cause(), None);
+    }
+
+    #[test]
     fn two_slots_that_failed_long_apart_are_not_said_to_share_a_cause() {
         let mut bench = Bench::new();
         bench.becomes("green", refuses());
